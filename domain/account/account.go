@@ -1,0 +1,115 @@
+package account
+
+import (
+	"errors"
+
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/token"
+)
+
+// ErrCredentials refuses a sign-in, whatever was wrong with it: an unknown name, a wrong password and a disabled account are told apart by nobody.
+var ErrCredentials = errors.New("the credentials are not valid")
+
+// Account is one who can sign in.
+type Account struct {
+	ID       id.User
+	Email    Email
+	Username Username
+	FullName FullName
+	Role     Role
+	Password secret.Text // the hash, in the hasher's own notation; never the password
+	Disabled bool
+
+	// Generation is put in every token; a token with a lower one is revoked. It only rises.
+	Generation token.Generation
+	// SessionsFrom is the least generation of a session that may still be refreshed. It never exceeds Generation: a change of
+	// role raises the one and leaves the other, so that the user's sessions go on with new tokens; everything else raises both.
+	SessionsFrom token.Generation
+	// SessionsEnded is why SessionsFrom was raised last.
+	SessionsEnded revocation.Reason
+
+	Created instant.Instant
+	Updated instant.Instant
+}
+
+// New is an account in its first generation.
+func New(uid id.User, e Email, u Username, n FullName, r Role, passwordHash secret.Text, now instant.Instant) Account {
+	return Account{ID: uid, Email: e, Username: u, FullName: n, Role: r, Password: passwordHash, Generation: 1, SessionsFrom: 1, Created: now, Updated: now}
+}
+
+// Act is what a change that withdraws tokens needs to know beside the account.
+type Act struct {
+	By    string          // who asks
+	Note  string          // in their words
+	Now   instant.Instant // when
+	Until instant.Instant // when the last access token issued by now has surely expired
+}
+
+// Revoke withdraws all tokens and ends all sessions of the account.
+func (a Account) Revoke(act Act, why revocation.Reason) (Account, revocation.Entry) {
+	a, e := a.raise(act, why)
+	a.SessionsFrom, a.SessionsEnded = a.Generation, why
+	return a, e
+}
+
+// SetRole gives another role. The tokens with the old one are withdrawn, the sessions stay. The same role changes nothing: no entry.
+func (a Account) SetRole(r Role, act Act) (Account, []revocation.Entry) {
+	if a.Role == r {
+		return a, nil
+	}
+	a.Role = r
+	a, e := a.raise(act, revocation.RoleChanged)
+	return a, []revocation.Entry{e}
+}
+
+// Disable bars the account and ends all that it has. A disabled account stays as it is: no entry.
+func (a Account) Disable(act Act) (Account, []revocation.Entry) {
+	if a.Disabled {
+		return a, nil
+	}
+	a.Disabled = true
+	a, e := a.Revoke(act, revocation.UserDisabled)
+	return a, []revocation.Entry{e}
+}
+
+// Enable lets the account sign in again. What was ended stays ended.
+func (a Account) Enable(now instant.Instant) Account {
+	if a.Disabled {
+		a.Disabled, a.Updated = false, now
+	}
+	return a
+}
+
+// ChangePassword sets another password's hash and ends all that the account has.
+func (a Account) ChangePassword(hash secret.Text, act Act) (Account, revocation.Entry) {
+	a.Password = hash
+	return a.Revoke(act, revocation.PasswordChanged)
+}
+
+// Rehash keeps the same password under another hash. Nothing ends. It does nothing when the password is not the one that was checked.
+func (a Account) Rehash(checked, hash secret.Text, now instant.Instant) Account {
+	if a.Password.Equal(checked) {
+		a.Password, a.Updated = hash, now
+	}
+	return a
+}
+
+// MayRefresh answers why a session of that generation has ended, or false while it has not.
+func (a *Account) MayRefresh(g token.Generation) (revocation.Reason, bool) {
+	switch {
+	case a.Disabled:
+		return revocation.UserDisabled, false
+	case g < a.SessionsFrom:
+		return a.SessionsEnded, false
+	}
+	return 0, true
+}
+
+func (a Account) raise(act Act, why revocation.Reason) (Account, revocation.Entry) {
+	a.Generation++
+	a.Updated = act.Now
+	return a, revocation.Entry{Kind: revocation.User, User: a.ID, Min: a.Generation, Reason: why, By: act.By, Note: act.Note, At: act.Now, Until: act.Until}
+}

@@ -1,0 +1,120 @@
+// Package audit is what is told of everything that matters to security: one type of event, with a fixed set of kinds.
+package audit
+
+import (
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+)
+
+// Kind is what happened. The text is stored and exported: it never changes meaning.
+type Kind string
+
+// The kinds of event.
+const (
+	AuthenticationFailed    Kind = "authentication_failed"
+	AuthenticationSucceeded Kind = "authentication_succeeded"
+	AccountCreated          Kind = "account_created"
+	PasswordChanged         Kind = "password_changed"
+	PasswordRehashed        Kind = "password_rehashed"
+	RoleChanged             Kind = "role_changed"
+	AccountDisabled         Kind = "account_disabled"
+	AccountEnabled          Kind = "account_enabled"
+	TokenRevoked            Kind = "token_revoked"
+	SessionRefreshed        Kind = "session_refreshed"
+	RefreshReused           Kind = "refresh_reused"
+	AccessRefused           Kind = "access_refused"
+	PermissionDenied        Kind = "permission_denied"
+	RateLimited             Kind = "rate_limited"
+	KeyChanged              Kind = "key_changed"
+	EpochRaised             Kind = "epoch_raised"
+)
+
+// messages are the texts of a log line's msg; the first three of the document that the product follows are word for word.
+var messages = map[Kind]string{
+	AuthenticationFailed:    "Authentication failed",
+	AuthenticationSucceeded: "Authentication succeeded",
+	AccountCreated:          "Account created",
+	PasswordChanged:         "Password changed",
+	PasswordRehashed:        "Password rehashed",
+	RoleChanged:             "Role changed",
+	AccountDisabled:         "Account disabled",
+	AccountEnabled:          "Account enabled",
+	TokenRevoked:            "Token revoked",
+	SessionRefreshed:        "Session refreshed",
+	RefreshReused:           "Refresh token reused",
+	AccessRefused:           "Access refused",
+	PermissionDenied:        "Permission denied",
+	RateLimited:             "Rate limit exceeded",
+	KeyChanged:              "Signing key changed",
+	EpochRaised:             "Epoch raised",
+}
+
+// Kinds lists every kind, in no order.
+func Kinds() []Kind {
+	all := make([]Kind, 0, len(messages))
+	for k := range messages {
+		all = append(all, k)
+	}
+	return all
+}
+
+// Message is the text of the kind's log line.
+func (k Kind) Message() string {
+	if m, ok := messages[k]; ok {
+		return m
+	}
+	return string(k)
+}
+
+// Severity is how loud an event is. The numbers are stored: they never change meaning.
+type Severity uint8
+
+// The severities.
+const (
+	Info     Severity = 1
+	Warning  Severity = 2
+	Critical Severity = 3
+)
+
+// String is info, warning or critical.
+func (s Severity) String() string {
+	switch s {
+	case Info:
+		return "info"
+	case Warning:
+		return "warning"
+	case Critical:
+		return "critical"
+	}
+	return "unknown"
+}
+
+// Outcome is how what happened ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Success Outcome = "success"
+	Failure Outcome = "failure"
+)
+
+// Event is one thing that happened. It never holds a password, a token or a key; Email, IPAddress, UserAgent and Details may
+// hold personal data, so stores keep them sealed.
+type Event struct {
+	ID        id.Event
+	Time      instant.Instant
+	Kind      Kind
+	Severity  Severity
+	Outcome   Outcome
+	Actor     string // who did it: a user id, "operator", "system", or empty when nobody was signed in
+	Subject   string // whom it concerns: a user id, a session id, a kid, or empty
+	Email     string // the e-mail or name that was tried, as far as it is one; at most 254 bytes
+	IPAddress string
+	UserAgent string // cut to MaxUserAgent bytes
+	RequestID string
+	Reason    string            // why, in the words of the contract: logout, refresh_reuse, credentials_invalid, …
+	Details   map[string]string // what else is worth keeping; a few short texts
+}
+
+// MaxUserAgent is how much of a User-Agent is kept, in bytes.
+const MaxUserAgent = 256

@@ -1,0 +1,88 @@
+// Package id holds the identifiers of the product: 128 random bits each, with a type for what they name.
+// Their text, 32 lower-case hexadecimal digits, exists at the edge only.
+package id
+
+import (
+	"encoding/hex"
+	"errors"
+	"io"
+)
+
+// ErrInvalid says that a text is not an identifier.
+var ErrInvalid = errors.New("not an id: an id is 32 lower-case hexadecimal digits")
+
+// Of is an identifier of a K. The zero value names nothing.
+type Of[K any] [16]byte
+
+type (
+	user    struct{}
+	session struct{}
+	token   struct{}
+	event   struct{}
+)
+
+// What an identifier can name.
+type (
+	// User names an account: the claim sub.
+	User = Of[user]
+	// Session names a sign-in: the claim sid.
+	Session = Of[session]
+	// Token names one access token: the claim jti.
+	Token = Of[token]
+	// Event names a security event.
+	Event = Of[event]
+)
+
+// New draws an identifier from random. A source that fails or ends early yields its error and no identifier.
+func New[K any](random io.Reader) (Of[K], error) {
+	var v Of[K]
+	for v.IsZero() { // one in 2^128
+		if _, err := io.ReadFull(random, v[:]); err != nil {
+			return Of[K]{}, err
+		}
+	}
+	return v, nil
+}
+
+// Parse reads the text form, strictly: another length, upper case or the zero id is ErrInvalid.
+func Parse[K any](s string) (Of[K], error) {
+	var v Of[K]
+	if !Looks(s) {
+		return v, ErrInvalid
+	}
+	if _, err := hex.Decode(v[:], []byte(s)); err != nil || v.IsZero() {
+		return Of[K]{}, ErrInvalid
+	}
+	return v, nil
+}
+
+// Looks reports whether s has the form of an identifier, whatever its kind.
+func Looks(s string) bool {
+	if len(s) != 32 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// IsZero reports whether v names nothing.
+func (v Of[K]) IsZero() bool { return v == Of[K]{} }
+
+// String is the text form.
+func (v Of[K]) String() string { return hex.EncodeToString(v[:]) }
+
+// MarshalText is the text form.
+func (v Of[K]) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, v[:]), nil }
+
+// UnmarshalText is Parse.
+func (v *Of[K]) UnmarshalText(b []byte) error {
+	p, err := Parse[K](string(b))
+	if err == nil {
+		*v = p
+	}
+	return err
+}

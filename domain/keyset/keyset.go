@@ -1,0 +1,162 @@
+// Package keyset is the life of keys: which key signs, which ones still verify, and what may follow what.
+package keyset
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/secret"
+)
+
+// State of a key. The numbers are stored: they never change meaning.
+type State uint8
+
+// The states, in the order of a life.
+const (
+	Next     State = 1 // published, not yet signing
+	Primary  State = 2 // signs and verifies
+	Retiring State = 3 // verifies only
+	Gone     State = 4 // neither
+	Revoked  State = 5 // neither, for ever, and everything it signed is dead
+)
+
+// String is the state's name.
+func (s State) String() string {
+	names := [...]string{Next: "next", Primary: "primary", Retiring: "retiring", Gone: "gone", Revoked: "revoked"}
+	if s >= Next && int(s) < len(names) {
+		return names[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// Verifies reports whether tokens of a key in this state are taken.
+func (s State) Verifies() bool { return s == Primary || s == Retiring || s == Next }
+
+// follows says what may come after a state.
+var follows = map[State][]State{
+	Next:     {Primary, Gone, Revoked},
+	Primary:  {Retiring, Revoked},
+	Retiring: {Gone, Revoked},
+	Gone:     {Revoked},
+	Revoked:  nil,
+}
+
+// Why a change of the ring is refused.
+var (
+	ErrUnknown    = errors.New("there is no such key")
+	ErrDuplicate  = errors.New("there is a key with this id already")
+	ErrTransition = errors.New("a key in this state cannot go into that one")
+	ErrLast       = errors.New("the only key that can sign cannot be taken away: add another first")
+)
+
+// Key is one key of a ring.
+type Key struct {
+	ID        string          // the kid of a signing key; of a data key, its purpose and number
+	Algorithm string          // HS256 and the like (RFC 7518, section 3.1), or the name of a data key's cipher
+	State     State           //
+	Created   instant.Instant //
+	Changed   instant.Instant // when State was entered
+	Public    []byte          // the public half in PKIX DER; nil for symmetric keys
+	Wrapped   []byte          // the secret half sealed under ROOT_KEY; nil when it comes from a setting
+	Secret    secret.Text     // the secret half in the clear: in memory only, never stored
+}
+
+// The names of the rings that are stored.
+const (
+	Signing = "signing" // keys that sign tokens
+	Data    = "data"    // keys that seal fields, index them, and authenticate refresh tokens
+)
+
+// Ring is a set of keys with one primary for each purpose. It is a value: its methods answer a changed copy.
+type Ring struct {
+	Name string
+	Keys []Key
+}
+
+// Find answers the key with that id.
+func (r Ring) Find(kid string) (Key, bool) {
+	for _, k := range r.Keys {
+		if k.ID == kid {
+			return k, true
+		}
+	}
+	return Key{}, false
+}
+
+// Primary answers the key that signs.
+func (r Ring) Primary() (Key, bool) {
+	for _, k := range r.Keys {
+		if k.State == Primary {
+			return k, true
+		}
+	}
+	return Key{}, false
+}
+
+// Add puts a new key into the ring. A ring without a primary takes it as that, else it is Next, or Retiring when verifyOnly.
+func (r Ring) Add(k Key, verifyOnly bool, now instant.Instant) (Ring, error) {
+	if _, ok := r.Find(k.ID); ok {
+		return r, fmt.Errorf("key %q: %w", k.ID, ErrDuplicate)
+	}
+	k.Created, k.Changed = now, now
+	_, has := r.Primary()
+	switch {
+	case verifyOnly:
+		k.State = Retiring
+	case has:
+		k.State = Next
+	default:
+		k.State = Primary
+	}
+	r.Keys = append(slices.Clone(r.Keys), k)
+	return r, nil
+}
+
+// Promote makes a Next key the primary; the primary retires.
+func (r Ring) Promote(kid string, now instant.Instant) (Ring, error) {
+	r.Keys = slices.Clone(r.Keys)
+	if err := r.move(kid, Primary, now); err != nil {
+		return r, err
+	}
+	for i := range r.Keys {
+		if k := &r.Keys[i]; k.State == Primary && k.ID != kid {
+			k.State, k.Changed = Retiring, now
+		}
+	}
+	return r, nil
+}
+
+// Drop ends a key that signs nothing any more: it is Gone.
+func (r Ring) Drop(kid string, now instant.Instant) (Ring, error) {
+	r.Keys = slices.Clone(r.Keys)
+	return r, r.move(kid, Gone, now)
+}
+
+// Revoke ends a key for ever. The primary can be revoked only when a Next key stands ready, which signs at once.
+func (r Ring) Revoke(kid string, now instant.Instant) (Ring, error) {
+	r.Keys = slices.Clone(r.Keys)
+	k, ok := r.Find(kid)
+	if ok && k.State == Primary {
+		i := slices.IndexFunc(r.Keys, func(k Key) bool { return k.State == Next })
+		if i < 0 {
+			return r, fmt.Errorf("key %q: %w", kid, ErrLast)
+		}
+		r.Keys[i].State, r.Keys[i].Changed = Primary, now
+	}
+	return r, r.move(kid, Revoked, now)
+}
+
+func (r Ring) move(kid string, to State, now instant.Instant) error {
+	i := slices.IndexFunc(r.Keys, func(k Key) bool { return k.ID == kid })
+	if i < 0 {
+		return fmt.Errorf("key %q: %w", kid, ErrUnknown)
+	}
+	k := &r.Keys[i]
+	if !slices.Contains(follows[k.State], to) {
+		return fmt.Errorf("key %q, %v to %v: %w", kid, k.State, to, ErrTransition)
+	}
+	k.State, k.Changed = to, now
+	return nil
+}

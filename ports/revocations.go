@@ -1,0 +1,29 @@
+package ports
+
+import (
+	"context"
+
+	"github.com/xteam/xteam/domain/revocation"
+)
+
+// News is one delivery of a source of revocations to a follower.
+type News struct {
+	// Entries may repeat and come in any order; they are a union, never a replacement.
+	Entries []revocation.Entry
+	// Caught says: with this delivery you have all that I held when this round began. It is how a
+	// follower knows the age of its view.
+	Caught bool
+}
+
+// Revocations is a source of revocations: a set that only grows until an entry's time is over.
+type Revocations interface {
+	// Record returns once the entries are durable here. It is idempotent: an entry that is here already (revocation.Entry.Key) stays as it is. It refuses
+	// an invalid entry with revocation.ErrInvalid, and then stores none of the call's. A call of any length is taken; an error may leave a part of it stored.
+	Record(ctx context.Context, entries ...revocation.Entry) error
+	// Follow calls fn, never twice at once, first with everything that is live here, in batches of bounded size, then with everything that is committed
+	// from then on, through Record or as an effect, by any node, and each time with Caught at the end of a round; when there is nothing new, with Caught alone, at least once a second. It
+	// returns when ctx ends (with the context's error) or when the source is lost (ErrUnavailable); following again begins again with everything that is live. An
+	// entry is delivered at least until its Until has passed; a wall clock that jumped, at any time, by less than a day, loses none.
+	// The first delivery with Caught comes when everything live has been delivered. An error of fn ends Follow with it.
+	Follow(ctx context.Context, fn func(News) error) error
+}

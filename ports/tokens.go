@@ -1,0 +1,41 @@
+package ports
+
+import (
+	"context"
+	"time"
+
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/token"
+)
+
+// Codec writes and reads access tokens.
+type Codec interface {
+	// Sign answers the token of the claims, signed by the primary key, whose id it puts in the header; c.KeyID is not looked at.
+	Sign(c token.Claims) (secret.Text, error)
+	// Parse verifies the signature, by the key that the header's kid names and with that key's algorithm, and answers what the token claims. What has not
+	// the form of a token of ours is token.ErrMalformed, before any cryptography; a key that is unknown or in no state to verify, another typ, a wrong
+	// signature or a claim of the wrong shape is token.ErrInvalid. The policy (expiry, issuer, audience) is not checked here. The answer is
+	// shared: it must not be changed. Parse keeps no reference to the text.
+	Parse(text string) (*token.Claims, error)
+}
+
+// Passwords hashes and compares passwords, slowly and behind a bounded gate.
+type Passwords interface {
+	// Hash answers the hash of a password that the policy has accepted. A password that the hasher would cut is an error, never cut.
+	// When the gate is full it fails at once with a *BusyError; a caller whose context ends leaves the queue.
+	Hash(ctx context.Context, password secret.Text) (secret.Text, error)
+	// Compare reports whether the password has that hash, and whether the hash should be made anew because its cost or kind is not the configured one.
+	// An empty hash stands for an account that does not exist: it takes the time of a comparison and answers false. So does a password that no hash can have.
+	Compare(ctx context.Context, hash, password secret.Text) (ok, upgrade bool, err error)
+}
+
+// BusyError says that a bounded resource has no room now. It matches ErrUnavailable.
+type BusyError struct {
+	What       string        // what is busy, for the message
+	RetryAfter time.Duration // when it is worth asking again
+}
+
+func (e *BusyError) Error() string { return e.What + " is busy" }
+
+// Is makes a BusyError match ErrUnavailable.
+func (e *BusyError) Is(target error) bool { return target == ErrUnavailable }
