@@ -61,6 +61,7 @@ type Session struct {
 	ID         id.Session
 	User       id.User
 	Generation token.Generation // the account's at sign-in
+	Epoch      token.Epoch      // the system's at sign-in
 
 	Counter  uint64          // of the live refresh token
 	LiveHash [32]byte        // RefreshToken.Hash of the live one
@@ -84,8 +85,8 @@ type Lifetimes struct {
 }
 
 // New is a session whose live refresh token is first, which has counter 1.
-func New(first RefreshToken, user id.User, g token.Generation, from Origin, l Lifetimes, now instant.Instant) Session {
-	s := Session{ID: first.Session, User: user, Generation: g, Counter: first.Counter, LiveHash: first.Hash(),
+func New(first RefreshToken, user id.User, g token.Generation, e token.Epoch, from Origin, l Lifetimes, now instant.Instant) Session {
+	s := Session{ID: first.Session, User: user, Generation: g, Epoch: e, Counter: first.Counter, LiveHash: first.Hash(),
 		Created: now, LastUsed: now, Expires: now.Add(l.Session), Device: from, LastFrom: from}
 	s.Idle = min(now.Add(l.Refresh), s.Expires)
 	return s
