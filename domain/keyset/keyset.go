@@ -1,4 +1,4 @@
-// Package keyset is the life of keys: which key signs, which ones still verify, and what may follow what.
+// Package keyset is the life of keys: which key is used now, which ones still verify, and what may follow what.
 package keyset
 
 import (
@@ -48,12 +48,24 @@ var (
 	ErrUnknown    = errors.New("there is no such key")
 	ErrDuplicate  = errors.New("there is a key with this id already")
 	ErrTransition = errors.New("a key in this state cannot go into that one")
-	ErrLast       = errors.New("the only key that can sign cannot be taken away: add another first")
+	ErrLast       = errors.New("the only key of its purpose cannot be taken away: add another first")
+)
+
+// Purpose is what a key is for. The texts are stored: they never change meaning.
+type Purpose string
+
+// The purposes.
+const (
+	Sign    Purpose = "sign"    // signs tokens
+	Seal    Purpose = "seal"    // encrypts fields at rest
+	Index   Purpose = "index"   // makes the digests by which sealed fields are found
+	Refresh Purpose = "refresh" // authenticates refresh tokens
 )
 
 // Key is one key of a ring.
 type Key struct {
-	ID        string          // the kid of a signing key; of a data key, its purpose and number
+	ID        string          // the kid of a signing key; of a data key, its purpose and number, as in seal-1
+	Purpose   Purpose         // what it is for; it never changes
 	Algorithm string          // HS256 and the like (RFC 7518, section 3.1), or the name of a data key's cipher
 	State     State           //
 	Created   instant.Instant //
@@ -85,23 +97,23 @@ func (r Ring) Find(kid string) (Key, bool) {
 	return Key{}, false
 }
 
-// Primary answers the key that signs.
-func (r Ring) Primary() (Key, bool) {
+// Primary answers the key that is used for the purpose now.
+func (r Ring) Primary(p Purpose) (Key, bool) {
 	for _, k := range r.Keys {
-		if k.State == Primary {
+		if k.State == Primary && k.Purpose == p {
 			return k, true
 		}
 	}
 	return Key{}, false
 }
 
-// Add puts a new key into the ring. A ring without a primary takes it as that, else it is Next, or Retiring when verifyOnly.
+// Add puts a new key into the ring. When its purpose has no primary it becomes that, else it is Next, or in any case Retiring when verifyOnly.
 func (r Ring) Add(k Key, verifyOnly bool, now instant.Instant) (Ring, error) {
 	if _, ok := r.Find(k.ID); ok {
 		return r, fmt.Errorf("key %q: %w", k.ID, ErrDuplicate)
 	}
 	k.Created, k.Changed = now, now
-	_, has := r.Primary()
+	_, has := r.Primary(k.Purpose)
 	switch {
 	case verifyOnly:
 		k.State = Retiring
@@ -114,32 +126,33 @@ func (r Ring) Add(k Key, verifyOnly bool, now instant.Instant) (Ring, error) {
 	return r, nil
 }
 
-// Promote makes a Next key the primary; the primary retires.
+// Promote makes a Next key the primary of its purpose; the one before it retires.
 func (r Ring) Promote(kid string, now instant.Instant) (Ring, error) {
 	r.Keys = slices.Clone(r.Keys)
 	if err := r.move(kid, Primary, now); err != nil {
 		return r, err
 	}
+	promoted, _ := r.Find(kid)
 	for i := range r.Keys {
-		if k := &r.Keys[i]; k.State == Primary && k.ID != kid {
+		if k := &r.Keys[i]; k.State == Primary && k.Purpose == promoted.Purpose && k.ID != kid {
 			k.State, k.Changed = Retiring, now
 		}
 	}
 	return r, nil
 }
 
-// Drop ends a key that signs nothing any more: it is Gone.
+// Drop ends a key that is used for nothing new any more: it is Gone.
 func (r Ring) Drop(kid string, now instant.Instant) (Ring, error) {
 	r.Keys = slices.Clone(r.Keys)
 	return r, r.move(kid, Gone, now)
 }
 
-// Revoke ends a key for ever. The primary can be revoked only when a Next key stands ready, which signs at once.
+// Revoke ends a key for ever. A primary can be revoked only when a Next key of its purpose stands ready, which takes its place at once.
 func (r Ring) Revoke(kid string, now instant.Instant) (Ring, error) {
 	r.Keys = slices.Clone(r.Keys)
 	k, ok := r.Find(kid)
 	if ok && k.State == Primary {
-		i := slices.IndexFunc(r.Keys, func(k Key) bool { return k.State == Next })
+		i := slices.IndexFunc(r.Keys, func(n Key) bool { return n.State == Next && n.Purpose == k.Purpose })
 		if i < 0 {
 			return r, fmt.Errorf("key %q: %w", kid, ErrLast)
 		}
