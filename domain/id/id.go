@@ -33,25 +33,25 @@ type (
 	Event = Of[event]
 )
 
-// New draws an identifier from random. A source that fails or ends early yields its error and no identifier.
-func New[K any](random io.Reader) (Of[K], error) {
-	var v Of[K]
-	for v.IsZero() { // one in 2^128
+// New draws an identifier from random, as in id.New[id.User](r). A source that fails or ends early yields its error and no identifier.
+func New[T ~[16]byte](random io.Reader) (T, error) {
+	var v, zero T
+	for v == zero { // one in 2^128
 		if _, err := io.ReadFull(random, v[:]); err != nil {
-			return Of[K]{}, err
+			return zero, err
 		}
 	}
 	return v, nil
 }
 
-// Parse reads the text form, strictly: another length, upper case or the zero id is ErrInvalid.
-func Parse[K any](s string) (Of[K], error) {
-	var v Of[K]
+// Parse reads the text form, as in id.Parse[id.User](s), strictly: another length, upper case or the zero id is ErrInvalid.
+func Parse[T ~[16]byte](s string) (T, error) {
+	var v, zero T
 	if !Looks(s) {
-		return v, ErrInvalid
+		return zero, ErrInvalid
 	}
-	if _, err := hex.Decode(v[:], []byte(s)); err != nil || v.IsZero() {
-		return Of[K]{}, ErrInvalid
+	if _, err := hex.Decode(v[:], []byte(s)); err != nil || v == zero {
+		return zero, ErrInvalid
 	}
 	return v, nil
 }
@@ -80,7 +80,7 @@ func (v Of[K]) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, v[:]
 
 // UnmarshalText is Parse.
 func (v *Of[K]) UnmarshalText(b []byte) error {
-	p, err := Parse[K](string(b))
+	p, err := Parse[Of[K]](string(b))
 	if err == nil {
 		*v = p
 	}
