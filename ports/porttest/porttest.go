@@ -1,0 +1,62 @@
+// Package porttest proves adapters: one suite for each port, whose subtests are the sentences of the port's contract. A type that passes
+// the suite of a port may stand behind it; one that cannot pass does not implement it. There are no opt-outs.
+//
+// An adapter's own test hands the suite a constructor:
+//
+//	func TestStore(t *testing.T) {
+//		porttest.All(t, func(t testing.TB, dir string) porttest.Store {
+//			db, err := mystore.Open(dir)
+//			if err != nil {
+//				t.Fatal(err)
+//			}
+//			return porttest.Store{Accounts: db.Accounts(), …, Close: db.Close}
+//		}, porttest.Options{Durable: true})
+//	}
+package porttest
+
+import (
+	"testing"
+
+	"github.com/xteam/xteam/ports"
+)
+
+// Store is one open store with all the ports of state. Its ports share their transactions: what is an effect of a change in one of them is seen in
+// Revocations and Events.
+type Store struct {
+	Accounts    ports.Accounts
+	Sessions    ports.Sessions
+	Keys        ports.Keys
+	System      ports.System
+	Revocations ports.Revocations
+	Events      ports.Events
+
+	// Close ends the use of the store; the suites call it once for each store that they open.
+	Close func() error
+}
+
+// Open opens a store. The suite makes the folder dir, empty at first; a durable store keeps its state in it, and finds it there when it is
+// opened again on the same folder after Close, or after its process was killed. A store on a server keeps nothing in it: it takes the folder's name for the name
+// of a new database. Open fails the test when it cannot; it registers no clean-up that a later Open on the same folder would miss.
+type Open func(t testing.TB, dir string) Store
+
+// Options say what a store is. They describe a property of it and switch off no sentence of a contract: only a durable store can promise
+// that what it acknowledged is there when it is opened again.
+type Options struct {
+	// Durable says that what the store acknowledges outlives its process. Then All also runs Durable and Syncs. The default is a store that lives in the
+	// memory of its process, and is gone with it.
+	Durable bool
+}
+
+// All runs every suite of state on a store: Accounts, Sessions, Keys, System, Revocations and Events; for a durable one Durable and Syncs too.
+func All(t *testing.T, open Open, o Options) {
+	t.Run("accounts", func(t *testing.T) { Accounts(t, open) })
+	t.Run("sessions", func(t *testing.T) { Sessions(t, open) })
+	t.Run("keys", func(t *testing.T) { Keys(t, open) })
+	t.Run("system", func(t *testing.T) { System(t, open) })
+	t.Run("revocations", func(t *testing.T) { Revocations(t, open) })
+	t.Run("events", func(t *testing.T) { Events(t, open) })
+	if o.Durable {
+		t.Run("durable", func(t *testing.T) { Durable(t, open) })
+		t.Run("syncs", func(t *testing.T) { Syncs(t, open) })
+	}
+}
