@@ -1,0 +1,139 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+// Accounts makes accounts and changes what they may do.
+type Accounts struct{ core *Core }
+
+// NewAccounts stands on the core.
+func NewAccounts(c *Core) *Accounts { return &Accounts{c} }
+
+// Registration is what a new account is made of.
+type Registration struct {
+	Email    account.Email
+	Username account.Username
+	FullName account.FullName
+	Password secret.Text
+}
+
+// Register makes an account for somebody who is not signed in. It fails with ports.ErrTaken when the e-mail address or name belongs to another.
+func (a *Accounts) Register(ctx context.Context, r Request, reg Registration) (account.Account, error) {
+	return a.create(ctx, Actor{Request: r}, reg, account.RoleUser)
+}
+
+// Create makes an account at an administrator's wish.
+func (a *Accounts) Create(ctx context.Context, by Actor, reg Registration, role account.Role) (account.Account, error) {
+	return a.create(ctx, by, reg, role)
+}
+
+func (a *Accounts) create(ctx context.Context, by Actor, reg Registration, role account.Role) (account.Account, error) {
+	var none account.Account
+	if err := account.CheckPassword(reg.Password.RevealPlaintext()); err != nil {
+		return none, err
+	}
+	uid, err := id.New[id.User](a.core.Random)
+	if err != nil {
+		return none, unavailable("draw a user id", err)
+	}
+	hash, err := a.core.Passwords.Hash(ctx, reg.Password)
+	if err != nil {
+		return none, err
+	}
+	e, err := a.core.event(by.Request, audit.AccountCreated, audit.Info, audit.Success)
+	if err != nil {
+		return none, err
+	}
+	made := account.New(uid, reg.Email, reg.Username, reg.FullName, role, hash, a.core.now())
+	e.Actor, e.Subject, e.Email = by.Name, uid.String(), reg.Email.String()
+	e.Details = map[string]string{"role": string(role)}
+	if e.Actor == "" {
+		e.Actor = e.Subject // who registers acts for themselves
+	}
+	eff := ports.Effects{Events: []audit.Event{e}}
+	if err := a.core.Stores.Accounts.Create(ctx, made, eff); err != nil {
+		return none, err
+	}
+	a.core.felt(ctx, eff)
+	return made, nil
+}
+
+// Me answers the caller's own account. A caller whose account is gone has a token that is worth nothing: token.ErrInvalid.
+func (a *Accounts) Me(ctx context.Context, c Caller) (account.Account, error) {
+	acct, err := a.core.Stores.Accounts.Find(ctx, c.User())
+	if errors.Is(err, ports.ErrNotFound) {
+		return acct, token.ErrInvalid
+	}
+	return acct, err
+}
+
+// Lookup finds an account by what a person writes: its id, else its e-mail address, else its user name; ports.ErrNotFound when none has it.
+func (a *Accounts) Lookup(ctx context.Context, handle string) (account.Account, error) {
+	return a.core.lookup(ctx, handle)
+}
+
+func (c *Core) lookup(ctx context.Context, handle string) (account.Account, error) {
+	if uid, err := id.Parse[id.User](handle); err == nil {
+		return c.Stores.Accounts.Find(ctx, uid)
+	}
+	if e, err := account.ParseEmail(handle); err == nil {
+		return c.Stores.Accounts.Named(ctx, account.Login{Email: e})
+	}
+	if u, err := account.ParseUsername(handle); err == nil {
+		return c.Stores.Accounts.Named(ctx, account.Login{Username: u})
+	}
+	return account.Account{}, ports.ErrNotFound
+}
+
+// SetRole gives an account another role: its tokens are refused from the next request, its sessions go on with new ones.
+func (a *Accounts) SetRole(ctx context.Context, by Actor, uid id.User, role account.Role) error {
+	return a.change(ctx, by, uid, audit.RoleChanged, audit.Warning, map[string]string{"role": string(role)}, func(acct account.Account, act account.Act) (account.Account, []revocation.Entry) {
+		return acct.SetRole(role, act)
+	})
+}
+
+// Disable bars an account and ends all that it has.
+func (a *Accounts) Disable(ctx context.Context, by Actor, uid id.User) error {
+	return a.change(ctx, by, uid, audit.AccountDisabled, audit.Warning, nil, account.Account.Disable)
+}
+
+// Enable lets a barred account sign in again.
+func (a *Accounts) Enable(ctx context.Context, by Actor, uid id.User) error {
+	return a.change(ctx, by, uid, audit.AccountEnabled, audit.Info, nil, func(acct account.Account, act account.Act) (account.Account, []revocation.Entry) {
+		return acct.Enable(act.Now), nil
+	})
+}
+
+func (a *Accounts) change(ctx context.Context, by Actor, uid id.User, k audit.Kind, sev audit.Severity, details map[string]string,
+	f func(account.Account, account.Act) (account.Account, []revocation.Entry)) error {
+	now := a.core.now()
+	until, err := a.core.horizon(ctx, now)
+	if err != nil {
+		return err
+	}
+	e, err := a.core.event(by.Request, k, sev, audit.Success)
+	if err != nil {
+		return err
+	}
+	e.Actor, e.Subject, e.Details = by.Name, uid.String(), details
+	var eff ports.Effects
+	err = a.core.Stores.Accounts.Update(ctx, uid, func(acct account.Account) (account.Account, ports.Effects, error) {
+		acct, entries := f(acct, account.Act{By: by.Name, Now: now, Until: until})
+		eff = ports.Effects{Revocations: entries, Events: []audit.Event{e}}
+		return acct, eff, nil
+	})
+	if err == nil {
+		a.core.felt(ctx, eff)
+	}
+	return err
+}

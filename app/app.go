@@ -1,0 +1,162 @@
+// Package app holds the use cases: it sequences what the domain decides and what the ports keep. Its types are concrete; transports hold them directly.
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+// Operator is the actor of whoever may open the store itself or its socket.
+const Operator = "operator"
+
+// System is the actor of what the product does by itself.
+const System = "system"
+
+// ErrForbidden refuses a caller who is known and may not do what was asked.
+var ErrForbidden = errors.New("the caller may not do this")
+
+// Request is what is known of a request beside its content.
+type Request struct {
+	ID     string         // names the request in logs and events
+	Origin session.Origin // where it comes from
+}
+
+// Actor is who asks for an administrator's act.
+type Actor struct {
+	Name    string // a user id, Operator or System
+	Request Request
+}
+
+// Caller is who a guarded request comes from.
+type Caller struct {
+	Claims *token.Claims // shared: not to be changed
+}
+
+// User is the caller's account.
+func (c Caller) User() id.User { return c.Claims.Subject }
+
+// Session is the caller's sign-in.
+func (c Caller) Session() id.Session { return c.Claims.Session }
+
+// IsAdmin reports whether the caller is an administrator.
+func (c Caller) IsAdmin() bool { return c.Claims.HasRole(string(account.RoleAdmin)) }
+
+// Actor is the caller as one who asks for an administrator's act.
+func (c Caller) Actor(r Request) Actor { return Actor{Name: c.User().String(), Request: r} }
+
+// Stores are the ports of one database.
+type Stores struct {
+	Accounts    ports.Accounts
+	Sessions    ports.Sessions
+	Keys        ports.Keys
+	System      ports.System
+	Revocations ports.Revocations
+	Events      ports.Events
+}
+
+// Tunables are the settings that the use cases share.
+type Tunables struct {
+	Issuer   string // claim iss
+	Audience string // claim aud
+	ClientID string // claim client_id (RFC 9068, section 2.2); default: the audience
+	Access   time.Duration
+	Refresh  time.Duration
+	Session  time.Duration // absolute
+	Leeway   time.Duration
+}
+
+// Policy is what the guard holds tokens against.
+func (t Tunables) Policy() token.Policy {
+	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
+}
+
+// Core is what all use cases stand on. All fields are needed.
+type Core struct {
+	Stores    Stores
+	View      *view.View
+	Codec     ports.Codec
+	Passwords ports.Passwords
+	MACs      ports.Authenticator
+	Journal   ports.Journal
+	Random    io.Reader        // of ids and secrets; safe for concurrent use, as crypto/rand.Reader is
+	Now       func() time.Time // the wall clock
+	Tunables  Tunables
+}
+
+func (c *Core) now() instant.Instant { return instant.Of(c.Now()) }
+
+// Start notes the configured lifetime of access tokens in the database. It is to be called once before the first token is issued.
+func (c *Core) Start(ctx context.Context) error {
+	s, err := c.Stores.System.Load(ctx)
+	if err != nil || s.LongestAccess >= c.Tunables.Access {
+		return err
+	}
+	return c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
+		return s.Configure(c.Tunables.Access), ports.Effects{}, nil
+	})
+}
+
+// horizon is when the last access token that was issued by now has surely expired.
+func (c *Core) horizon(ctx context.Context, now instant.Instant) (instant.Instant, error) {
+	s, err := c.Stores.System.Load(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return s.Horizon(now, c.Tunables.Leeway), nil
+}
+
+// felt makes the effects of a committed change felt: in this node's view at once, then at the other sources, then in the journal. The order is the
+// product's promise: when the call that follows answers, this node refuses what was withdrawn. A caller who has gone stops none of it.
+func (c *Core) felt(ctx context.Context, e ports.Effects) {
+	ctx = context.WithoutCancel(ctx)
+	if len(e.Revocations) > 0 {
+		c.View.Publish(ctx, e.Revocations...)
+	}
+	c.Journal.Write(ctx, e.Events...)
+}
+
+// tell records events that come with no change of state.
+func (c *Core) tell(ctx context.Context, events ...audit.Event) error {
+	if err := c.Stores.Events.Record(ctx, events...); err != nil {
+		return err
+	}
+	c.Journal.Write(context.WithoutCancel(ctx), events...)
+	return nil
+}
+
+// event is an event of this moment. A random source that fails fails the change that the event tells of.
+func (c *Core) event(r Request, k audit.Kind, sev audit.Severity, out audit.Outcome) (audit.Event, error) {
+	eid, err := id.New[id.Event](c.Random)
+	if err != nil {
+		return audit.Event{}, unavailable("draw an event id", err)
+	}
+	e := audit.Event{ID: eid, Time: c.now(), Kind: k, Severity: sev, Outcome: out, UserAgent: cut(r.Origin.UserAgent, audit.MaxUserAgent), RequestID: r.ID}
+	if r.Origin.Address.IsValid() {
+		e.IPAddress = r.Origin.Address.String()
+	}
+	return e, nil
+}
+
+// unavailable is a fault of this machine that asking again may cure.
+func unavailable(what string, err error) error {
+	return errors.Join(ports.ErrUnavailable, errors.New(what+": "+err.Error()))
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
