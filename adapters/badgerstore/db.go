@@ -1,0 +1,273 @@
+package badgerstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/xteam/xteam/ports"
+)
+
+// DB is an open store. Its ports share it and its transactions.
+type DB struct {
+	dir    string
+	log    *slog.Logger
+	badger *badger.DB
+	sealer atomic.Pointer[ports.Sealer] // nil until Unlock
+
+	commits   *committer
+	followers followers
+
+	// Whoever holds several locks took them in this order: of one id, then of names.
+	accountLocks, sessionLocks, ringLocks *stripes
+	nameLocks                             *stripes
+
+	life    sync.RWMutex // held for reading while Badger is read; Close takes it for ever
+	closing chan struct{}
+	once    sync.Once
+	closed  error
+	collect sync.WaitGroup
+}
+
+// Accounts answers the port of accounts.
+func (db *DB) Accounts() *Accounts { return &Accounts{db} }
+
+// Sessions answers the port of sessions.
+func (db *DB) Sessions() *Sessions { return &Sessions{db} }
+
+// Keys answers the port of key rings.
+func (db *DB) Keys() *Keys { return &Keys{db} }
+
+// System answers the port of the system's state.
+func (db *DB) System() *System { return &System{db} }
+
+// Revocations answers the port of revocations.
+func (db *DB) Revocations() *Revocations { return &Revocations{db} }
+
+// Events answers the port of security events.
+func (db *DB) Events() *Events { return &Events{db} }
+
+// Unlock hands over what seals and opens. Before it accounts, sessions, events and revocations with a note answer ports.ErrUnavailable.
+func (db *DB) Unlock(sealer ports.Sealer) { db.sealer.Store(&sealer) }
+
+// Close commits what waits, ends every Follow with ports.ErrUnavailable and frees the folder for another. No goroutine is left. Later calls of the ports answer
+// ports.ErrUnavailable; Close again answers as the first time.
+func (db *DB) Close() error {
+	db.once.Do(func() {
+		close(db.closing)
+		db.commits.close()
+		db.collect.Wait()
+		db.life.Lock()
+		defer db.life.Unlock()
+		if err := db.badger.Close(); err != nil {
+			db.closed = fmt.Errorf("close the data folder %s: %w", db.dir, err)
+		}
+	})
+	return db.closed
+}
+
+// collectGarbage gives the room of values that are gone back to the disk, until Close.
+func (db *DB) collectGarbage(every time.Duration) {
+	defer db.collect.Done()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-db.closing:
+			return
+		case <-tick.C:
+		}
+		for db.badger.RunValueLogGC(0.5) == nil && !db.isClosing() { // until nothing is worth it
+		}
+	}
+}
+
+func (db *DB) isClosing() bool {
+	select {
+	case <-db.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// ready answers why a call cannot begin: its context has ended, or the store is closed.
+func (db *DB) ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if db.isClosing() {
+		return db.errClosed()
+	}
+	return nil
+}
+
+// view reads. fn must not wait for anything.
+func (db *DB) view(ctx context.Context, fn func(*badger.Txn) error) error {
+	db.life.RLock()
+	defer db.life.RUnlock()
+	if err := db.ready(ctx); err != nil {
+		return err
+	}
+	txn := db.badger.NewTransaction(false)
+	defer txn.Discard()
+	return fn(txn)
+}
+
+// write commits what build makes under the lock of key. When it makes nothing, there is nothing to commit.
+func (db *DB) write(ctx context.Context, locks *stripes, key []byte, build func(*writeSet) error) error {
+	if err := db.ready(ctx); err != nil {
+		return err
+	}
+	w := &writeSet{}
+	handed := false
+	defer func() {
+		if !handed {
+			w.held.release()
+		}
+	}()
+	if err := w.held.lock(ctx, locks, key); err != nil {
+		return err
+	}
+	if err := build(w); err != nil {
+		return err
+	}
+	if len(w.sets)+len(w.deletes)+len(w.revocations)+len(w.events) == 0 {
+		return nil
+	}
+	handed = true
+	return db.commits.commit(ctx, w)
+}
+
+// effects adds the consequences of a change to its write-set.
+func (db *DB) effects(w *writeSet, e ports.Effects) error {
+	if err := validate(e.Revocations); err != nil {
+		return err
+	}
+	for _, r := range e.Revocations {
+		item, err := db.newEntry(r)
+		if err != nil {
+			return err
+		}
+		w.revocations = append(w.revocations, item)
+	}
+	if len(e.Events) > 0 {
+		if _, err := db.unlocked(); err != nil {
+			return err
+		}
+	}
+	for _, v := range e.Events {
+		w.events = append(w.events, encodeEvent(v))
+	}
+	return nil
+}
+
+// share and shareBytes bound the write-sets into which a long call is cut: a quarter of a transaction.
+func (db *DB) share() int { return int(db.badger.MaxBatchCount() / 4) }
+
+func (db *DB) shareBytes() int { return int(db.badger.MaxBatchSize() / 4) }
+
+// get answers the value of a key, or ports.ErrNotFound.
+func (db *DB) get(txn *badger.Txn, key []byte) ([]byte, error) {
+	item, err := txn.Get(key)
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		return nil, ports.ErrNotFound
+	case err != nil:
+		return nil, db.unavailable("read", err)
+	}
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, db.unavailable("read", err)
+	}
+	return value, nil
+}
+
+func (db *DB) getSealed(txn *badger.Txn, key []byte) ([]byte, error) {
+	value, err := db.get(txn, key)
+	if err != nil {
+		return nil, err
+	}
+	return db.open(key, value)
+}
+
+func (db *DB) openItem(item *badger.Item) ([]byte, error) {
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, db.unavailable("read", err)
+	}
+	return db.open(item.Key(), value)
+}
+
+// absent answers ports.ErrTaken when the key is there.
+func (db *DB) absent(ctx context.Context, key []byte) error {
+	err := db.view(ctx, func(txn *badger.Txn) error {
+		_, err := db.get(txn, key)
+		return err
+	})
+	switch {
+	case err == nil:
+		return ports.ErrTaken
+	case errors.Is(err, ports.ErrNotFound):
+		return nil
+	}
+	return err
+}
+
+func (db *DB) setSealed(w *writeSet, key, plain []byte, expires uint64) error {
+	sealed, err := db.seal(key, plain)
+	if err != nil {
+		return err
+	}
+	item := badger.NewEntry(key, sealed)
+	item.ExpiresAt = expires
+	w.sets = append(w.sets, item)
+	return nil
+}
+
+func (db *DB) unlocked() (ports.Sealer, error) {
+	if s := db.sealer.Load(); s != nil {
+		return *s, nil
+	}
+	return nil, db.unavailable("read sealed records of", errors.New("its data keys have not been opened yet"))
+}
+
+func (db *DB) seal(key, plain []byte) ([]byte, error) {
+	sealer, err := db.unlocked()
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := sealer.Seal(string(key), plain)
+	if err != nil {
+		return nil, db.unavailable("seal a record of", err)
+	}
+	return sealed, nil
+}
+
+func (db *DB) open(key, sealed []byte) ([]byte, error) {
+	sealer, err := db.unlocked()
+	if err != nil {
+		return nil, err
+	}
+	return sealer.Open(string(key), sealed)
+}
+
+func (db *DB) errClosed() error {
+	return fmt.Errorf("the data folder %s is closed: %w", db.dir, ports.ErrUnavailable)
+}
+
+// unavailable is a fault of Badger or of the disk.
+func (db *DB) unavailable(what string, err error) error {
+	return fmt.Errorf("%s the data folder %s: %w: %w", what, db.dir, ports.ErrUnavailable, err)
+}
+
+// unreadable is a record that this version cannot read.
+func (db *DB) unreadable(what string, err error) error {
+	return fmt.Errorf("read %s in the data folder %s: %w: %w", what, db.dir, ports.ErrUnavailable, err)
+}

@@ -1,0 +1,38 @@
+// Package badgerstore keeps all state in one folder, with Badger: for a single process, with no server beside it.
+//
+// # Layout
+//
+// Badger keeps sorted keys. Integers in keys are big-endian; ids are their 16 bytes. What is sealed is sealed whole by the
+// ports.Sealer, with the record's own key as its context, so that no record can take another's place.
+//
+//	key                            value                                               lives
+//	m/schema                       the number of this layout, as text                  for ever
+//	m/system                       system.State                                        for ever
+//	a/ user                        account.Account, sealed                             for ever
+//	n/e digest                     user: who has the e-mail of that Sealer.Index       for ever
+//	n/u digest                     user: who has the folded user name of that index    for ever
+//	s/ session                     session.Session, sealed                             Expires + Margin
+//	u/ user created session        empty: the sessions of a user, oldest first         as its session
+//	k/ name                        keyset.Ring, without Key.Secret                     for ever
+//	r/ revocation.Entry.Key        the rest of the entry, its Note sealed              Until + Margin
+//	e/ position                    audit.Event, sealed                                 for ever
+//
+// A value is the byte 1, the number of the encoding, and then fields: a tag, the length as a uvarint, the content. A field
+// that is zero is left out. Tags never change meaning. A tag that is not known was written by a newer version, and is refused: what is not understood must not be
+// written back without it. In created, the sign bit of the microseconds is turned, so that times before 1970 come first. Whoever deletes events one day must leave the
+// last: new positions rise from it.
+//
+// In the clear stand ids, key ids, times, counts, who asked for a revocation (an id) and what kind of thing it is. E-mail addresses, names, user agents, network
+// addresses, password hashes and free text do not.
+//
+// # Time
+//
+// Badger hides, and then drops, what has expired by the wall clock at the moment of reading, so a clock that jumps forward would kill revocations which live
+// again once it jumps back. What can expire is therefore kept for Margin longer than it matters: a clock that is wrong by less than a day, at any moment, loses nothing.
+//
+// # Writing
+//
+// One goroutine commits. It gathers the write-sets of all callers that wait into one transaction of Badger, which costs one sync for all of
+// them. A write-set is never parted. Values are all kept in Badger's tables and their log: none is long enough for the value log, whose failed syncs Badger only logs.
+// After a commit that failed, the log may hold half a transaction, behind which nothing would be replayed: the store takes no writes until it is opened again.
+package badgerstore

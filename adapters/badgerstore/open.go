@@ -1,0 +1,206 @@
+package badgerstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// Options are what may differ between stores. The zero value works.
+type Options struct {
+	// Logger hears of what goes wrong, and at debug of what Badger does; nil: nobody does.
+	Logger *slog.Logger
+	// Collect is how often room is sought in the value log; default 10 minutes.
+	Collect time.Duration
+	// UnsafeNoSync acknowledges what a loss of power would lose. It is there so that a test can see that it is missed.
+	UnsafeNoSync bool
+}
+
+const (
+	// schema is the number of the layout.
+	schema = "1"
+	// owner is in the head of Badger's manifest (its external magic version), and tells our folders from those of other programs.
+	owner = 0x5854
+	// format is the number of Badger's own format that this version of it reads.
+	format = 8
+)
+
+// Open opens the store in the folder dir, and creates both when they are missing; the folder then belongs to its owner alone (0700). A folder can be open once: in this process or
+// another. Close frees it. The error is one sentence for the operator: which folder, what is wrong, what to do.
+func Open(dir string, o Options) (*DB, error) {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("the data folder %q has no absolute path: %w", dir, err)
+	}
+	if err := prepare(dir, log); err != nil {
+		return nil, err
+	}
+	b := &bridge{log: log}
+	inner, err := openBadger(dir, o, b)
+	if err != nil {
+		return nil, refusal(dir, err)
+	}
+	db := &DB{
+		dir: dir, log: log, badger: inner, closing: make(chan struct{}),
+		accountLocks: newStripes(), sessionLocks: newStripes(), ringLocks: newStripes(), nameLocks: newStripes(),
+	}
+	position, err := db.begin(b)
+	if err != nil {
+		return nil, errors.Join(err, inner.Close())
+	}
+	db.commits = newCommitter(db, position)
+	go db.commits.run()
+	every := o.Collect
+	if every <= 0 {
+		every = 10 * time.Minute
+	}
+	db.collect.Add(1)
+	go db.collectGarbage(every)
+	return db, nil
+}
+
+// prepare makes the folder, or looks at what is in it before Badger does, which deletes tables that its manifest does not name.
+func prepare(dir string, log *slog.Logger) error {
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return refusal(dir, err)
+		}
+		return nil
+	case err != nil:
+		return refusal(dir, err)
+	case !info.IsDir():
+		return fmt.Errorf("the data folder %s is not a folder but a file: name another one", dir)
+	case info.Mode().Perm()&0o077 != 0:
+		log.Warn("the data folder is open to other users of this host: chmod 700 it", "folder", dir, "mode", info.Mode().Perm().String())
+	}
+	var data []string
+	for _, pattern := range []string{"*.sst", "*.vlog", "*.mem"} {
+		found, err := filepath.Glob(filepath.Join(escape(dir), pattern))
+		if err != nil {
+			return refusal(dir, err)
+		}
+		data = append(data, found...)
+	}
+	manifest, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(data) == 0:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the data folder %s has lost its file %s: restore the folder from a backup", dir, badger.ManifestFilename)
+	case err != nil:
+		return refusal(dir, err)
+	}
+	defer manifest.Close()
+	var head [8]byte
+	if _, err := io.ReadFull(manifest, head[:]); err != nil || !bytes.Equal(head[:4], []byte("Bdgr")) {
+		return fmt.Errorf("the data folder %s is damaged, or is not one: its file %s has no head; restore it from a backup or name another folder", dir, badger.ManifestFilename)
+	}
+	if binary.BigEndian.Uint16(head[4:]) != owner {
+		return fmt.Errorf("the folder %s belongs to another program that uses Badger: name another data folder", dir)
+	}
+	if f := binary.BigEndian.Uint16(head[6:]); f != format {
+		return fmt.Errorf("the data folder %s has Badger's format %d, and this version of the program reads %d: start the version that wrote it", dir, f, format)
+	}
+	return nil
+}
+
+// escape makes a path into a pattern that matches itself only.
+func escape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+func openBadger(dir string, o Options, b *bridge) (db *badger.DB, err error) {
+	defer func() { // Badger slices by lengths that it has not checked yet
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	opt := badger.DefaultOptions(dir)
+	opt.Logger = b
+	opt.SyncWrites = !o.UnsafeNoSync
+	opt.MetricsEnabled = false
+	opt.DetectConflicts = false
+	opt.ExternalMagicVersion = owner
+	opt.ChecksumVerificationMode = options.OnTableRead // an iterator would end in silence at a block that it cannot read
+	// The memtables are most of the memory of an idle process; the caches would be the rest.
+	opt.MemTableSize = 8 << 20
+	opt.NumMemtables = 2
+	opt.ValueLogFileSize = 16 << 20
+	opt.Compression = options.None
+	opt.BlockCacheSize = 0
+	opt.IndexCacheSize = 0
+	opt.NumCompactors = 2
+	return badger.Open(opt)
+}
+
+// refusal makes Badger's error, which wraps nothing, into a sentence.
+func refusal(dir string, err error) error {
+	said := func(errno syscall.Errno) bool {
+		return errors.Is(err, errno) || strings.Contains(err.Error(), errno.Error())
+	}
+	switch {
+	case said(syscall.EWOULDBLOCK):
+		return fmt.Errorf("the data folder %s is in use, by another process or a second time by this one: stop that one, or name another folder", dir)
+	case said(syscall.EACCES), said(syscall.EPERM), said(syscall.EROFS):
+		return fmt.Errorf("the data folder %s cannot be written: give it to the user that runs this program, or name another folder", dir)
+	case said(syscall.ENOTDIR):
+		return fmt.Errorf("the data folder %s lies below a file: name another folder", dir)
+	case said(syscall.ENOSPC):
+		return fmt.Errorf("the disk of the data folder %s is full: make room on it", dir)
+	}
+	return fmt.Errorf("the data folder %s cannot be read: %s; restore it from a backup", dir, strings.Join(strings.Fields(err.Error()), " "))
+}
+
+// begin reads what the folder says of itself, and writes it into a new one.
+func (db *DB) begin(b *bridge) (position uint64, err error) {
+	if b.ignored.Load() {
+		return 0, fmt.Errorf("the data folder %s has a damaged table: restore it from a backup", db.dir)
+	}
+	txn := db.badger.NewTransaction(true)
+	defer txn.Discard()
+	item, err := txn.Get([]byte(schemaKey))
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		it := txn.NewIterator(badger.IteratorOptions{})
+		it.Rewind()
+		empty := !it.Valid()
+		it.Close()
+		if !empty {
+			return 0, fmt.Errorf("the data folder %s does not say which version wrote it: restore it from a backup, or name another folder", db.dir)
+		}
+		if err := txn.Set([]byte(schemaKey), []byte(schema)); err != nil {
+			return 0, refusal(db.dir, err)
+		}
+		if err := txn.Commit(); err != nil {
+			return 0, refusal(db.dir, err)
+		}
+		return 0, nil
+	case err != nil:
+		return 0, refusal(db.dir, err)
+	}
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return 0, refusal(db.dir, err)
+	}
+	if string(value) != schema {
+		return 0, fmt.Errorf("the data folder %s has layout %q, and this version of the program knows %s: start the version that wrote it", db.dir, value, schema)
+	}
+	return lastPosition(txn), nil
+}

@@ -1,0 +1,116 @@
+package badgerstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/ports"
+)
+
+// Sessions is the port of sessions. A session is dropped Margin after its Expires.
+type Sessions struct{ db *DB }
+
+var _ ports.Sessions = (*Sessions)(nil)
+
+// Create stores a new session.
+func (p *Sessions) Create(ctx context.Context, s session.Session, e ports.Effects) error {
+	key := sessionKey(s.ID)
+	return p.db.write(ctx, p.db.sessionLocks, key, func(w *writeSet) error {
+		if err := p.db.absent(ctx, key); err != nil {
+			return err
+		}
+		if err := p.set(w, &s); err != nil {
+			return err
+		}
+		w.sets = append(w.sets, listed(&s))
+		return p.db.effects(w, e)
+	})
+}
+
+// Update runs change once.
+func (p *Sessions) Update(ctx context.Context, sid id.Session, change func(session.Session) (session.Session, ports.Effects, error)) error {
+	return p.db.write(ctx, p.db.sessionLocks, sessionKey(sid), func(w *writeSet) error {
+		was, err := p.Find(ctx, sid)
+		if err != nil {
+			return err
+		}
+		before := encodeSession(was) // now: change may write into the slice that it is handed
+		next, effects, err := change(was)
+		if err != nil {
+			return err
+		}
+		if next.ID != sid || next.User != was.User {
+			return errors.New("badger store: the id and the user of a session cannot change")
+		}
+		if !bytes.Equal(encodeSession(next), before) {
+			if err := p.set(w, &next); err != nil {
+				return err
+			}
+		}
+		if next.Created != was.Created {
+			w.deletes = append(w.deletes, sessionOfUser(&was))
+		}
+		if next.Created != was.Created || next.Expires != was.Expires {
+			w.sets = append(w.sets, listed(&next))
+		}
+		return p.db.effects(w, effects)
+	})
+}
+
+// Find reads one session.
+func (p *Sessions) Find(ctx context.Context, sid id.Session) (s session.Session, err error) {
+	err = p.db.view(ctx, func(txn *badger.Txn) error {
+		s, err = p.find(txn, sid)
+		return err
+	})
+	return s, err
+}
+
+// OfUser reads the sessions of a user by their list.
+func (p *Sessions) OfUser(ctx context.Context, uid id.User) (all []session.Session, err error) {
+	err = p.db.view(ctx, func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: sessionsOf(uid)})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			key := it.Item().Key()
+			s, err := p.find(txn, id.Session(key[len(key)-len(id.Session{}):]))
+			switch {
+			case errors.Is(err, ports.ErrNotFound): // its second came between the two
+				continue
+			case err != nil:
+				return err
+			}
+			all = append(all, s)
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (p *Sessions) find(txn *badger.Txn, sid id.Session) (session.Session, error) {
+	plain, err := p.db.getSealed(txn, sessionKey(sid))
+	if err != nil {
+		return session.Session{}, err
+	}
+	s, err := decodeSession(sid, plain)
+	if err != nil {
+		return session.Session{}, p.db.unreadable("a session", err)
+	}
+	return s, nil
+}
+
+func (p *Sessions) set(w *writeSet, s *session.Session) error {
+	return p.db.setSealed(w, sessionKey(s.ID), encodeSession(*s), expiry(s.Expires))
+}
+
+// listed is the item by which a session is found among those of its user.
+func listed(s *session.Session) *badger.Entry {
+	item := badger.NewEntry(sessionOfUser(s), nil)
+	item.ExpiresAt = expiry(s.Expires)
+	return item
+}
