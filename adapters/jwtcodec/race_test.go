@@ -1,0 +1,5 @@
+//go:build race
+
+package jwtcodec_test
+
+const raceDetector = true
