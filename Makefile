@@ -1,0 +1,107 @@
+# XTeam. Needed: Go and make. `make` alone tells what there is to do.
+
+SHELL      = /bin/sh
+CACHE      = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
+TOOLS      = $(CACHE)/xteam-tools
+SOURCES    = adapters app cmd domain ports tests
+FUZZTIME   = 10s
+BENCHFLAGS =
+
+# Tools of `make verify`, each built once in a folder that carries its version.
+GOLANGCI_LINT = $(TOOLS)/golangci-lint-v2.15.0/golangci-lint
+GO_LICENSES   = $(TOOLS)/go-licenses-v1.6.0/go-licenses
+GOVULNCHECK   = $(TOOLS)/govulncheck-v1.9.0/govulncheck
+
+LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
+
+# What tests need beside Go, as command:Debian package. The race detector is linked with C.
+NEEDS = strace:strace cc:gcc cc:libc6-dev
+
+.PHONY: help run test verify bench fuzz build deps vulns format vet lint wire tidy licences
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: build ## build and start a first look: the tour, an administrator, lines to paste
+	bin/xteam dev
+
+test: deps ## every test, with the race detector and the real components (about 5 min cold on 2 cores)
+	@race=-race; \
+	if ! command -v cc >/dev/null; then \
+	  [ -z "$$CI" ] || { echo 'make test: no C compiler, so no race detector; CI must have one' >&2; exit 1; }; \
+	  echo 'make test: no C compiler is installed, so the tests run without the race detector'; race=; \
+	fi; \
+	XTEAM_TEST_REAL=1 go test $$race -timeout 20m ./...
+	@# What counts allocations is built without the race detector only, which allocates too.
+	@plain=$$(grep -rl --include='*_test.go' '^//go:build !race' $(SOURCES) | xargs -r -n 1 dirname | sort -u | sed 's|^|./|'); \
+	[ -z "$$plain" ] || { echo 'go test, without the race detector, of what counts allocations'; XTEAM_TEST_REAL=1 go test -timeout 10m $$plain; }
+
+verify: format vet wire tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 3 min cold)
+
+bench: ## the figures of the Speed section, each beside its goal (about 4 min; a quiet machine)
+	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./tests/bench
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@grep -rn --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' $(SOURCES) | sed 's|/[^/]*:[0-9]*:func | |' | sort -u | \
+	while read -r folder name; do \
+	  echo "$$name in $$folder, $(FUZZTIME)"; \
+	  go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$folder" </dev/null || exit 1; \
+	done
+
+build: ## bin/xteam, one static binary
+	CGO_ENABLED=0 go build -trimpath -buildvcs=$$(git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false) -ldflags '-s -w' -o bin/xteam ./cmd/xteam
+
+deps: ## install what the tests need beside Go, where apt and its rights are at hand
+	@missing=; for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need#*:}"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	as=; [ "$$(id -u)" = 0 ] || as='sudo -n'; \
+	if ! command -v apt-get >/dev/null || ! $$as true 2>/dev/null; then \
+	  echo "make deps: missing:$$missing; they cannot be installed from here (it takes apt-get, and root or sudo): install them by hand, or their tests fail"; exit 0; \
+	fi; \
+	echo "make deps: installing$$missing"; \
+	$$as apt-get -q update && \
+	$$as env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $$missing
+
+vulns: $(GOVULNCHECK) ## known vulnerabilities of what is linked; fetches its database, so it needs a network
+	$(GOVULNCHECK) ./...
+
+format:
+	@wrong=$$(gofmt -l $(SOURCES)); [ -z "$$wrong" ] || { echo "gofmt -w would change:"; echo "$$wrong"; exit 1; }
+
+vet:
+	go vet ./...
+	go vet -tags wireinject ./...
+
+wire: # what wire would write is what is committed, in every package that has a wire.go
+	@packages=$$(find $(SOURCES) -name wire.go | xargs -r -n 1 dirname | sort | sed 's|^|./|'); \
+	[ -n "$$packages" ] || { echo 'make wire: no wire.go was found'; exit 1; }; \
+	echo go tool wire diff $$packages; \
+	go tool wire diff $$packages || { echo "wire_gen.go is stale or cannot be made: go tool wire gen" $$packages; exit 1; }
+
+tidy:
+	@go mod tidy -diff || { echo 'go.mod or go.sum is not tidy: go mod tidy'; exit 1; }
+
+lint: $(GOLANGCI_LINT)
+	$(GOLANGCI_LINT) run ./...
+
+licences: $(GO_LICENSES) # of everything that is linked or tested with, the test libraries too
+	@out=$$($(GO_LICENSES) check ./... --include_tests --allowed_licenses=$(LICENCES) 2>&1) || { echo "$$out"; exit 1; }
+	@echo 'licences: all of $(LICENCES)'
+
+# install builds $(2) as the file $@, once, though several builds may ask at a time.
+define install
+	@echo 'building $(notdir $(1)) once, into $(dir $(1))'
+	@mkdir -p $(TOOLS) && exec 9>$(TOOLS)/lock && { ! command -v flock >/dev/null || flock 9; } && \
+	if [ ! -x $(1) ]; then \
+	  GOFLAGS= GOBIN=$(dir $(1))new go install $(2) && mv $(dir $(1))new/$(notdir $(1)) $(1) && rmdir $(dir $(1))new; \
+	fi
+endef
+
+$(GOLANGCI_LINT):
+	$(call install,$@,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0)
+
+$(GO_LICENSES):
+	$(call install,$@,github.com/google/go-licenses@v1.6.0)
+
+$(GOVULNCHECK):
+	$(call install,$@,golang.org/x/vuln/cmd/govulncheck@v1.9.0)
