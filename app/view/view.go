@@ -1,127 +1,114 @@
-// Package view is this node's live view of the revocations: one set, the sources that fill it, how old it is, and who wants to hear.
+// Package view keeps the live view of the revocations: the set that every guard asks, the sources it comes from, how old it is, and
+// whom to tell of what is new. It is never silently stale.
 package view
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
 
-// Source is a place that revocations come from.
+// Source is one place that revocations come from.
 type Source struct {
-	Name        string // for logs and /readyz
-	Truth       bool   // the database, where a revocation is durable; the others are faster ways to hear of it
+	Name        string // in logs and in Status
+	Truth       bool   // the database, where a revocation is committed with the change that causes it; only the first so marked is it
 	Revocations ports.Revocations
 }
 
-// Options of a view. The zero value works.
+// Options tune a View. The zero value works.
 type Options struct {
-	MaxStaleness time.Duration    // how old the view may be and still be trusted; default 5 s
-	Strict       bool             // trust the database only
-	Now          func() time.Time // default time.Now; its monotonic reading, if it has one, measures ages
-	Logger       *slog.Logger     // default: nothing is logged
+	// MaxStaleness is how long a source may be silent before it is no longer trusted. 0 means 5 s.
+	MaxStaleness time.Duration
+	// Strict refuses also while the truth alone is silent.
+	Strict bool
+	// RecordTimeout bounds how long Publish waits for the sources that are not the truth. 0 means 1 s.
+	RecordTimeout time.Duration
+	// Now is the clock; nil means time.Now. Ages are measured by its monotonic reading, where it has one.
+	Now func() time.Time
+	// Logger takes a line for each change of state; nil means none.
+	Logger *slog.Logger
 }
 
-// View answers from memory whether a token is withdrawn, and refuses to answer when it is too old to know.
+// View answers whether a token is withdrawn, from memory. It is fresh while the truth was heard within MaxStaleness, or, unless it is
+// strict and as long as there are any, all other sources were; before everything that the truth holds has come in once, and without
+// a truth, it is not fresh. All methods may be called at once; Check takes no lock and waits for nobody.
 type View struct {
-	o       Options
-	set     *revocation.Set
-	start   time.Time
-	fresh   atomic.Int64 // nanoseconds after start until which the view is trusted; 0 before the truth was heard
-	ready   chan struct{}
-	sources []*followed
+	opts  Options
+	log   *slog.Logger
+	set   *revocation.Set
+	start time.Time
 
-	mu   sync.Mutex
-	subs map[*subscriber]struct{}
+	ready chan struct{} // closed once the truth has been caught up with
+	// goodFor is how long after start the view is fresh, in nanoseconds. It only rises.
+	goodFor atomic.Int64
+
+	sources []*source
+	mu      sync.Mutex // guards the sources' states
+
+	subscribers subscribers
 }
 
-type followed struct {
-	Source
-	heard time.Time // zero: never; under View.mu
-	down  bool      // said to be lost
-}
-
-type subscriber struct{ fn func(revocation.Entry) }
-
-// New is a view of the sources, of which at least one is the truth. It knows nothing until Run runs.
-func New(o Options, sources ...Source) *View {
-	if o.MaxStaleness == 0 {
-		o.MaxStaleness = 5 * time.Second
+// New is a view of the sources that has heard nothing yet. It does nothing by itself until Run.
+func New(opts Options, sources ...Source) *View {
+	if opts.MaxStaleness <= 0 {
+		opts.MaxStaleness = 5 * time.Second
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	if opts.RecordTimeout <= 0 {
+		opts.RecordTimeout = time.Second
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
-	v := &View{o: o, set: revocation.NewSet(), start: o.Now(), ready: make(chan struct{}), subs: map[*subscriber]struct{}{}}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	v := &View{opts: opts, log: opts.Logger, set: revocation.NewSet(), start: opts.Now(), ready: make(chan struct{})}
+	v.goodFor.Store(math.MinInt64)
+	v.subscribers.set = v.set
+	truth := false
 	for _, s := range sources {
-		v.sources = append(v.sources, &followed{Source: s})
+		s.Truth = s.Truth && !truth
+		truth = truth || s.Truth
+		v.sources = append(v.sources, &source{Source: s})
 	}
 	return v
 }
 
-// Check answers nil, *revocation.RevokedError, or revocation.ErrStale while the view is too old to be trusted.
+// elapsed is the monotonic time since New.
+func (v *View) elapsed() time.Duration { return v.opts.Now().Sub(v.start) }
+
+// Check answers nil for a token that is good; a *revocation.RevokedError for one that is known to be withdrawn, however old the view;
+// and revocation.ErrStale for any other while the view is too old to be trusted.
 func (v *View) Check(c *token.Claims) error {
 	if verdict, ok := v.set.Withdraws(c); ok {
 		return &revocation.RevokedError{Verdict: verdict}
 	}
-	if int64(v.o.Now().Sub(v.start)) >= v.fresh.Load() {
+	if int64(v.elapsed()) > v.goodFor.Load() {
 		return revocation.ErrStale
 	}
 	return nil
 }
 
-// Epoch is the least epoch that is good.
+// Epoch is the least epoch that a token may carry, as far as is known. It is 0 until the first was raised.
 func (v *View) Epoch() token.Epoch { return v.set.Epoch() }
 
-// KeyRevoked reports whether that key was revoked.
+// KeyRevoked reports whether the signing key kid is known to be revoked.
 func (v *View) KeyRevoked(kid string) bool { return v.set.KeyRevoked(kid) }
 
-// Publish puts entries in force that the database has committed: in this node's set, to its subscribers, then at the sources beside the database.
-func (v *View) Publish(ctx context.Context, entries ...revocation.Entry) {
-	v.take(entries)
-	for _, s := range v.sources {
-		if s.Truth {
-			continue
-		}
-		if err := s.Revocations.Record(ctx, entries...); err != nil {
-			v.o.Logger.Warn("A revocation did not reach a source; the database's poll will carry it", "source", s.Name, "error", err.Error())
-		}
-	}
-}
-
-func (v *View) take(entries []revocation.Entry) {
-	for _, e := range entries {
-		if v.set.Add(e) {
-			v.mu.Lock()
-			for s := range v.subs {
-				s.fn(e)
-			}
-			v.mu.Unlock()
-		}
-	}
-}
-
-// Subscribe has fn called with every entry that is new to this node, once, until cancel is called. fn must return at once.
-func (v *View) Subscribe(fn func(revocation.Entry)) (cancel func()) {
-	s := &subscriber{fn}
-	v.mu.Lock()
-	v.subs[s] = struct{}{}
-	v.mu.Unlock()
-	return func() { v.mu.Lock(); delete(v.subs, s); v.mu.Unlock() }
-}
-
-// Ready waits until the database has delivered everything that is live.
+// Ready waits until everything that the truth holds has come in once. When ctx ends before, it answers with its error.
 func (v *View) Ready(ctx context.Context) error {
+	select {
+	case <-v.ready:
+		return nil
+	default:
+	}
 	select {
 	case <-v.ready:
 		return nil
@@ -130,131 +117,42 @@ func (v *View) Ready(ctx context.Context) error {
 	}
 }
 
-// Run follows all sources until ctx ends, and leaves no goroutine behind.
-func (v *View) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	for _, s := range v.sources {
-		wg.Go(func() { v.follow(ctx, s) })
-	}
-	wg.Go(func() { v.housekeep(ctx) })
-	wg.Wait()
-	return ctx.Err()
+// Subscribe has fn called once for everything that is new to the view from now on, until cancel. The calls for one subscriber come one
+// after the other, in a goroutine of their own that exists only while there is something to tell: whoever is slow delays neither
+// Publish nor the sources nor another subscriber. An entry is told once or more. A subscriber that falls 1,024 entries behind loses
+// none: it is told everything that is live instead, without By and Note. What was known before is not told: subscribe, then Check.
+//
+// Cancel may be called from fn. No call begins after it; one may still be under way. The end of Run cancels every subscriber
+// and waits for the calls under way, so fn must come to an end.
+func (v *View) Subscribe(fn func(revocation.Entry)) (cancel func()) {
+	return v.subscribers.add(fn)
 }
 
-func (v *View) follow(ctx context.Context, s *followed) {
-	for pause := 50 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 2*time.Second) {
-		err := s.Revocations.Follow(ctx, func(n ports.News) error {
-			v.take(n.Entries)
-			if n.Caught {
-				pause = 50 * time.Millisecond
-				v.hear(s)
-			}
-			return nil
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			err = errors.New("it ended by itself")
-		}
-		if !s.down {
-			s.down = true
-			v.o.Logger.Error("A source of revocations was lost", "source", s.Name, "error", err.Error())
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
-	}
-}
-
-func (v *View) hear(s *followed) {
-	if s.down {
-		s.down = false
-		v.o.Logger.Info("A source of revocations is heard again", "source", s.Name)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	s.heard = v.o.Now()
-	var truth, feeds time.Time
-	for i, f := range v.sources {
-		switch {
-		case f.Truth && f.heard.After(truth):
-			truth = f.heard
-		case !f.Truth && (feeds.IsZero() || f.heard.Before(feeds) || i == 0):
-			feeds = f.heard
-		}
-	}
-	if truth.IsZero() {
+// Publish puts entries that the database has committed in force here, tells the subscribers, and records them at the sources that
+// are not the truth, so that other nodes hear of them before they next ask the database. It returns when those have them, or after
+// RecordTimeout; a source that failed is logged, once until it works again, and what it lacks reaches the other nodes through the
+// truth. The end of ctx does not keep an entry from the others.
+func (v *View) Publish(ctx context.Context, entries ...revocation.Entry) {
+	if len(entries) == 0 {
 		return
 	}
-	at := truth
-	if !v.o.Strict && feeds.After(at) {
-		at = feeds
-	}
-	v.fresh.Store(int64(at.Add(v.o.MaxStaleness).Sub(v.start)))
-	select {
-	case <-v.ready:
-	default:
-		close(v.ready)
-	}
-}
-
-// housekeep forgets, once a minute, what has been over for longer than any clock may be wrong.
-func (v *View) housekeep(ctx context.Context) {
-	t := time.NewTicker(time.Minute)
-	defer t.Stop()
-	wall := v.start.Round(0)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		v.set.Sweep(instant.Of(wall.Add(v.o.Now().Sub(v.start))).Add(-token.Margin))
-	}
-}
-
-// Status is how each source is, for /readyz.
-type Status struct {
-	OK      bool // signed-in requests are answered
-	Age     time.Duration
-	Live    int // entries in the set
-	Sources []SourceStatus
-}
-
-// SourceStatus is how one source is.
-type SourceStatus struct {
-	Name  string
-	Truth bool
-	Heard bool          // at least once
-	Age   time.Duration // since it was last heard
-}
-
-// Status tells how the view is.
-func (v *View) Status() Status {
-	now := v.o.Now()
-	st := Status{OK: int64(now.Sub(v.start)) < v.fresh.Load(), Live: v.set.Len()}
-	st.Age, _ = v.Age()
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	v.take(entries)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.opts.RecordTimeout)
+	defer cancel()
+	var recording sync.WaitGroup
 	for _, s := range v.sources {
-		x := SourceStatus{Name: s.Name, Truth: s.Truth, Heard: !s.heard.IsZero()}
-		if x.Heard {
-			x.Age = now.Sub(s.heard)
+		if !s.Truth {
+			recording.Go(func() { v.recorded(s, s.Revocations.Record(ctx, entries...)) })
 		}
-		st.Sources = append(st.Sources, x)
 	}
-	return st
+	recording.Wait()
 }
 
-// Age is how old the view is; false before the database was heard.
-func (v *View) Age() (time.Duration, bool) {
-	f := v.fresh.Load()
-	if f == 0 {
-		return 0, false
+// take makes entries part of the set and tells the subscribers of the new ones.
+func (v *View) take(entries []revocation.Entry) {
+	for _, e := range entries {
+		if v.set.Add(e) {
+			v.subscribers.tell(e)
+		}
 	}
-	return v.o.Now().Sub(v.start) - (time.Duration(f) - v.o.MaxStaleness), true
 }

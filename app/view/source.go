@@ -1,0 +1,191 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/xteam/xteam/ports"
+)
+
+// source is what the view knows of a Source. View.mu guards its fields.
+type source struct {
+	Source
+	caught bool          // heard at least once
+	heard  time.Duration // when, since the view's start
+	lost   bool          // logged as lost, and not heard since
+	unable bool          // logged as not recording, and not recording since
+}
+
+// The pauses before a lost source is followed again: the first, doubled until the last. They are the same on every node; a source
+// is asked once a second at most by each, no more than by a poll.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// Why a source is lost that did not say so itself.
+var (
+	errEnded  = errors.New("the source ended without an error")
+	errSilent = errors.New("the source has been silent for longer than it is trusted")
+)
+
+// follow takes what s tells until ctx ends.
+func (v *View) follow(ctx context.Context, s *source) {
+	pause := firstPause
+	for {
+		err := s.Revocations.Follow(ctx, func(news ports.News) error {
+			v.take(news.Entries)
+			if news.Caught {
+				pause = firstPause
+				v.heard(s)
+			}
+			return nil
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errEnded
+		}
+		v.lost(s, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// heard notes that the view has all that s held just now. (What s held when its round began, to be exact: a source has to give up a
+// round that hangs.)
+func (v *View) heard(s *source) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s.heard = v.elapsed()
+	switch {
+	case !s.caught:
+		v.log.Info("A source of revocations caught up", "source", s.Name, "entries", v.set.Len())
+	case s.lost:
+		v.log.Info("A source of revocations is heard again", "source", s.Name)
+	}
+	if s.Truth && !s.caught {
+		s.caught = true
+		close(v.ready)
+	}
+	s.caught, s.lost = true, false
+	if until, ok := v.trusted(); ok {
+		v.goodFor.Store(int64(until + v.opts.MaxStaleness))
+	}
+}
+
+// trusted is the time of which the view is known to hold everything, since its start: the truth's, or, if it is later, the one that
+// all other sources have reached. There is none before the truth was heard. It is called with the lock held.
+func (v *View) trusted() (time.Duration, bool) {
+	var truth, others *source // of the others the one heard longest ago
+	for _, s := range v.sources {
+		switch {
+		case s.Truth:
+			truth = s // the only one
+		case others == nil || !s.caught || others.caught && s.heard < others.heard:
+			others = s
+		}
+	}
+	if truth == nil || !truth.caught {
+		return 0, false
+	}
+	if !v.opts.Strict && others != nil && others.caught {
+		return max(truth.heard, others.heard), true
+	}
+	return truth.heard, true
+}
+
+// lost notes that s does not answer, because of err.
+func (v *View) lost(s *source, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lose(s, err)
+}
+
+// silent finds the sources lost that have told nothing for longer than MaxStaleness.
+func (v *View) silent() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.sources {
+		if v.elapsed()-s.heard > v.opts.MaxStaleness {
+			v.lose(s, errSilent)
+		}
+	}
+}
+
+// lose is called with the lock held.
+func (v *View) lose(s *source, err error) {
+	if !s.lost {
+		s.lost = true
+		v.log.Warn("A source of revocations was lost", "source", s.Name, "truth", s.Truth, "error", err.Error())
+	}
+}
+
+// recorded notes how recording at s went.
+func (v *View) recorded(s *source, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case err != nil && !s.unable:
+		s.unable = true
+		v.log.Warn("A source of revocations does not record; other nodes hear from the database", "source", s.Name, "error", err.Error())
+	case err == nil && s.unable:
+		s.unable = false
+		v.log.Info("A source of revocations records again", "source", s.Name)
+	}
+}
+
+// Status is how the view stands, for /readyz.
+type Status struct {
+	OK      bool          // fresh: tokens are taken
+	Age     time.Duration // of the view, as Age has it; 0 before the truth was first heard
+	Live    int           // how many revocations are held
+	Sources []SourceStatus
+}
+
+// SourceStatus is how one source stands.
+type SourceStatus struct {
+	Name  string
+	Truth bool
+	Heard bool          // at least once: everything that it held then has come in
+	Fresh bool          // heard within MaxStaleness
+	Age   time.Duration // since it was last heard; 0 if it never was
+}
+
+// Status tells how the view and each of its sources stand, in the order that New was given them.
+func (v *View) Status() Status {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.elapsed()
+	st := Status{OK: int64(now) <= v.goodFor.Load(), Live: v.set.Len()}
+	if at, ok := v.trusted(); ok {
+		st.Age = now - at
+	}
+	for _, s := range v.sources {
+		one := SourceStatus{Name: s.Name, Truth: s.Truth, Heard: s.caught}
+		if s.caught {
+			one.Age = now - s.heard
+			one.Fresh = one.Age <= v.opts.MaxStaleness
+		}
+		st.Sources = append(st.Sources, one)
+	}
+	return st
+}
+
+// Age is how long ago the view was last known to hold everything: since the truth was heard, or, unless the view is strict, all other
+// sources were, if that is later. It is false before the truth was first heard.
+func (v *View) Age() (time.Duration, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at, ok := v.trusted()
+	if !ok {
+		return 0, false
+	}
+	return v.elapsed() - at, true
+}
