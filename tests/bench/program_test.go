@@ -1,0 +1,158 @@
+package bench_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/xteam/xteam/adapters/badgerstore"
+	"github.com/xteam/xteam/adapters/fieldcrypt"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
+)
+
+// BenchmarkGuardedGET asks the real program for the caller's own account, and a bare handler for the same bytes, over 32 kept connections. The processor
+// time that a server uses for a request is steadier than its throughput, which it shares with the client.
+func BenchmarkGuardedGET(b *testing.B) {
+	folder := b.TempDir()
+	enrol(b, folder)
+	product := serve(b, folder)
+	token, _ := product.signIn(b)
+	base := bare(b, product.get(b, mePath, token))
+	var rates [2]spread
+	micros := func(s *server, rate *spread) func() float64 {
+		return func() float64 {
+			before, began := s.cpu(b), time.Now()
+			n := s.load(b, mePath, token, 32, 2*time.Second)
+			*rate = append(*rate, float64(n)/time.Since(began).Seconds())
+			return float64((s.cpu(b) - before).Microseconds()) / float64(n)
+		}
+	}
+	for _, s := range []*server{product, base} {
+		s.load(b, mePath, token, 32, time.Second)
+	}
+	spent, least := inTurns(5, micros(product, &rates[0]), micros(base, &rates[1]))
+	ratio, rate := spent.over(least), rates[0].over(rates[1])
+	metric(b, ratio.median(), "x-of-bare-cpu")
+	report.add(row{figure: "GET /users/me, processor time a request", goal: "≤ 1.5 × bare net/http", measured: spent.show("%.1f") + " µs",
+		baseline: "bare " + least.shown("%.1f", "µs"), ratio: ratio.show("%.2f"), met: ratio.median() <= 1.5})
+	report.add(row{figure: "GET /users/me, requests a second", goal: "≥ bare / 1.5", measured: rates[0].show("%.0f") + "/s",
+		baseline: "bare " + rates[1].shown("%.0f", "a second"), ratio: rate.show("%.2f"), met: rate.median() >= 1/1.5})
+}
+
+// first starts a server and answers how long it took from the start of its process to its first 200, in milliseconds.
+func first(b *testing.B, start func() *server) (*server, float64) {
+	began := time.Now()
+	s := start()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for {
+		resp, err := client.Get(s.base + "/readyz")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return s, float64(time.Since(began).Microseconds()) / 1000
+			}
+		}
+		if time.Since(began) > time.Minute {
+			b.Fatalf("no 200 within a minute: %v", err)
+		}
+	}
+}
+
+// BenchmarkColdStart starts the program on no folder at all, and lets it idle.
+func BenchmarkColdStart(b *testing.B) {
+	if _, err := built(); err != nil {
+		b.Fatal(err)
+	}
+	var idle spread
+	cold, base := inTurns(7, func() float64 {
+		s, ms := first(b, func() *server { return serve(b, b.TempDir()) })
+		<-time.After(1500 * time.Millisecond) // idle: what the start has left behind is there, and nothing is asked
+		idle = append(idle, s.resident(b))
+		s.stop(b)
+		return ms
+	}, func() float64 {
+		s, ms := first(b, func() *server { return bare(b, "{}") })
+		s.stop(b)
+		return ms
+	})
+	metric(b, cold.median(), "ms-to-200")
+	metric(b, idle.median(), "MiB-idle")
+	report.add(row{figure: "cold start on an empty store to the first 200", goal: "≤ 100 ms", measured: cold.show("%.0f") + " ms", baseline: "bare " + base.shown("%.0f", "ms"),
+		ratio: cold.over(base).show("%.1f"), met: cold.median() <= 100})
+	report.add(row{figure: "resident memory, idle", goal: "< 40 MiB", measured: idle.show("%.1f") + " MiB", met: idle.median() < 40})
+}
+
+// BenchmarkReady starts the program on a folder with a million live revocations.
+func BenchmarkReady(b *testing.B) {
+	folder := b.TempDir()
+	s, _ := first(b, func() *server { return serve(b, folder) })
+	s.stop(b)
+	fill(b, folder)
+	var ready, memory spread
+	for range 3 {
+		s, ms := first(b, func() *server { return serve(b, folder) })
+		ready, memory = append(ready, ms/1000), append(memory, s.resident(b))
+		s.stop(b)
+	}
+	metric(b, ready.median(), "s-to-200")
+	report.add(row{figure: "1,000,000 live revocations: start to the first 200", goal: "< 3 s", measured: ready.show("%.2f") + " s, " + memory.shown("%.0f", "MiB then"), met: ready.median() < 3})
+}
+
+// fill records a million revocations in the program's own folder.
+func fill(b *testing.B, folder string) {
+	db, err := badgerstore.Open(folder, badgerstore.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	keys, err := fieldcrypt.Open(b.Context(), db.Keys(), secret.New(rootKey), rand.Reader, instant.Of(time.Now()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	db.Unlock(keys)
+	for range million / 10_000 {
+		entries := make([]revocation.Entry, 10_000)
+		for i := range entries {
+			entries[i] = entry(i)
+		}
+		if err := db.Revocations().Record(context.WithoutCancel(b.Context()), entries...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkSignIn signs in over HTTP, and compares a password with bcrypt alone at the same cost.
+func BenchmarkSignIn(b *testing.B) {
+	folder := b.TempDir()
+	enrol(b, folder)
+	s := serve(b, folder)
+	const cost = 12
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), cost)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.signIn(b)
+	in, alone := inTurns(21, func() float64 {
+		_, took := s.signIn(b)
+		return float64(took.Microseconds()) / 1000
+	}, func() float64 {
+		began := time.Now()
+		if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil {
+			b.Fatal(err)
+		}
+		return float64(time.Since(began).Microseconds()) / 1000
+	})
+	ratio := in.over(alone)
+	metric(b, ratio.median(), "x-of-bcrypt")
+	report.add(row{figure: fmt.Sprintf("sign-in at bcrypt cost %d", cost), goal: "≤ 1.05 × bcrypt", measured: in.show("%.0f") + " ms", baseline: "bcrypt " + alone.shown("%.0f", "ms"),
+		ratio: ratio.show("%.3f"), met: ratio.median() <= 1.05})
+}
