@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/instant"
+)
+
+func (a *API) createUser(x *exchange) error {
+	var in struct {
+		person `json:",inline"`
+		Role   string `json:"role"`
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	if in.Role == "" {
+		in.Role = string(account.RoleUser)
+	}
+	reg, bad := in.registration()
+	role, err := account.ParseRole(in.Role)
+	if err != nil {
+		bad.fields = append(bad.fields, fieldError{"role", "must be user or admin"})
+	}
+	if len(bad.fields) > 0 {
+		return bad
+	}
+	made, err := a.Accounts.Create(x.ctx(), x.actor(), reg, role)
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusCreated, userOf(&made))
+}
+
+func (a *API) revokeUserTokens(x *exchange) error {
+	var in struct {
+		UserID string `json:"user_id"`
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	if in.UserID == "" {
+		return invalid("user_id", "is required: an id, an e-mail address or a user name")
+	}
+	got, err := a.Revoker.Revoke(x.ctx(), x.actor(), app.Selector{User: in.UserID}, "", false)
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusOK, ended{got.SessionsEnded})
+}
+
+// revoked is what a revocation did, or would do.
+type revoked struct {
+	SessionsEnded int        `json:"sessions_ended"`
+	Nodes         []nodeTime `json:"nodes"`
+	DryRun        bool       `json:"dry_run,omitempty"`
+}
+
+type nodeTime struct {
+	Node string  `json:"node"`
+	MS   float64 `json:"ms"`
+}
+
+func (a *API) revoke(x *exchange) error {
+	var in struct {
+		UserID       string    `json:"user_id"`
+		SessionID    string    `json:"session_id"`
+		Token        hidden    `json:"token"`
+		JTI          string    `json:"jti"`
+		KID          string    `json:"kid"`
+		IssuedBefore time.Time `json:"issued_before"` // RFC 3339
+		All          bool      `json:"all"`
+		Reason       string    `json:"reason"`
+		DryRun       bool      `json:"dry_run"`
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	sel := app.Selector{User: in.UserID, Session: in.SessionID, Token: in.Token.Text, JTI: in.JTI, Key: in.KID, All: in.All}
+	if !in.IssuedBefore.IsZero() {
+		sel.IssuedBefore = instant.Of(in.IssuedBefore)
+	}
+	got, err := a.Revoker.Revoke(x.ctx(), x.actor(), sel, in.Reason, in.DryRun)
+	if err != nil {
+		return err
+	}
+	out := revoked{SessionsEnded: got.SessionsEnded, Nodes: []nodeTime{}, DryRun: in.DryRun}
+	for _, n := range got.Nodes {
+		out.Nodes = append(out.Nodes, nodeTime{n.Node, float64(n.Took.Microseconds()) / 1000})
+	}
+	return x.write(http.StatusOK, out)
+}

@@ -1,0 +1,70 @@
+// Package httpapi is the REST transport: routes.go says what is served and to whom, chain.go what every request passes through, and problems.go which refusal
+// becomes which answer. It decides nothing; package app does.
+//
+// The routes stand on net/http's own mux. A handler is a function from an exchange to an error; whatever it returns is answered as a problem (RFC 9457).
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/view"
+)
+
+// Services are the use cases that are served. All are needed.
+type Services struct {
+	Guard    *app.Guard
+	Sessions *app.Sessions
+	Accounts *app.Accounts
+	Revoker  *app.Revoker
+	View     *view.View
+	Probe    func(context.Context) error // asks the store whether it answers; for /readyz
+}
+
+// Options of the transport. The zero value works.
+type Options struct {
+	Logger *slog.Logger // default: nothing is logged
+}
+
+// API is the REST transport of one system. It holds no state of its own but a counter.
+type API struct {
+	Services
+	log    *slog.Logger
+	mux    *http.ServeMux
+	prefix string // of request ids: tells this process from others
+	count  atomic.Uint64
+}
+
+// New serves the services.
+func New(s Services, o Options) *API {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails; a request id is no secret
+	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), prefix: hex.EncodeToString(b[:]) + "-"}
+	for _, r := range a.routes() {
+		r.api = a
+		a.mux.Handle(r.method+" "+r.path, &r)
+	}
+	a.mux.Handle("/", http.HandlerFunc(a.unrouted))
+	return a
+}
+
+// Handler serves everything that the transport has.
+func (a *API) Handler() http.Handler { return a }
+
+type operatorKey struct{}
+
+// AsOperator serves h to the operator: whoever can open the listener may do what an administrator may, without a token. It belongs around the handler of a
+// listener that only the operator can reach, such as a Unix socket whose peers are checked; no header can ask for it.
+func AsOperator(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorKey{}, true)))
+	})
+}

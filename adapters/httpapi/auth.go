@@ -1,0 +1,181 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/token"
+)
+
+// user is an account as its owner and administrators see it.
+type user struct {
+	ID        string    `json:"id"`
+	Email     string    `json:"email"`
+	Username  string    `json:"username"`
+	FullName  string    `json:"full_name,omitempty"`
+	Role      string    `json:"role"`
+	IsActive  bool      `json:"is_active"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+func userOf(a *account.Account) user {
+	return user{a.ID.String(), a.Email.String(), a.Username.String(), a.FullName.String(), string(a.Role), !a.Disabled, a.Created.Time()}
+}
+
+// tokens is what a sign-in answers (RFC 6749, section 5.1).
+type tokens struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"` // seconds
+}
+
+func (x *exchange) writeTokens(t app.Tokens) error {
+	return x.write(http.StatusOK, tokens{t.Access.RevealPlaintext(), t.Refresh.RevealPlaintext(), "bearer", int64(t.ExpiresIn / time.Second)})
+}
+
+// person is the part of a body that describes a new account.
+type person struct {
+	Email    string `json:"email"`
+	Username string `json:"username"`
+	FullName string `json:"full_name"`
+	Password hidden `json:"password"`
+}
+
+// registration collects everything that is wrong with the fields.
+func (p *person) registration() (app.Registration, *validationError) {
+	var bad validationError
+	note := func(err error) {
+		if field := (*account.InvalidError)(nil); errors.As(err, &field) {
+			bad.fields = append(bad.fields, fieldError{field.Field, field.Detail})
+		}
+	}
+	var r app.Registration
+	var err error
+	r.Email, err = account.ParseEmail(p.Email)
+	note(err)
+	r.Username, err = account.ParseUsername(p.Username)
+	note(err)
+	r.FullName, err = account.ParseFullName(p.FullName)
+	note(err)
+	r.Password = p.Password.Text
+	note(account.CheckPassword(r.Password.RevealPlaintext()))
+	return r, &bad
+}
+
+func (a *API) register(x *exchange) error {
+	var in person
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	reg, bad := in.registration()
+	if len(bad.fields) > 0 {
+		return bad
+	}
+	made, err := a.Accounts.Register(x.ctx(), x.request(), reg)
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusCreated, userOf(&made))
+}
+
+func (a *API) login(x *exchange) error {
+	var in struct {
+		Email    string `json:"email"`
+		Username string `json:"username"`
+		Password hidden `json:"password"`
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	who, err := account.ParseLogin(in.Email, in.Username)
+	if err != nil {
+		return err
+	}
+	if in.Password.IsZero() {
+		return invalid("password", "is required")
+	}
+	t, err := a.Sessions.Login(x.ctx(), x.request(), who, in.Password.Text)
+	if err != nil {
+		return err
+	}
+	return x.writeTokens(t)
+}
+
+func (a *API) refresh(x *exchange) error {
+	var in struct {
+		RefreshToken hidden `json:"refresh_token"`
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	if in.RefreshToken.IsZero() {
+		return invalid("refresh_token", "is required")
+	}
+	t, err := a.Sessions.Refresh(x.ctx(), x.request(), in.RefreshToken.Text)
+	if err != nil {
+		return err
+	}
+	return x.writeTokens(t)
+}
+
+func (a *API) logout(x *exchange) error {
+	if err := a.Sessions.Logout(x.ctx(), x.request(), x.caller); err != nil {
+		return err
+	}
+	x.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// ended is how many sessions an act ended.
+type ended struct {
+	SessionsEnded int `json:"sessions_ended"`
+}
+
+func (a *API) logoutAll(x *exchange) error {
+	n, err := a.Sessions.LogoutAll(x.ctx(), x.request(), x.caller)
+	if err != nil {
+		return gone(err)
+	}
+	return x.write(http.StatusOK, ended{n})
+}
+
+func (a *API) changePassword(x *exchange) error {
+	var in struct {
+		Current hidden `json:"current_password"`
+		New     hidden `json:"new_password"`
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	if in.Current.IsZero() {
+		return invalid("current_password", "is required")
+	}
+	t, err := a.Sessions.ChangePassword(x.ctx(), x.request(), x.caller, in.Current.Text, in.New.Text)
+	if field := (*account.InvalidError)(nil); errors.As(err, &field) {
+		return invalid("new_password", field.Detail)
+	}
+	if err != nil {
+		return gone(err)
+	}
+	return x.writeTokens(t)
+}
+
+func (a *API) me(x *exchange) error {
+	acct, err := a.Accounts.Me(x.ctx(), x.caller)
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusOK, userOf(&acct))
+}
+
+// gone turns "your own account does not exist" into what it means for the token that named it.
+func gone(err error) error {
+	if p, _ := problemOf(err); p.Status == http.StatusNotFound {
+		return token.ErrInvalid
+	}
+	return err
+}

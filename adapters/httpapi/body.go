@@ -1,0 +1,103 @@
+package httpapi
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/xteam/xteam/domain/secret"
+)
+
+// maxBody is the longest body that is read, in bytes.
+const maxBody = 1 << 20
+
+// hidden is a member of a body that must never be seen again.
+type hidden struct{ secret.Text }
+
+// UnmarshalText takes the secret into keeping.
+func (h *hidden) UnmarshalText(b []byte) error {
+	h.Text = secret.New(string(b))
+	return nil
+}
+
+// read reads the body, one JSON object, into v: member names in exactly this case, each at most once, none that v does not have, nothing behind the
+// object. A request with a credential of its own in Authorization, or of the operator, may call its body what it likes; another must say that it is JSON, so that
+// no page of another origin can send one without asking first.
+func (x *exchange) read(v any) error {
+	if len(x.r.Header["Authorization"]) == 0 && !x.operator && !saysJSON(x.r.Header.Get("Content-Type")) {
+		return errNotJSON
+	}
+	if x.r.ContentLength > maxBody {
+		return errTooLarge
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, x.r.Body, maxBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return errTooLarge
+	}
+	if err != nil {
+		return errCutOff
+	}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return &syntaxError{"the body is empty: send one JSON object"}
+	}
+	if bytes.TrimSpace(raw)[0] != '{' {
+		return &syntaxError{"the body must be one JSON object"}
+	}
+	err = json.Unmarshal(raw, v, json.RejectUnknownMembers(true))
+	var syntactic *jsontext.SyntacticError
+	var semantic *json.SemanticError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return &syntaxError{"the body names a member twice"}
+	case errors.As(err, &syntactic):
+		return &syntaxError{"the body is not valid JSON"}
+	case errors.Is(err, json.ErrUnknownName):
+		var at jsontext.Pointer
+		if errors.As(err, &semantic) {
+			at = semantic.JSONPointer
+		}
+		return invalid(member(at), "is not a member that is taken here")
+	case errors.As(err, &semantic):
+		return invalid(member(semantic.JSONPointer), "has the wrong type")
+	}
+	return &syntaxError{"the body is not valid JSON"}
+}
+
+func saysJSON(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json"))
+}
+
+// member is the name of a member for an answer. What a client wrote there is repeated only when it can be nothing but a name.
+func member(p jsontext.Pointer) string {
+	name := strings.TrimPrefix(string(p), "/")
+	if len(name) == 0 || len(name) > 32 {
+		return "body"
+	}
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' {
+			return "body"
+		}
+	}
+	return name
+}
+
+// write answers with v as JSON.
+func (x *exchange) write(status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	x.Header()["Content-Type"] = jsonType
+	x.WriteHeader(status)
+	_, _ = x.Write(b) // a client that has gone
+	return nil
+}

@@ -1,0 +1,207 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"path"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/token"
+)
+
+// ServeHTTP is what every request passes through, in this order: a request id, a panic's end, the headers of every answer, the form of the
+// request, the route and, there, the guard.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{ResponseWriter: w, api: a, r: r, id: a.requestID(r)}
+	defer x.recover()
+	x.setHeaders()
+	if err := wellFormed(r); err != nil {
+		x.refuse(err)
+		return
+	}
+	a.mux.ServeHTTP(x, r)
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	http.ResponseWriter
+	api   *API
+	r     *http.Request
+	id    string
+	wrote bool // the status line is out
+
+	caller   app.Caller // zero unless an access token was admitted
+	operator bool       // the listener is the operator's, and the route let them in
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// WriteHeader notes that the answer has begun.
+func (x *exchange) WriteHeader(status int) {
+	x.wrote = true
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// Write notes that the answer has begun.
+func (x *exchange) Write(b []byte) (int, error) {
+	x.wrote = true
+	return x.ResponseWriter.Write(b)
+}
+
+// requestID is the one that was sent, if it is 1 to 64 of A–Z a–z 0–9 . _ -, or else a new one.
+func (a *API) requestID(r *http.Request) string {
+	if sent := r.Header["X-Request-Id"]; len(sent) == 1 && len(sent[0]) >= 1 && len(sent[0]) <= 64 {
+		ok := true
+		for i := range len(sent[0]) {
+			c := sent[0][i]
+			ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-')
+		}
+		if ok {
+			return sent[0]
+		}
+	}
+	return a.prefix + strconv.FormatUint(a.count.Add(1), 36)
+}
+
+// recover ends a panic: it is logged with its stack, the client learns nothing of it, and the process lives.
+func (x *exchange) recover() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+		panic(p)
+	}
+	x.api.log.Error("A handler panicked", "request_id", x.id, "method", x.r.Method, "path", cut(x.r.URL.Path, 200), "panic", p, "stack", string(debug.Stack()))
+	if x.wrote {
+		panic(http.ErrAbortHandler)
+	}
+	x.answer(problem{Status: http.StatusInternalServerError, Code: "internal"})
+}
+
+// The headers of every answer; their slices are shared and never changed. X-XSS-Protection keeps the value that the product's
+// document asks for, though browsers have dropped it.
+var (
+	nosniff     = []string{"nosniff"}
+	deny        = []string{"DENY"}
+	xss         = []string{"1; mode=block"}
+	hsts        = []string{"max-age=31536000; includeSubDomains"}
+	csp         = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noReferrer  = []string{"no-referrer"}
+	permissions = []string{"camera=(), geolocation=(), microphone=(), payment=(), usb=()"}
+	sameOrigin  = []string{"same-origin"}
+	noStore     = []string{"no-store"}
+	jsonType    = []string{"application/json"}
+	problemType = []string{"application/problem+json"}
+)
+
+func (x *exchange) setHeaders() {
+	h := x.Header()
+	h["X-Content-Type-Options"] = nosniff
+	h["X-Frame-Options"] = deny
+	h["X-Xss-Protection"] = xss
+	h["Content-Security-Policy"] = csp
+	h["Referrer-Policy"] = noReferrer
+	h["Permissions-Policy"] = permissions
+	h["Cross-Origin-Opener-Policy"] = sameOrigin
+	h["Cross-Origin-Resource-Policy"] = sameOrigin
+	h["Cache-Control"] = noStore
+	h["X-Request-Id"] = []string{x.id}
+	if x.r.TLS != nil {
+		h["Strict-Transport-Security"] = hsts
+	}
+}
+
+// wellFormed refuses what no route takes.
+func wellFormed(r *http.Request) error {
+	switch p := r.URL.Path; {
+	case r.Method == http.MethodTrace || r.Method == http.MethodConnect:
+		return &methodError{[]string{"GET", "POST"}}
+	case p == "" || p[0] != '/' || strings.Contains(p, "//") || p != "/" && path.Clean(p) != p:
+		return errNoRoute // the mux would redirect it
+	case len(r.Header["Content-Encoding"]) > 0:
+		return errEncoded
+	}
+	return nil
+}
+
+// admit decides whether the route is for whoever asks.
+func (x *exchange) admit(a access) error {
+	if a == anyone {
+		return nil
+	}
+	sent := x.r.Header["Authorization"]
+	if a == admin && len(sent) == 0 && x.r.Context().Value(operatorKey{}) != nil {
+		x.operator = true
+		return nil
+	}
+	bearer, err := credential(sent)
+	if err == nil {
+		x.caller, err = x.api.Guard.Admit(bearer)
+	}
+	if err != nil {
+		x.api.Guard.Refused(x.r.Context(), x.request(), err)
+		return err
+	}
+	if a == admin && !x.caller.IsAdmin() {
+		return x.api.Guard.Denied(x.r.Context(), x.request(), x.caller, x.r.Method+" "+x.r.URL.Path)
+	}
+	return nil
+}
+
+// credential reads the Authorization header (RFC 6750, section 2.1). Of two credentials none is taken.
+func credential(sent []string) (string, error) {
+	if len(sent) == 0 {
+		return "", token.ErrMissing
+	}
+	if len(sent) > 1 {
+		return "", errTwoCredentials
+	}
+	scheme, text, ok := strings.Cut(sent[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return "", token.ErrMissing
+	}
+	if text == "" {
+		return "", token.ErrMalformed
+	}
+	return text, nil
+}
+
+// request is what the use cases want to know of the request.
+func (x *exchange) request() app.Request {
+	agent := x.r.Header.Get("User-Agent")
+	return app.Request{ID: x.id, Origin: session.Origin{Address: x.client(), UserAgent: cut(agent, audit.MaxUserAgent)}}
+}
+
+// client is the address of the socket's other end, an IPv4 address in its own form; the zero Addr on a Unix socket.
+func (x *exchange) client() netip.Addr {
+	ap, err := netip.ParseAddrPort(x.r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+// actor is who asks for an administrator's act.
+func (x *exchange) actor() app.Actor {
+	if x.operator {
+		return app.Actor{Name: app.Operator, Request: x.request()}
+	}
+	return x.caller.Actor(x.request())
+}
+
+func (x *exchange) ctx() context.Context { return x.r.Context() }
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "")
+	}
+	return s
+}

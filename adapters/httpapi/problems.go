@@ -1,0 +1,197 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/ratelimit"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+// problem is the body of every answer that is no success (RFC 9457).
+type problem struct {
+	Type      string       `json:"type"`
+	Title     string       `json:"title"`
+	Status    int          `json:"status"`
+	Detail    string       `json:"detail,omitempty"`
+	Code      string       `json:"code"`
+	Reason    string       `json:"reason,omitempty"` // why a token or session was revoked
+	RequestID string       `json:"request_id"`
+	Errors    []fieldError `json:"errors,omitempty"`
+
+	retry time.Duration // Retry-After, when not zero
+}
+
+// fieldError is one thing that is wrong with the input.
+type fieldError struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// Refusals of the transport itself.
+var (
+	errNoRoute        = errors.New("there is nothing here")
+	errEncoded        = errors.New("compressed bodies are not taken")
+	errNotJSON        = errors.New("send the body as application/json")
+	errTooLarge       = fmt.Errorf("the body is longer than %d bytes", maxBody)
+	errCutOff         = errors.New("the body ended early")
+	errTwoCredentials = errors.New("send one credential, not two")
+)
+
+type syntaxError struct{ detail string }
+
+func (e *syntaxError) Error() string { return e.detail }
+
+type methodError struct{ allow []string }
+
+func (e *methodError) Error() string {
+	return "this method is not served here; these are: " + strings.Join(e.allow, ", ")
+}
+
+// validationError is all that is wrong with the input.
+type validationError struct{ fields []fieldError }
+
+func (e *validationError) Error() string { return "the input is not valid" }
+
+func invalid(field, message string) error {
+	return &validationError{[]fieldError{{field, message}}}
+}
+
+// sentinels is which refusal becomes which answer. A refusal that carries data has its line in problemOf.
+var sentinels = []struct {
+	err    error
+	status int
+	code   string
+}{
+	{token.ErrMissing, 401, "token_missing"},
+	{token.ErrMalformed, 401, "token_malformed"},
+	{token.ErrInvalid, 401, "token_invalid"},
+	{token.ErrExpired, 401, "token_expired"},
+	{session.ErrMalformed, 401, "token_invalid"},
+	{session.ErrInvalid, 401, "token_invalid"},
+	{session.ErrExpired, 401, "token_expired"},
+	{account.ErrCredentials, 401, "credentials_invalid"},
+	{app.ErrForbidden, 403, "forbidden"},
+	{ports.ErrNotFound, 404, "not_found"},
+	{keyset.ErrUnknown, 404, "not_found"},
+	{errNoRoute, 404, "not_found"},
+	{ports.ErrTaken, 409, "taken"},
+	{keyset.ErrDuplicate, 409, "taken"},
+	{keyset.ErrTransition, 409, "key_state"},
+	{keyset.ErrLast, 409, "key_state"},
+	{errTooLarge, 413, "body_too_large"},
+	{errEncoded, 415, "unsupported_media_type"},
+	{errNotJSON, 415, "unsupported_media_type"},
+	{errCutOff, 400, "malformed_request"},
+	{errTwoCredentials, 400, "malformed_request"},
+	{account.ErrNotOne, 422, "validation_failed"},
+	{id.ErrInvalid, 422, "validation_failed"},
+	{system.ErrFuture, 422, "validation_failed"},
+	{revocation.ErrInvalid, 422, "validation_failed"},
+	{ratelimit.ErrInvalid, 422, "validation_failed"},
+	{revocation.ErrStale, 503, "revocations_stale"},
+	{ports.ErrNoSpace, 507, "no_space"},
+	{ports.ErrUnavailable, 503, "unavailable"}, // the last: others match it too
+}
+
+// problemOf is the one table from an error to an answer. What it does not know is a fault: 500, and nothing of it is shown.
+func problemOf(err error) (p problem, known bool) {
+	var (
+		revoked  *revocation.RevokedError
+		ended    *session.EndedError
+		field    *account.InvalidError
+		fields   *validationError
+		selector *app.SelectorError
+		limited  *ratelimit.LimitedError
+		busy     *ports.BusyError
+		syntax   *syntaxError
+		method   *methodError
+	)
+	switch {
+	case errors.As(err, &revoked):
+		return problem{Status: 401, Code: "token_revoked", Detail: "the access token is revoked", Reason: revoked.Reason.String()}, true
+	case errors.As(err, &ended):
+		return problem{Status: 401, Code: "token_revoked", Detail: "the session has ended", Reason: ended.Reason.String()}, true
+	case errors.As(err, &field):
+		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{field.Field, field.Detail}}}, true
+	case errors.As(err, &fields):
+		return problem{Status: 422, Code: "validation_failed", Detail: fields.Error(), Errors: fields.fields}, true
+	case errors.As(err, &selector):
+		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{selector.Field, selector.Detail}}}, true
+	case errors.As(err, &limited):
+		return problem{Status: 429, Code: "rate_limited", Detail: "too many requests", retry: limited.Decision.RetryAfter}, true
+	case errors.As(err, &busy):
+		return problem{Status: 503, Code: "unavailable", Detail: "the service is busy: ask again later", retry: max(busy.RetryAfter, time.Second)}, true
+	case errors.As(err, &syntax):
+		return problem{Status: 400, Code: "malformed_json", Detail: syntax.detail}, true
+	case errors.As(err, &method):
+		return problem{Status: 405, Code: "method_not_allowed", Detail: method.Error()}, true
+	}
+	for _, s := range sentinels {
+		if errors.Is(err, s.err) {
+			p := problem{Status: s.status, Code: s.code, Detail: s.err.Error()}
+			if s.status == http.StatusServiceUnavailable {
+				p.Detail, p.retry = "the service cannot answer now: ask again later", time.Second
+			}
+			return p, true
+		}
+	}
+	return problem{Status: http.StatusInternalServerError, Code: "internal"}, false
+}
+
+// refuse answers an error. A fault is logged once, here, with the request's id; whoever asked learns only that id.
+func (x *exchange) refuse(err error) {
+	p, known := problemOf(err)
+	if !known || p.Status >= 500 && !errors.Is(err, revocation.ErrStale) {
+		x.api.log.Error("A request failed", "request_id", x.id, "method", x.r.Method, "path", cut(x.r.URL.Path, 200), "status", p.Status, "error", err.Error())
+	}
+	h := x.Header()
+	if method := (*methodError)(nil); errors.As(err, &method) {
+		h.Set("Allow", strings.Join(method.allow, ", "))
+	}
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", challenge(p))
+	}
+	x.answer(p)
+}
+
+// challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3): who sent no token is not told of an error.
+func challenge(p problem) string {
+	if p.Code == "token_missing" || p.Code == "credentials_invalid" {
+		return `Bearer realm="xteam"`
+	}
+	return `Bearer realm="xteam", error="invalid_token", error_description="` + p.Detail + `"`
+}
+
+// answer writes a problem.
+func (x *exchange) answer(p problem) {
+	p.Type, p.Title, p.RequestID = "/docs/problems#"+p.Code, http.StatusText(p.Status), x.id
+	h := x.Header()
+	h["Content-Type"] = problemType
+	if p.retry > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(p.retry.Seconds())), 10))
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		b = []byte("{}") // strings and numbers that are ours always marshal
+	}
+	x.WriteHeader(p.Status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.Write(b) // a client that has gone
+	}
+}

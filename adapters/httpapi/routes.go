@@ -1,0 +1,86 @@
+package httpapi
+
+import "net/http"
+
+// class is which rate limit a route is charged to.
+type class uint8
+
+const (
+	exempt class = iota // never limited
+	auth
+	read
+	write
+	refresh
+)
+
+// access is who may call a route.
+type access uint8
+
+const (
+	anyone   access = iota
+	signedIn        // an access token that the guard admits
+	admin           // the same of an administrator, or the operator
+)
+
+// route is one line of the table.
+type route struct {
+	method, path string
+	class        class
+	access       access
+	serve        func(*exchange) error
+
+	api *API
+}
+
+// routes is what is served, in which class, and to whom.
+func (a *API) routes() []route {
+	const v1 = "/api/v1"
+	return []route{
+		{method: "POST", path: v1 + "/auth/register", class: auth, access: anyone, serve: a.register},
+		{method: "POST", path: v1 + "/auth/login", class: auth, access: anyone, serve: a.login},
+		{method: "POST", path: v1 + "/auth/refresh", class: refresh, access: anyone, serve: a.refresh},
+		{method: "POST", path: v1 + "/auth/logout", class: write, access: signedIn, serve: a.logout},
+		{method: "POST", path: v1 + "/auth/logout-all", class: write, access: signedIn, serve: a.logoutAll},
+		{method: "POST", path: v1 + "/auth/change-password", class: auth, access: signedIn, serve: a.changePassword},
+		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, serve: a.me},
+
+		{method: "POST", path: v1 + "/admin/users", class: write, access: admin, serve: a.createUser},
+		{method: "POST", path: v1 + "/admin/revoke-user-tokens", class: write, access: admin, serve: a.revokeUserTokens},
+		{method: "POST", path: v1 + "/admin/revocations", class: write, access: admin, serve: a.revoke},
+
+		{method: "GET", path: "/health", class: exempt, access: anyone, serve: a.alive},
+		{method: "GET", path: "/healthz", class: exempt, access: anyone, serve: a.alive},
+		{method: "GET", path: "/readyz", class: exempt, access: anyone, serve: a.ready},
+	}
+}
+
+// ServeHTTP lets in whom the route is for and serves them. It runs inside the chain, so w is the exchange.
+func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	x := w.(*exchange)
+	x.r = req
+	err := x.admit(r.access)
+	if err == nil {
+		err = r.serve(x)
+	}
+	if err != nil {
+		x.refuse(err)
+	}
+}
+
+// unrouted answers what no route serves: 405 with Allow where another method would be served, else 404. Nothing is ever redirected.
+func (a *API) unrouted(w http.ResponseWriter, req *http.Request) {
+	x := w.(*exchange)
+	probe := *req
+	var allow []string
+	for _, m := range []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"} {
+		probe.Method = m
+		if _, pattern := a.mux.Handler(&probe); pattern != "/" && pattern != "" {
+			allow = append(allow, m)
+		}
+	}
+	if allow == nil {
+		x.refuse(errNoRoute)
+		return
+	}
+	x.refuse(&methodError{allow})
+}
