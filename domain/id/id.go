@@ -33,13 +33,18 @@ type (
 	Event = Of[event]
 )
 
-// New draws an identifier from random, as in id.New[id.User](r). A source that fails or ends early yields its error and no identifier.
+// ErrNotRandom says that a source gave nothing but zeroes, which a working one does once in 2^128 times.
+var ErrNotRandom = errors.New("the source of randomness gives zeroes: mend it, nothing is issued from it")
+
+// New draws an identifier from random, as in id.New[id.User](r). A source that fails or ends early yields its error and no identifier;
+// one that gives zeroes, ErrNotRandom.
 func New[T ~[16]byte](random io.Reader) (T, error) {
 	var v, zero T
-	for v == zero { // one in 2^128
-		if _, err := io.ReadFull(random, v[:]); err != nil {
-			return zero, err
-		}
+	if _, err := io.ReadFull(random, v[:]); err != nil {
+		return zero, err
+	}
+	if v == zero {
+		return zero, ErrNotRandom
 	}
 	return v, nil
 }
