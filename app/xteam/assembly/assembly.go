@@ -1,0 +1,190 @@
+// Package assembly holds the steps by which every shape of XTeam is put together from its ports: the server's composition root and the
+// embedded one share them. It opens nothing by itself that it does not close.
+package assembly
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/xteam/xteam/adapters/badgerstore"
+	"github.com/xteam/xteam/adapters/fieldcrypt"
+	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/jwtcodec"
+	"github.com/xteam/xteam/adapters/passhash"
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/ports"
+)
+
+// Options are what a system is tuned by.
+type Options struct {
+	Tunables     app.Tunables
+	MaxStaleness time.Duration // of the view; default 5 s
+	Strict       bool          // trust the database only
+	BcryptCost   int           // default 12
+	Node         string        // this node's name in answers
+}
+
+// The secrets that are read through the port for secrets.
+const (
+	signingKey   = "SECRET_KEY"
+	previousKeys = "SECRET_KEY_PREVIOUS"
+	rootKey      = "ROOT_KEY"
+)
+
+// Database is a store that is open, with the keys that it is sealed by.
+type Database struct {
+	Stores app.Stores
+	MACs   ports.Authenticator
+}
+
+// OpenBadger opens the embedded store in a folder. The secrets are asked only once the folder is this process' own.
+func OpenBadger(ctx context.Context, folder string, secrets *Secrets, log *slog.Logger) (Database, func(), error) {
+	db, err := badgerstore.Open(folder, badgerstore.Options{Logger: log})
+	if err != nil {
+		return Database{}, nil, err
+	}
+	keyring, err := unlock(ctx, db.Keys(), secrets)
+	if err != nil {
+		return Database{}, nil, errors.Join(err, db.Close())
+	}
+	db.Unlock(keyring)
+	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events()}
+	return Database{Stores: stores, MACs: keyring}, func() {
+		if err := db.Close(); err != nil {
+			log.Error("The store could not be closed", "error", err.Error())
+		}
+	}, nil
+}
+
+// unlock opens the data keys of a store with ROOT_KEY, which is made for a new store only: of another one, another root key opens nothing.
+func unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt.Keyring, error) {
+	read := secrets.Get
+	switch _, err := keys.Find(ctx, keyset.Data); {
+	case errors.Is(err, ports.ErrNotFound):
+		read = secrets.getOrMake
+	case err != nil:
+		return nil, fmt.Errorf("read the data keys: %w", err)
+	}
+	root, err := read(ctx, rootKey)
+	if errors.Is(err, ports.ErrNotFound) {
+		return nil, fmt.Errorf("%s is empty, and this store was made with one: give it, or put its file back into %s", rootKey, secrets.folder)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fieldcrypt.Open(ctx, keys, root, rand.Reader, instant.Of(time.Now()))
+}
+
+// StartView follows the database until the cleanup, and answers once everything that is live has been heard.
+func StartView(ctx context.Context, db Database, o Options, log *slog.Logger) (*view.View, func(), error) {
+	v := view.New(view.Options{MaxStaleness: o.MaxStaleness, Strict: o.Strict, Logger: log}, view.Source{Name: "database", Truth: true, Revocations: db.Stores.Revocations})
+	stop := background(ctx, func(ctx context.Context) { _ = v.Run(ctx) }) // it ends with its context alone
+	if err := v.Ready(ctx); err != nil {
+		stop()
+		return nil, nil, fmt.Errorf("load the revocations: %w", err)
+	}
+	return v, stop, nil
+}
+
+// background runs work until the function that it answers is called, which waits for its end.
+func background(ctx context.Context, work func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// SigningRing makes the ring of SECRET_KEY, which signs, and SECRET_KEY_PREVIOUS, which still verify. A secret that was revoked refuses the start:
+// whoever has it can make any token.
+func SigningRing(ctx context.Context, secrets *Secrets, v *view.View) (keyset.Ring, error) {
+	ring := keyset.Ring{Name: keyset.Signing}
+	now := instant.Of(time.Now())
+	add := func(name string, s secret.Text) error {
+		kid := jwtcodec.SymmetricKeyID(s)
+		if v.KeyRevoked(kid) {
+			return fmt.Errorf("%s holds the key %s, which was revoked: take it away and give another; `xteam secret generate` makes one", name, kid)
+		}
+		if _, twice := ring.Find(kid); twice {
+			return nil
+		}
+		var err error
+		ring, err = ring.Add(keyset.Key{ID: kid, Purpose: keyset.Sign, Algorithm: "HS256", Secret: s}, name != signingKey, now)
+		return err
+	}
+	current, err := secrets.getOrMake(ctx, signingKey)
+	if err != nil {
+		return ring, err
+	}
+	if err := add(signingKey, current); err != nil {
+		return ring, err
+	}
+	previous, err := secrets.Get(ctx, previousKeys)
+	if errors.Is(err, ports.ErrNotFound) {
+		return ring, nil
+	}
+	if err != nil {
+		return ring, err
+	}
+	for one := range strings.SplitSeq(previous.RevealPlaintext(), ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			if err := add(previousKeys, secret.New(one)); err != nil {
+				return ring, err
+			}
+		}
+	}
+	return ring, nil
+}
+
+// NewCodec writes and reads tokens with the keys of the ring.
+func NewCodec(ring keyset.Ring) (*jwtcodec.Codec, error) {
+	return jwtcodec.New(ring, jwtcodec.Options{})
+}
+
+// NewPasswords hashes at the configured cost.
+func NewPasswords(o Options) (*passhash.Bcrypt, error) {
+	return passhash.New(passhash.Options{Cost: o.BcryptCost})
+}
+
+// StartCore makes what the use cases stand on, and notes the lifetime of access tokens before the first is issued.
+func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, o Options) (*app.Core, error) {
+	c := &app.Core{
+		Stores: db.Stores, View: v, Codec: codec, Passwords: passwords, MACs: db.MACs, Journal: journal,
+		Random: rand.Reader, Now: time.Now, Tunables: o.Tunables,
+	}
+	if err := c.Start(ctx); err != nil {
+		return nil, fmt.Errorf("note the lifetime of access tokens: %w", err)
+	}
+	return c, nil
+}
+
+// StartSessions runs the sessions' housekeeping until the cleanup.
+func StartSessions(ctx context.Context, c *app.Core) (*app.Sessions, func()) {
+	s := app.NewSessions(c)
+	return s, background(ctx, s.Run)
+}
+
+// NewRevoker names this node in its answers.
+func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
+	return app.NewRevoker(c, s, o.Node)
+}
+
+// NewAPI serves the use cases over HTTP.
+func NewAPI(db Database, v *view.View, g *app.Guard, s *app.Sessions, a *app.Accounts, r *app.Revoker, log *slog.Logger) *httpapi.API {
+	probe := func(ctx context.Context) error { _, err := db.Stores.System.Load(ctx); return err }
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, Revoker: r, View: v, Probe: probe}, httpapi.Options{Logger: log})
+}

@@ -1,0 +1,19 @@
+//go:build wireinject
+
+package assembly
+
+import (
+	"github.com/google/wire"
+
+	"github.com/xteam/xteam/adapters/jwtcodec"
+	"github.com/xteam/xteam/adapters/passhash"
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/ports"
+)
+
+// Set makes the use cases of an open database.
+var Set = wire.NewSet(
+	StartView, SigningRing, NewCodec, NewPasswords, StartCore, StartSessions, NewRevoker, app.NewGuard, app.NewAccounts, NewAPI,
+	wire.Bind(new(ports.Codec), new(*jwtcodec.Codec)),
+	wire.Bind(new(ports.Passwords), new(*passhash.Bcrypt)),
+)

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// admin is a client of the admin API: of the running server through its socket, or of the same handler in this process.
+type admin struct {
+	http  *http.Client
+	close func()
+}
+
+// patience bounds one command's request: a hash at the greatest cost takes a few seconds.
+const patience = 30 * time.Second
+
+// admin connects to the server that holds the data folder, or opens the store when none does.
+func (c *cli) admin(ctx context.Context) (*admin, error) {
+	s, get, err := c.settings()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dialSocket(ctx, s.Folder)
+	switch {
+	case err == nil:
+		_ = conn.Close()
+		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, s.Folder) }}
+		return &admin{&http.Client{Transport: t, Timeout: patience}, t.CloseIdleConnections}, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s belongs to another user: run this as that user or as root", filepath.Join(s.Folder, socketName))
+	case !nobodyListens(err):
+		return nil, fmt.Errorf("reach the running server: %w", err)
+	}
+	if s.LogFile == "" {
+		s.LogLevel = quiet
+	}
+	sys, closeAll, err := open(ctx, s, get, c.err)
+	if err != nil {
+		return nil, err
+	}
+	return &admin{&http.Client{Transport: inProcess{sys.Operator}}, closeAll}, nil
+}
+
+// refusal is an answer of the admin API that says no.
+type refusal struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Reason string `json:"reason"`
+	Errors []struct {
+		Field   string `json:"field"`
+		Message string `json:"message"`
+	} `json:"errors"`
+}
+
+// Error is one line: the fields and what they take, else the detail.
+func (r *refusal) Error() string {
+	var parts []string
+	for _, e := range r.Errors {
+		parts = append(parts, strings.TrimPrefix(e.Field+": "+e.Message, ": "))
+	}
+	text := r.Detail
+	if text == "" {
+		text = r.Title
+	}
+	if len(parts) > 0 {
+		text = strings.Join(parts, "; ")
+	}
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 1 << 20
+
+// post sends in as JSON and reads the answer into out. An answer that is no success is a *refusal.
+func (a *admin) post(ctx context.Context, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("write the request: %w", err)
+	}
+	_, err = exchange(ctx, a.http, http.MethodPost, "http://operator"+path, "", body, out)
+	return err
+}
+
+// exchange sends one request, with a bearer's token when there is one, and answers the status.
+func exchange(ctx context.Context, client *http.Client, method, url, bearer string, body []byte, out any) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, fmt.Errorf("make the request: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("reach the server: %w", err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return res.StatusCode, fmt.Errorf("read the answer: %w", err)
+	}
+	if res.StatusCode >= 300 {
+		no := &refusal{Status: res.StatusCode, Title: res.Status}
+		_ = json.Unmarshal(text, no) // a body of another form leaves the status line
+		return res.StatusCode, no
+	}
+	if out == nil {
+		return res.StatusCode, nil
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return res.StatusCode, errors.New("the answer is not the JSON that was expected")
+	}
+	return res.StatusCode, nil
+}
+
+// inProcess carries requests to a handler in this process.
+type inProcess struct{ handler http.Handler }
+
+// RoundTrip calls the handler and answers what it wrote.
+func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	in := r.Clone(r.Context())
+	in.RequestURI = r.URL.RequestURI()
+	in.Host = r.URL.Host
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	defer in.Body.Close()
+	w := &answer{header: http.Header{}}
+	t.handler.ServeHTTP(w, in)
+	w.WriteHeader(http.StatusOK) // unless one was written
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), StatusCode: w.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: w.sent,
+		Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
+	}, nil
+}
+
+// answer keeps what a handler writes.
+type answer struct {
+	header, sent http.Header
+	status       int
+	body         bytes.Buffer
+}
+
+// Header is what is sent with the first write.
+func (w *answer) Header() http.Header { return w.header }
+
+// WriteHeader keeps the first final status.
+func (w *answer) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status, w.sent = status, w.header.Clone()
+	}
+}
+
+func (w *answer) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(b)
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *cli) dev() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run the server for a first look, and show what it does",
+		Long: `Runs the server for a first look, on this machine alone. It makes an
+administrator with a random password, signs in, uses the token, revokes it and
+shows how it is refused; then it prints the same as five lines of curl and stays
+up. The log goes to dev.log in DATA_DIR unless LOG_FILE names another file.`,
+		Example: "  xteam dev\n  xteam dev --once",
+		Args:    cobra.NoArgs,
+	}
+	once := cmd.Flags().Bool("once", false, "end after the tour; exit code 1 when a step of it went wrong")
+	cmd.RunE = c.does(func(cmd *cobra.Command) error { return c.look(cmd.Context(), *once) })
+	return cmd
+}
+
+func (c *cli) look(ctx context.Context, once bool) error {
+	s, get, err := c.settings()
+	switch {
+	case err != nil:
+		return err
+	case s.Environment != development:
+		return fmt.Errorf("dev is for a first look, and ENVIRONMENT is %s: use `xteam serve`", s.Environment)
+	case !loopback(s.Addr):
+		return fmt.Errorf("dev listens on this machine alone, and HTTP_ADDR is %s: use `xteam serve`, or HTTP_ADDR=127.0.0.1:8000", s.Addr)
+	}
+	if s.LogFile == "" {
+		s.LogFile = filepath.Join(s.Folder, "dev.log")
+		if err := makeFolder(s); err != nil {
+			return err
+		}
+	}
+	srv, err := start(ctx, s, get, c.err)
+	if err != nil {
+		return err
+	}
+	defer srv.stop()
+	who, note, err := administrator(ctx, &admin{http: &http.Client{Transport: inProcess{srv.sys.Operator}}})
+	if err != nil {
+		return err
+	}
+	t := tour{base: srv.base, who: who}
+	went := t.play(ctx)
+	if _, err := fmt.Fprintf(c.out, "XTeam is ready at %s\n\n  %s\n  e-mail    %s\n  password  %s\n\n%s", srv.base, note, who.Email, who.Password, t.String()); err != nil {
+		return fmt.Errorf("write the tour: %w", err)
+	}
+	if went != nil || once {
+		return went
+	}
+	if _, err := fmt.Fprintf(c.out, "\nThe same by hand, ready to paste:\n\n%s\nThe log is in %s. Ctrl-C ends the server.\n", t.curl(), s.LogFile); err != nil {
+		return fmt.Errorf("write the tour: %w", err)
+	}
+	return srv.wait(ctx)
+}
+
+// devEmail is the administrator that dev makes in a new store.
+const devEmail = "admin@example.com"
+
+// administrator makes one to look around with. Nobody but its reader keeps the password, so a later run on the same store makes another administrator.
+func administrator(ctx context.Context, api *admin) (who newUser, note string, err error) {
+	who = newUser{Email: devEmail, Username: "admin", Role: "admin", Password: randomText(12)}
+	note = "An administrator was made; this password is shown only now:"
+	err = api.post(ctx, "/api/v1/admin/users", who, &user{})
+	if no := (*refusal)(nil); errors.As(err, &no) && no.Status == http.StatusConflict {
+		suffix := strings.ToLower(strings.NewReplacer("-", "0", "_", "1").Replace(randomText(6)))
+		who.Email, who.Username = "dev-"+suffix+"@example.com", "dev-"+suffix
+		note = devEmail + " is from an earlier run, which showed its password. For this run there is\n  another administrator; this password is shown only now:"
+		err = api.post(ctx, "/api/v1/admin/users", who, &user{})
+	}
+	if err != nil {
+		return who, "", fmt.Errorf("make an administrator: %w", err)
+	}
+	return who, note, nil
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Run is the program without its process.
+var Run = run
+
+// SettingNames are the names of the table.
+func SettingNames() (names []string) {
+	for _, row := range table {
+		names = append(names, row.name)
+	}
+	return names
+}
+
+// Parsed is what a test asks of the settings.
+type Parsed struct {
+	Addr, Folder, Store       string
+	Access, Refresh, Leeway   time.Duration
+	BcryptCost                int
+	LogFormat, Issuer, Strict string
+}
+
+// Parse reads settings from a map.
+func Parse(env map[string]string) (Parsed, error) {
+	s, err := parse(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	strict := map[bool]string{true: "true", false: "false"}[s.Strict]
+	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict}, err
+}
+
+// ListenOperator opens the operator's socket of a folder.
+func ListenOperator(ctx context.Context, folder string) (net.Listener, error) {
+	l, err := listenOperator(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// DialSocket connects to it.
+var DialSocket = dialSocket
+
+// PeerUser is the user at the other end.
+var PeerUser = peerUser
+
+// MayOperate judges a peer.
+var MayOperate = mayOperate
+
+// InProcess carries requests to a handler.
+func InProcess(h http.Handler) http.RoundTripper { return inProcess{h} }
+
+// Loopback judges an address.
+var Loopback = loopback
+
+// Main is the program.
+var Main = main

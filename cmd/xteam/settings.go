@@ -1,0 +1,275 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/joho/godotenv"
+	"github.com/xteam/xteam/domain/token"
+)
+
+// settings is what the environment asks for, parsed and checked. Secrets are not in it: they are read where they are used.
+type settings struct {
+	Environment string // development, staging or production
+	Addr        string // of the HTTP listener, host:port
+	Folder      string // DATA_DIR: the socket and the secrets that were made at the first start
+	Store       string // Badger's folder
+
+	Algorithm        string
+	Leeway           time.Duration
+	Issuer, Audience string
+	Access           time.Duration
+	Refresh          time.Duration
+	Session          time.Duration
+	BcryptCost       int
+
+	LogFile   string // empty: stderr
+	LogLevel  slog.Level
+	LogFormat string // json or text
+
+	MaxStaleness time.Duration
+	Poll         time.Duration // of a database that other processes write to, which Badger is not
+	Strict       bool          // matters once there is a feed beside the database
+}
+
+// The environments.
+const (
+	development = "development"
+	staging     = "staging"
+	production  = "production"
+)
+
+// MinSecret is the length of the shortest SECRET_KEY and ROOT_KEY, in bytes (RFC 7518, section 3.2).
+const minSecret = 32
+
+// setting is one row of the table of settings.
+type setting struct {
+	name    string
+	initial string // what an empty value stands for
+	takes   string // completes "takes …" when a value is refused
+	meaning string
+	mask    func(string) string // how a refused value is shown; nil: as it is
+	set     func(*settings, string) bool
+}
+
+// table is every setting that this build reads, in the order of the contract.
+var table = []setting{
+	{name: "ENVIRONMENT", initial: development, takes: "development, staging or production",
+		meaning: "how strict the start is: production requires ROOT_KEY",
+		set: func(s *settings, v string) bool {
+			s.Environment = v
+			return v == development || v == staging || v == production
+		}},
+	{name: "HTTP_ADDR", initial: "127.0.0.1:8000", takes: "host:port, such as 127.0.0.1:8000",
+		meaning: "the address to listen on; port 0 takes a free one",
+		set: func(s *settings, v string) bool {
+			s.Addr = v
+			_, port, err := net.SplitHostPort(v)
+			_, bad := strconv.ParseUint(port, 10, 16)
+			return err == nil && bad == nil
+		}},
+	{name: "DATA_DIR", initial: "./data", takes: "the path of a folder",
+		meaning: "the folder of the embedded store, of the operator's socket and of the secrets made at the first start",
+		set: func(s *settings, v string) bool {
+			s.Folder = filepath.Clean(v)
+			return !strings.ContainsRune(v, 0)
+		}},
+	{name: "DATABASE_URL", takes: "badger:///path, or nothing for Badger in DATA_DIR; this build has no other database yet",
+		meaning: "where users, sessions, keys and revocations are kept", mask: maskURL,
+		set: func(s *settings, v string) bool {
+			if v == "" {
+				s.Store = s.Folder
+				return true
+			}
+			u, err := url.Parse(v)
+			if err != nil || u.Scheme != "badger" || u.Host != "" || len(u.Path) < 2 || u.RawQuery != "" || u.User != nil {
+				return false
+			}
+			s.Store = filepath.Clean(u.Path)
+			return true
+		}},
+	{name: "SECRET_KEY", takes: "at least 32 bytes; `xteam secret generate` makes one",
+		meaning: "the HS256 signing secret; empty: made at the first start and kept in DATA_DIR/secrets", mask: maskSecret,
+		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
+	{name: "SECRET_KEY_PREVIOUS", takes: "earlier values of SECRET_KEY, parted by commas, each of at least 32 bytes",
+		meaning: "signing secrets that still verify during a rotation", mask: maskSecret,
+		set: func(_ *settings, v string) bool {
+			for one := range strings.SplitSeq(v, ",") {
+				if v != "" && len(strings.TrimSpace(one)) < minSecret {
+					return false
+				}
+			}
+			return true
+		}},
+	{name: "ROOT_KEY", takes: "at least 32 bytes; `xteam secret generate` makes one",
+		meaning: "wraps the keys that seal what is stored; empty: made at the first start and kept in DATA_DIR/secrets; required in production", mask: maskSecret,
+		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
+	{name: "JWT_ALGORITHM", initial: "HS256", takes: "HS256; this build has no other algorithm yet",
+		meaning: "how access tokens are signed",
+		set:     func(s *settings, v string) bool { s.Algorithm = v; return v == "HS256" }},
+	{name: "JWT_LEEWAY", initial: "30s", takes: "a duration from 0s to 2m",
+		meaning: "the clock skew that is allowed between nodes",
+		set:     duration(func(s *settings) *time.Duration { return &s.Leeway }, 0, token.MaxLeeway)},
+	{name: "JWT_ISSUER", initial: "xteam", takes: "a text of 1 to 200 bytes",
+		meaning: "the claim iss of every token, and checked on every token",
+		set:     func(s *settings, v string) bool { s.Issuer = v; return len(v) <= 200 }},
+	{name: "JWT_AUDIENCE", initial: "xteam", takes: "a text of 1 to 200 bytes",
+		meaning: "the claim aud of every token, and checked on every token",
+		set:     func(s *settings, v string) bool { s.Audience = v; return len(v) <= 200 }},
+	{name: "ACCESS_TOKEN_EXPIRE_MINUTES", initial: "30", takes: "a whole number from 1 to 1440",
+		meaning: "the life of an access token",
+		set:     count(func(s *settings) *time.Duration { return &s.Access }, time.Minute, 1440)},
+	{name: "REFRESH_TOKEN_EXPIRE_DAYS", initial: "7", takes: "a whole number from 1 to 365, not above SESSION_MAX_DAYS",
+		meaning: "the life of a refresh token that is not used",
+		set:     count(func(s *settings) *time.Duration { return &s.Refresh }, day, 365)},
+	{name: "SESSION_MAX_DAYS", initial: "30", takes: "a whole number from 1 to 3650",
+		meaning: "the absolute life of a session, however often it is refreshed",
+		set:     count(func(s *settings) *time.Duration { return &s.Session }, day, 3650)},
+	{name: "LOG_FILE", takes: "the path of a file", meaning: "where the log is appended to; empty: stderr",
+		set: func(s *settings, v string) bool { s.LogFile = v; return !strings.ContainsRune(v, 0) }},
+	{name: "LOG_LEVEL", initial: "info", takes: "debug, info, warn or error", meaning: "the least level that is logged",
+		set: func(s *settings, v string) bool {
+			switch v {
+			case "debug", "info", "warn", "error":
+				return s.LogLevel.UnmarshalText([]byte(v)) == nil
+			}
+			return false
+		}},
+	{name: "LOG_FORMAT", initial: "json", takes: "json or text", meaning: "how log lines are written",
+		set: func(s *settings, v string) bool { s.LogFormat = v; return v == "json" || v == "text" }},
+	{name: "BCRYPT_COST", initial: "12", takes: "a whole number from 10 to 16",
+		meaning: "the cost of password hashes; another one is upgraded at the next sign-in",
+		set: func(s *settings, v string) bool {
+			n, err := strconv.Atoi(v)
+			s.BcryptCost = n
+			return err == nil && n >= 10 && n <= 16
+		}},
+	{name: "REVOCATION_MAX_STALENESS", initial: "5s", takes: "a duration from 100ms to 1h",
+		meaning: "how old the view of the revocations may be before it is not trusted",
+		set:     duration(func(s *settings) *time.Duration { return &s.MaxStaleness }, 100*time.Millisecond, time.Hour)},
+	{name: "REVOCATION_POLL", initial: "1s", takes: "a duration from 10ms to 1h, below REVOCATION_MAX_STALENESS",
+		meaning: "how often a database that other processes write to is asked for what the feed may have missed",
+		set:     duration(func(s *settings) *time.Duration { return &s.Poll }, 10*time.Millisecond, time.Hour)},
+	{name: "REVOCATION_STRICT", initial: "false", takes: "true or false",
+		meaning: "refuse also while only the database is silent",
+		set: func(s *settings, v string) bool {
+			s.Strict = v == "true"
+			return v == "true" || v == "false"
+		}},
+}
+
+const day = 24 * time.Hour
+
+// lookup answers the value of a setting as it was given, and whether it was given at all.
+type lookup func(name string) (string, bool)
+
+// environment looks a name up in the environment, and then in the file .env of the working directory.
+func environment() (lookup, error) {
+	file, err := godotenv.Read(".env")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// The parser's error quotes the file, and the file holds secrets.
+		return nil, errors.New(".env: it cannot be read as lines of NAME=value")
+	}
+	return func(name string) (string, bool) {
+		if v, ok := os.LookupEnv(name); ok {
+			return v, true
+		}
+		v, ok := file[name]
+		return v, ok
+	}, nil
+}
+
+// faults is everything that is wrong with the settings, a line each.
+type faults []string
+
+func (f faults) Error() string { return strings.Join(f, "\n") }
+
+// parse reads every setting of the table. Its error names all that is wrong.
+func parse(get lookup) (settings, error) {
+	var s settings
+	var wrong faults
+	value := func(row *setting) string {
+		if v, _ := get(row.name); v != "" {
+			return v
+		}
+		return row.initial
+	}
+	complain := func(name string) {
+		for i := range table {
+			if row := &table[i]; row.name == name {
+				wrong = append(wrong, fmt.Sprintf("%s: got %s, takes %s", name, row.show(value(row)), row.takes))
+			}
+		}
+	}
+	for i := range table {
+		if row := &table[i]; !row.set(&s, value(row)) {
+			complain(row.name)
+		}
+	}
+	if len(wrong) == 0 && s.Refresh > s.Session {
+		complain("REFRESH_TOKEN_EXPIRE_DAYS")
+	}
+	if len(wrong) == 0 && s.Poll >= s.MaxStaleness {
+		complain("REVOCATION_POLL")
+	}
+	signing, _ := get("SECRET_KEY")
+	root, _ := get("ROOT_KEY")
+	if root == "" && s.Environment == production {
+		wrong = append(wrong, "ROOT_KEY: got nothing, takes at least 32 bytes: production needs it; `xteam secret generate` makes one")
+	}
+	if root != "" && root == signing {
+		wrong = append(wrong, "ROOT_KEY: got the value of SECRET_KEY, takes one of its own: other services may know SECRET_KEY")
+	}
+	if wrong != nil {
+		return settings{}, wrong
+	}
+	return s, nil
+}
+
+// show is a refused value as it may be printed: masked when it must not be seen, cut when it is long.
+func (row *setting) show(v string) string {
+	switch {
+	case v == "":
+		return "nothing"
+	case row.mask != nil:
+		return row.mask(v)
+	case len(v) > 60:
+		return strconv.Quote(v[:60]) + "…"
+	}
+	return strconv.Quote(v)
+}
+
+func maskSecret(v string) string { return fmt.Sprintf("[redacted] (%d bytes)", len(v)) }
+
+// maskURL shows the scheme alone, since what follows may hold a password.
+func maskURL(v string) string {
+	if scheme, _, ok := strings.Cut(v, "://"); ok && len(scheme) <= 20 {
+		return strconv.Quote(scheme+"://") + "…"
+	}
+	return "[redacted]"
+}
+
+func duration(field func(*settings) *time.Duration, least, most time.Duration) func(*settings, string) bool {
+	return func(s *settings, v string) bool {
+		d, err := time.ParseDuration(v)
+		*field(s) = d
+		return err == nil && d >= least && d <= most
+	}
+}
+
+func count(field func(*settings) *time.Duration, unit time.Duration, most int) func(*settings, string) bool {
+	return func(s *settings, v string) bool {
+		n, err := strconv.Atoi(v)
+		*field(s) = time.Duration(min(max(n, 0), most)) * unit
+		return err == nil && n >= 1 && n <= most
+	}
+}

@@ -1,0 +1,115 @@
+package main_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	xteam "github.com/xteam/xteam/cmd/xteam"
+)
+
+const key = "0123456789abcdef0123456789abcdef"
+
+func TestSettingsDefaults(t *testing.T) {
+	got, err := xteam.Parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := xteam.Parsed{Addr: "127.0.0.1:8000", Folder: "data", Store: "data", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour,
+		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("with nothing set (-want +got):\n%s", diff)
+	}
+}
+
+func TestSettingsTaken(t *testing.T) {
+	got, err := xteam.Parse(map[string]string{"HTTP_ADDR": "[::1]:0", "DATA_DIR": "/a/b/", "DATABASE_URL": "badger:///c/d", "ACCESS_TOKEN_EXPIRE_MINUTES": "1440",
+		"REFRESH_TOKEN_EXPIRE_DAYS": "30", "JWT_LEEWAY": "0s", "BCRYPT_COST": "10", "LOG_FORMAT": "text", "JWT_ISSUER": "i", "REVOCATION_STRICT": "true",
+		"SECRET_KEY": key, "ROOT_KEY": key + "r", "SECRET_KEY_PREVIOUS": key + "1, " + key + "2", "ENVIRONMENT": "production",
+		"RATE_LIMIT_AUTH": "no number", "REDIS_URL": "nonsense"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := xteam.Parsed{Addr: "[::1]:0", Folder: "/a/b", Store: "/c/d", Access: 24 * time.Hour, Refresh: 30 * 24 * time.Hour,
+		BcryptCost: 10, LogFormat: "text", Issuer: "i", Strict: "true"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("with everything set (-want +got):\n%s", diff)
+	}
+}
+
+// Every row refuses what it does not take, with its name, and shows no secret.
+func TestSettingsRefused(t *testing.T) {
+	bad := map[string][]string{
+		"ENVIRONMENT":                 {"prod", "Production", "x\ny"},
+		"HTTP_ADDR":                   {"8000", "localhost", "localhost:http", "localhost:65536", "::1:80"},
+		"DATA_DIR":                    {"a\x00b"},
+		"DATABASE_URL":                {"postgres://u:planted-secret@h/d", "postgresql+asyncpg://u:planted-secret@h/d?ssl=require", "badger://host/path", "badger:relative", "badger:///", "planted-secret", "badger:///p?x=planted-secret"},
+		"SECRET_KEY":                  {"planted-secret", key[:31]},
+		"SECRET_KEY_PREVIOUS":         {"planted-secret", key + ",", key + ",planted-secret"},
+		"ROOT_KEY":                    {"planted-secret"},
+		"JWT_ALGORITHM":               {"none", "ES256", "hs256"},
+		"JWT_LEEWAY":                  {"30", "-1s", "2m1s"},
+		"JWT_ISSUER":                  {strings.Repeat("i", 201)},
+		"JWT_AUDIENCE":                {strings.Repeat("a", 201)},
+		"ACCESS_TOKEN_EXPIRE_MINUTES": {"0", "1441", "-1", "30m", "99999999999999999999"},
+		"REFRESH_TOKEN_EXPIRE_DAYS":   {"0", "366", "7d", "31"},
+		"SESSION_MAX_DAYS":            {"0", "3651"},
+		"LOG_FILE":                    {"a\x00b"},
+		"LOG_LEVEL":                   {"trace", "INFO", "info+2"},
+		"LOG_FORMAT":                  {"xml"},
+		"BCRYPT_COST":                 {"9", "17", "twelve"},
+		"REVOCATION_MAX_STALENESS":    {"5", "99ms", "2h"},
+		"REVOCATION_POLL":             {"1", "9ms", "5s"},
+		"REVOCATION_STRICT":           {"yes", "1"},
+	}
+	for _, name := range xteam.SettingNames() {
+		if len(bad[name]) == 0 {
+			t.Errorf("%s: this test has no bad value for it", name)
+		}
+		for _, v := range bad[name] {
+			_, err := xteam.Parse(map[string]string{name: v})
+			if err == nil {
+				t.Errorf("%s=%q was taken", name, v)
+				continue
+			}
+			got := err.Error()
+			if !strings.HasPrefix(got, name+": got ") || !strings.Contains(got, ", takes ") || strings.Contains(got, "\n") {
+				t.Errorf("%s=%q: got %q, want one line: the name, what it got, what it takes", name, v, got)
+			}
+			if strings.Contains(got, "planted") || strings.Contains(got, key[:8]) || len(got) > 250 {
+				t.Errorf("%s=%q: %q shows a secret, or too much", name, v, got)
+			}
+		}
+	}
+}
+
+func TestSettingsAllFaultsAtOnce(t *testing.T) {
+	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short"})
+	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "ROOT_KEY: "}
+	var got []string
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			name, _, _ := strings.Cut(line, "got")
+			got = append(got, name)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the faults (-want +got):\n%s", diff)
+	}
+}
+
+func TestSettingsKeysApart(t *testing.T) {
+	if _, err := xteam.Parse(map[string]string{"SECRET_KEY": key, "ROOT_KEY": key}); err == nil {
+		t.Error("a ROOT_KEY that is SECRET_KEY was taken")
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	for addr, want := range map[string]bool{"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true,
+		":8000": false, "0.0.0.0:1": false, "[::]:1": false, "192.168.1.1:1": false, "example.com:1": false, "127.0.0.1.example.com:1": false} {
+		if got := xteam.Loopback(addr); got != want {
+			t.Errorf("loopback(%q): got %v, want %v", addr, got, want)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/xteam/xteam/adapters/envsecrets"
+	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/journal"
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/xteam/assembly"
+)
+
+// quiet is the level of a command that runs beside no server and has no LOG_FILE: its own line on stderr says what happened.
+const quiet = slog.LevelError + 4
+
+// openLog makes the log of LOG_FILE, or of the writer when there is none.
+func openLog(s settings, errs io.Writer) (*slog.Logger, func(), error) {
+	closeLog := func() {}
+	if s.LogFile != "" {
+		f, err := os.OpenFile(s.LogFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, nil, fmt.Errorf("the log cannot be written: %w", err)
+		}
+		errs, closeLog = f, func() { _ = f.Close() }
+	}
+	log, err := journal.NewLogger(errs, s.LogLevel, s.LogFormat)
+	return log, closeLog, err
+}
+
+// makeFolder makes the data folder if there is none.
+func makeFolder(s settings) error {
+	if err := os.MkdirAll(s.Folder, 0o700); err != nil {
+		return fmt.Errorf("the data folder %s cannot be made: %w", s.Folder, err)
+	}
+	return nil
+}
+
+// openSecrets reads secrets from the settings, and keeps those that are made in the data folder.
+func openSecrets(s settings, get lookup, log *slog.Logger) (*assembly.Secrets, error) {
+	if err := makeFolder(s); err != nil {
+		return nil, err
+	}
+	return assembly.OpenSecrets(envsecrets.New(get), s.Folder, log), nil
+}
+
+// openDatabase opens what DATABASE_URL names.
+func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
+	return assembly.OpenBadger(ctx, s.Store, secrets, log)
+}
+
+// options hands the settings on.
+func options(s settings) assembly.Options {
+	node, err := os.Hostname()
+	if err != nil {
+		node = "this node"
+	}
+	return assembly.Options{
+		Tunables:     app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway},
+		MaxStaleness: s.MaxStaleness, Strict: s.Strict, BcryptCost: s.BcryptCost, Node: node,
+	}
+}
+
+// system is a service that is open.
+type system struct {
+	Public   http.Handler // for anybody
+	Operator http.Handler // for whoever may open the store itself
+	Log      *slog.Logger
+}
+
+func newSystem(api *httpapi.API, log *slog.Logger) *system {
+	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Log: log}
+}

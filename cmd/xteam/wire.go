@@ -1,0 +1,22 @@
+//go:build wireinject
+
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/google/wire"
+
+	"github.com/xteam/xteam/adapters/journal"
+	"github.com/xteam/xteam/app/xteam/assembly"
+	"github.com/xteam/xteam/ports"
+)
+
+// open puts the service together. The cleanup closes it all, in the reverse order.
+func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system, func(), error) {
+	panic(wire.Build(
+		openLog, openSecrets, openDatabase, options, newSystem, journal.New, wire.Bind(new(ports.Journal), new(*journal.Journal)),
+		assembly.Set,
+	))
+}
