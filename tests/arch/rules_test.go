@@ -42,7 +42,7 @@ var transports = []string{"adapters/httpapi", "adapters/graphqlapi", "adapters/w
 // domainStd is all of the standard library that the domain may import: nothing that does I/O, waits, or asks the machine for time or chance.
 var domainStd = []string{
 	"bytes", "cmp", "encoding", "errors", "fmt", "hash", "io", "iter", "maps", "math", "net/netip", "regexp", "slices", "sort", "strconv", "strings",
-	"sync", "time", "unicode", "unsafe",
+	"sync", "time", "unicode", "unique", "unsafe",
 	"crypto/aes", "crypto/cipher", "crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/hmac", "crypto/sha256", "crypto/sha3",
 	"crypto/sha512", "crypto/subtle",
 }
