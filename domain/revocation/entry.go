@@ -91,24 +91,26 @@ const MaxKeyID = 128
 // Validate answers ErrInvalid, wrapped with what is wrong, unless e names exactly what its kind says.
 func (e *Entry) Validate() error {
 	bad := func(what string) error { return fmt.Errorf("%w: %s", ErrInvalid, what) }
-	ok := false
+	ok, rest := false, *e // rest is what the kind does not name
 	switch e.Kind {
 	case Token:
-		ok = !e.Token.IsZero()
+		ok, rest.Token = !e.Token.IsZero(), id.Token{}
 	case Session:
-		ok = !e.Session.IsZero()
+		ok, rest.Session = !e.Session.IsZero(), id.Session{}
 	case User:
-		ok = !e.User.IsZero() && e.Min > 0
+		ok, rest.User, rest.Min = !e.User.IsZero() && e.Min > 0, id.User{}, 0
 	case Key:
-		ok = e.KeyID != "" && len(e.KeyID) <= MaxKeyID && e.Until == instant.Forever
+		ok, rest.KeyID = e.KeyID != "" && len(e.KeyID) <= MaxKeyID && e.Until == instant.Forever, ""
 	case Epoch:
-		ok = e.Epoch > 0 && e.Until == instant.Forever
+		ok, rest.Epoch = e.Epoch > 0 && e.Until == instant.Forever, 0
 	case IssuedBefore:
-		ok = e.Before > 0 && e.Before <= e.At
+		ok, rest.Before = e.Before > 0 && e.Before <= e.At, 0
 	}
 	switch {
 	case !ok:
 		return bad("a " + e.Kind.String() + " entry lacks what it names, or ends too early")
+	case !rest.Token.IsZero() || !rest.Session.IsZero() || !rest.User.IsZero() || rest.Min != 0 || rest.KeyID != "" || rest.Epoch != 0 || rest.Before != 0:
+		return bad("a " + e.Kind.String() + " entry names something of another kind beside its own")
 	case e.Reason < Logout || e.Reason > EpochRaised:
 		return bad("no reason")
 	case e.At <= 0 || e.Until <= e.At:
