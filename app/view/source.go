@@ -83,19 +83,19 @@ func (v *View) heard(s *source) {
 // trusted is the time of which the view is known to hold everything, since its start: the truth's, or, if it is later, the one that
 // all other sources have reached. There is none before the truth was heard. It is called with the lock held.
 func (v *View) trusted() (time.Duration, bool) {
-	var truth, others *source // of the others the one heard longest ago
+	var truth, others *source // of the others, the one heard longest ago: at 0 if never
 	for _, s := range v.sources {
 		switch {
 		case s.Truth:
 			truth = s // the only one
-		case others == nil || !s.caught || others.caught && s.heard < others.heard:
+		case others == nil || s.heard < others.heard:
 			others = s
 		}
 	}
 	if truth == nil || !truth.caught {
 		return 0, false
 	}
-	if !v.opts.Strict && others != nil && others.caught {
+	if !v.opts.Strict && others != nil {
 		return max(truth.heard, others.heard), true
 	}
 	return truth.heard, true

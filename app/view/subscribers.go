@@ -49,13 +49,10 @@ func (s *subscribers) tell(e revocation.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for sub := range s.all {
-		switch {
-		case sub.behind:
-		case len(sub.waiting) == backlog:
+		if len(sub.waiting) == backlog {
 			sub.waiting, sub.behind = nil, true
-		default:
-			sub.waiting = append(sub.waiting, e)
 		}
+		sub.waiting = append(sub.waiting, e)
 		if !sub.busy {
 			sub.busy = true
 			s.busy.Go(func() { s.drain(sub) })
@@ -68,7 +65,7 @@ func (s *subscribers) drain(sub *subscriber) {
 	for {
 		waiting, behind := s.next(sub)
 		switch {
-		case behind: // what was added before next is in the set, and what is added from now on waits
+		case behind: // what waited is in the set too, and what comes from now on waits
 			for e := range s.set.All() {
 				if !s.still(sub) {
 					break
