@@ -1,0 +1,21 @@
+//go:build wireinject
+
+package xteam
+
+import (
+	"context"
+
+	"github.com/google/wire"
+
+	"github.com/xteam/xteam/adapters/journal"
+	"github.com/xteam/xteam/app/xteam/assembly"
+	"github.com/xteam/xteam/ports"
+)
+
+// open puts the embedded shape together. The cleanup closes it all, in the reverse order.
+func open(ctx context.Context, o Options) (*XTeam, func(), error) {
+	panic(wire.Build(
+		logger, secrets, database, options, facade, journal.New, wire.Bind(new(ports.Journal), new(*journal.Journal)),
+		assembly.Set,
+	))
+}

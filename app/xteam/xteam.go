@@ -1,0 +1,122 @@
+// Package xteam is XTeam inside a Go program: sign-in, tokens and immediate revocation without a second process. Open it on a folder, mount its
+// handler, protect your own handlers with its guard, and close it:
+//
+//	x, err := xteam.Open(ctx, xteam.Options{Dir: "data"})
+//	if err != nil {
+//		return err
+//	}
+//	defer x.Close()
+//	mux.Handle("/api/v1/", x.Handler())
+//	caller, err := x.Guard().Admit(bearer)
+//
+// It reads no environment, handles no signal, keeps no global state, and leaves no goroutine behind when it is closed.
+package xteam
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/xteam/xteam/adapters/envsecrets"
+	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/xteam/assembly"
+	"github.com/xteam/xteam/ports"
+)
+
+// Options of an embedded XTeam. Dir is needed; everything else has a default.
+type Options struct {
+	// Dir is the data folder: the store, and in its folder secrets those that were not given. It is made when it is missing. One
+	// process has it at a time; it is the same folder that the server uses.
+	Dir string
+	// Secrets answers SECRET_KEY, ROOT_KEY and SECRET_KEY_PREVIOUS. What it does not have is made at the first start and kept in Dir. Default: it has none.
+	Secrets ports.Secrets
+	// Logger takes security events and faults. Best it is one that redacts. Default: nothing is logged.
+	Logger *slog.Logger
+
+	Issuer     string        // claim iss; default xteam
+	Audience   string        // claim aud; default xteam
+	Access     time.Duration // life of an access token; default 30 minutes
+	Refresh    time.Duration // life of an unused refresh token; default 7 days
+	Session    time.Duration // life of a session; default 30 days
+	Leeway     time.Duration // clock skew that is allowed; default 0, for there is one clock
+	BcryptCost int           // default 12
+}
+
+// XTeam is an open system. Its methods may be called from many goroutines.
+type XTeam struct {
+	guard    *app.Guard
+	accounts *app.Accounts
+	sessions *app.Sessions
+	revoker  *app.Revoker
+	handler  http.Handler
+	close    func()
+}
+
+// Open opens the system and answers once it can judge tokens: all that was ever revoked and still matters is in memory. The context bounds the opening only.
+func Open(ctx context.Context, o Options) (*XTeam, error) {
+	if o.Dir == "" {
+		return nil, errors.New("xteam: Options.Dir is empty: name a folder")
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Secrets == nil {
+		o.Secrets = envsecrets.New(func(string) (string, bool) { return "", false })
+	}
+	x, closeAll, err := open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	x.close = sync.OnceFunc(closeAll)
+	return x, nil
+}
+
+// Close flushes and closes everything. It may be called more than once; the handlers must not be served any more.
+func (x *XTeam) Close() { x.close() }
+
+// Handler serves the REST API under /api/v1/, and /health, /healthz and /readyz.
+func (x *XTeam) Handler() http.Handler { return x.handler }
+
+// Guard decides who the bearer of an access token is.
+func (x *XTeam) Guard() *app.Guard { return x.guard }
+
+// Accounts makes and changes accounts: the first administrator is made with it.
+func (x *XTeam) Accounts() *app.Accounts { return x.accounts }
+
+// Sessions signs users in and out.
+func (x *XTeam) Sessions() *app.Sessions { return x.sessions }
+
+// Revoker withdraws tokens.
+func (x *XTeam) Revoker() *app.Revoker { return x.revoker }
+
+// What the injector calls.
+
+func logger(o Options) *slog.Logger { return o.Logger }
+
+func secrets(o Options, log *slog.Logger) *assembly.Secrets {
+	return assembly.OpenSecrets(o.Secrets, o.Dir, log)
+}
+
+func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
+	return assembly.OpenBadger(ctx, o.Dir, s, log)
+}
+
+func options(o Options) assembly.Options {
+	return assembly.Options{BcryptCost: o.BcryptCost, Node: "embedded", Tunables: app.Tunables{
+		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,
+		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, 7*24*time.Hour), Session: cmp.Or(o.Session, 30*24*time.Hour),
+	}}
+}
+
+func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, api *httpapi.API) *XTeam {
+	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, handler: api.Handler()}
+}

@@ -1,0 +1,74 @@
+package xteam_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/xteam"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/secret"
+)
+
+const password = "correct-Horse-battery-9-staple"
+
+// A program opens the system, has it serve its API, judges a token itself, revokes it, and closes; the same folder opens again and still refuses.
+func TestEmbedded(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	ctx, dir := t.Context(), t.TempDir()
+	x, err := xteam.Open(ctx, xteam.Options{Dir: dir, BcryptCost: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	email, _ := account.ParseEmail("ann@example.com")
+	name, _ := account.ParseUsername("ann")
+	ann, err := x.Accounts().Create(ctx, app.Actor{Name: app.System}, app.Registration{Email: email, Username: name, Password: secret.New(password)}, account.RoleUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	req := httptest.NewRequest(http.MethodPost, "/api/v1/auth/login", strings.NewReader(`{"email":"ann@example.com","password":"`+password+`"}`))
+	req.Header.Set("Content-Type", "application/json")
+	res := httptest.NewRecorder()
+	x.Handler().ServeHTTP(res, req)
+	var tokens struct {
+		Access string `json:"access_token"`
+	}
+	if err := json.Unmarshal(res.Body.Bytes(), &tokens); err != nil || res.Code != http.StatusOK {
+		t.Fatalf("sign in: got %d %s", res.Code, res.Body)
+	}
+	if c, err := x.Guard().Admit(tokens.Access); err != nil || c.User() != ann.ID {
+		t.Fatalf("admit: got %v, %v, want %v", c, err, ann.ID)
+	}
+	if got, err := x.Revoker().Revoke(ctx, app.Actor{Name: app.System}, app.Selector{User: "ann"}, "", false); err != nil || got.SessionsEnded != 1 {
+		t.Errorf("revoke: got %v, %v, want one session ended", got, err)
+	}
+	if _, err := x.Guard().Admit(tokens.Access); err == nil {
+		t.Error("the token was admitted after it was revoked")
+	}
+	if _, err := xteam.Open(ctx, xteam.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a second one on the folder: got %v, want an error that names %s", err, dir)
+	}
+	x.Close()
+
+	if x, err = xteam.Open(ctx, xteam.Options{Dir: dir, BcryptCost: 10}); err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if _, err := x.Guard().Admit(tokens.Access); err == nil || !bytes.Contains([]byte(err.Error()), []byte("revoked")) {
+		t.Errorf("after it was opened again: got %v, want the token revoked", err)
+	}
+}
+
+func TestOpenNeedsAFolder(t *testing.T) {
+	if _, err := xteam.Open(t.Context(), xteam.Options{}); err == nil {
+		t.Error("it opened without a folder")
+	}
+}
