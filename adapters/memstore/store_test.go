@@ -1,0 +1,18 @@
+package memstore_test
+
+import (
+	"testing"
+
+	"github.com/xteam/xteam/adapters/memstore"
+	"github.com/xteam/xteam/ports/porttest"
+)
+
+func TestStore(t *testing.T) {
+	porttest.All(t, open, porttest.Options{})
+}
+
+func open(testing.TB, string) porttest.Store {
+	s := memstore.New()
+	return porttest.Store{Accounts: s.Accounts(), Sessions: s.Sessions(), Keys: s.Keys(), System: s.System(),
+		Revocations: s.Revocations(), Events: s.Events(), Close: s.Close}
+}

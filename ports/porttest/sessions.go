@@ -1,0 +1,221 @@
+package porttest
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/ports"
+)
+
+func sessionsOf(s Store) keeper[id.Session, session.Session] {
+	k := keeper[id.Session, session.Session]{
+		key:   func(v session.Session) id.Session { return v.ID },
+		fresh: newSession,
+		count: func(v session.Session) int64 { return int64(v.Counter) },
+		bump: func(v session.Session) session.Session {
+			v.Counter++
+			v.Last.Successor = slices.Clone(v.Last.Successor)
+			return v
+		},
+		scribble: func(v session.Session) { v.Last.Successor[0]++ },
+		moved: map[string]func(session.Session) session.Session{
+			"the id":   func(v session.Session) session.Session { v.ID = newID[id.Session](); return v },
+			"the user": func(v session.Session) session.Session { v.User = newID[id.User](); return v },
+		},
+		create: func(context.Context, session.Session, ports.Effects) error { return nil },
+	}
+	if s.Sessions != nil {
+		k.create, k.update, k.find = s.Sessions.Create, s.Sessions.Update, s.Sessions.Find
+	}
+	return k
+}
+
+// Sessions proves a ports.Sessions, and that its effects reach the ports.Revocations and ports.Events of the same store.
+func Sessions(t *testing.T, open Open) {
+	filled(t, newSession())
+	keeping(t, open, sessionsOf)
+	ofUser(t, open)
+	sub(t, "a session that was never refreshed, and one whose successor was wiped, have none", func(t *testing.T) {
+		s := opened(t, open)
+		v := newSession()
+		v.Last, v.Ended, v.EndedReason = session.Rotation{}, 0, 0
+		if err := s.Sessions.Create(t.Context(), v, ports.Effects{}); err != nil {
+			t.Fatalf("Create: %v", err)
+		}
+		sessionsOf(s).holds(t, v)
+		if got, err := s.Sessions.Find(t.Context(), v.ID); err != nil || got.Last.Successor != nil {
+			t.Errorf("Find of one that was never refreshed: got successor %v, error %v, want nil", got.Last.Successor, err)
+		}
+		w := sessionsOf(s).made(t)
+		if err := s.Sessions.Update(t.Context(), w.ID, func(w session.Session) (session.Session, ports.Effects, error) {
+			w.Last.Successor = nil
+			return w, ports.Effects{}, nil
+		}); err != nil {
+			t.Fatalf("Update: %v", err)
+		}
+		if got, err := s.Sessions.Find(t.Context(), w.ID); err != nil || got.Last.Successor != nil {
+			t.Errorf("Find of one that was wiped: got successor %v, error %v, want nil", got.Last.Successor, err)
+		}
+	})
+	sub(t, "a session is not forgotten within an hour after its Expires", func(t *testing.T) {
+		s := opened(t, open)
+		v := newSession()
+		v.Expires = wall().Add(-55 * time.Minute)
+		v.Idle, v.LastUsed, v.Created, v.Ended = v.Expires-1, v.Expires-2, v.Expires-3, v.Expires-1
+		if err := s.Sessions.Create(t.Context(), v, ports.Effects{}); err != nil {
+			t.Fatalf("Create: %v", err)
+		}
+		sessionsOf(s).holds(t, v)
+		v = sessionsOf(s).bump(v)
+		if err := s.Sessions.Update(t.Context(), v.ID, func(session.Session) (session.Session, ports.Effects, error) { return v, ports.Effects{}, nil }); err != nil {
+			t.Fatalf("Update: %v", err)
+		}
+		sessionsOf(s).holds(t, v)
+		if all, err := s.Sessions.OfUser(t.Context(), v.User); err != nil || len(all) != 1 {
+			t.Errorf("OfUser: got %d, error %v, want 1", len(all), err)
+		}
+	})
+	sub(t, "of 100 concurrent refreshes of one token one rotates it, and the others get the same successor", func(t *testing.T) { refreshing(t, open) })
+	sub(t, "a random walk agrees with a map", func(t *testing.T) { walkSessions(t, open) })
+}
+
+func ofUser(t *testing.T, open Open) {
+	sub(t, "OfUser answers all sessions of a user, ended and expired ones too, oldest first by Created", func(t *testing.T) {
+		s := opened(t, open)
+		ann, bob, now := newID[id.User](), newID[id.User](), wall()
+		var want []session.Session
+		for _, age := range []time.Duration{3, 1, 4, 15, 9, 2, 6} {
+			v := newSession()
+			v.User, v.Created = ann, now.Add(-age*time.Hour)
+			switch age {
+			case 4: // live
+				v.Ended, v.EndedReason = 0, 0
+			case 15: // expired a while ago
+				v.Expires, v.Idle = now.Add(-30*time.Minute), now.Add(-time.Hour)
+			case 9: // live, idle for too long
+				v.Ended, v.EndedReason, v.Idle = 0, 0, now.Add(-time.Hour)
+			}
+			want = append(want, v)
+			other := newSession()
+			other.User = bob
+			for _, v := range []session.Session{v, other} {
+				if err := s.Sessions.Create(t.Context(), v, ports.Effects{}); err != nil {
+					t.Fatalf("Create: %v", err)
+				}
+			}
+		}
+		slices.SortFunc(want, func(a, b session.Session) int { return int(a.Created - b.Created) })
+		got, err := s.Sessions.OfUser(t.Context(), ann)
+		if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
+			t.Fatalf("OfUser: error %v (-want +got):\n%s", err, diff)
+		}
+		got[0].Last.Successor[0]++
+		got[0], got[1] = got[1], got[0]
+		got, err = s.Sessions.OfUser(t.Context(), ann)
+		if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
+			t.Errorf("OfUser after the caller changed what it got: error %v (-want +got):\n%s", err, diff)
+		}
+		if got, err := s.Sessions.OfUser(t.Context(), newID[id.User]()); err != nil || len(got) != 0 {
+			t.Errorf("OfUser of nobody: got %d, error %v, want none", len(got), err)
+		}
+		ended(t, map[string]func(context.Context) error{
+			"OfUser": func(ctx context.Context) error { _, err := s.Sessions.OfUser(ctx, ann); return err },
+		})
+	})
+	sub(t, "OfUser answers what was committed last", func(t *testing.T) {
+		s := opened(t, open)
+		k := sessionsOf(s)
+		v := k.made(t)
+		for range 3 {
+			if err := s.Sessions.Update(t.Context(), v.ID, func(v session.Session) (session.Session, ports.Effects, error) {
+				return k.bump(v), ports.Effects{}, nil
+			}); err != nil {
+				t.Fatalf("Update: %v", err)
+			}
+			v = k.bump(v)
+			got, err := s.Sessions.OfUser(t.Context(), v.User)
+			if diff := cmp.Diff([]session.Session{v}, got, same); err != nil || diff != "" {
+				t.Errorf("OfUser after an update: error %v (-want +got):\n%s", err, diff)
+			}
+		}
+	})
+	sub(t, "sessions of one user created at once are all there", func(t *testing.T) {
+		s := opened(t, open)
+		uid := newID[id.User]()
+		together(crowd, func(int) {
+			v := newSession()
+			v.User = uid
+			if err := s.Sessions.Create(t.Context(), v, ports.Effects{}); err != nil {
+				t.Errorf("Create: %v", err)
+			}
+		})
+		if got, err := s.Sessions.OfUser(t.Context(), uid); err != nil || len(got) != crowd {
+			t.Errorf("OfUser: got %d, error %v, want %d", len(got), err, crowd)
+		}
+	})
+}
+
+func newRefresh(sid id.Session, counter uint64) session.RefreshToken {
+	t := session.RefreshToken{Key: 1, Session: sid, Counter: counter}
+	_, _ = rand.Read(t.Secret[:]) // it never fails
+	_, _ = rand.Read(t.MAC[:])
+	return t
+}
+
+// refreshing has 100 callers redeem one refresh token, each with a successor of its own, as browsers with many tabs do.
+func refreshing(t *testing.T, open Open) {
+	s := opened(t, open)
+	now, from := wall(), origin("192.0.2.1")
+	lives := session.Lifetimes{Refresh: time.Hour, Session: 24 * time.Hour}
+	v := newSession()
+	first := newRefresh(v.ID, 1)
+	v.Counter, v.LiveHash, v.Last, v.Ended, v.EndedReason = 1, first.Hash(), session.Rotation{}, 0, 0
+	v.Idle, v.Expires = now.Add(time.Hour), now.Add(24*time.Hour)
+	if err := s.Sessions.Create(t.Context(), v, ports.Effects{}); err != nil {
+		t.Fatalf("Create: %v", err)
+	}
+	var mu sync.Mutex
+	verdicts := map[session.Verdict]int{}
+	given := map[[32]byte]int{}
+	together(100, func(int) {
+		next := newRefresh(v.ID, 2)
+		var out session.Outcome
+		if err := s.Sessions.Update(t.Context(), v.ID, func(v session.Session) (session.Session, ports.Effects, error) {
+			var e ports.Effects
+			v, out = v.Redeem(first, next, from, lives, now+instant.Instant(time.Second/time.Microsecond))
+			if out.Verdict == session.Rotated {
+				e = newEffects()
+			}
+			return v, e, nil
+		}); err != nil {
+			t.Errorf("Update: %v", err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		verdicts[out.Verdict]++
+		given[out.Token.Hash()]++
+	})
+	if got, want := verdicts, map[session.Verdict]int{session.Rotated: 1, session.Repeated: 99}; !cmp.Equal(got, want) {
+		t.Errorf("verdicts: got %v, want %v (3 is Rotated, 4 Repeated)", got, want)
+	}
+	if len(given) != 1 {
+		t.Errorf("successors given: got %d different ones, want 1", len(given))
+	}
+	got, err := s.Sessions.Find(t.Context(), v.ID)
+	if err != nil || got.Counter != 2 || got.Ended != 0 || given[got.LiveHash] != 100 {
+		t.Errorf("the session: got counter %d, ended %v, its live token given %d times, error %v, want 2, never, 100", got.Counter, got.Ended, given[got.LiveHash], err)
+	}
+	if got := len(trail(t, s.Events)); got != 2 {
+		t.Errorf("events of the one rotation: got %d, want 2", got)
+	}
+}
