@@ -70,13 +70,13 @@ func (v *View) heard(s *source) {
 	case s.lost:
 		v.log.Info("A source of revocations is heard again", "source", s.Name)
 	}
-	if s.Truth && !s.caught {
-		s.caught = true
-		close(v.ready)
-	}
+	first := !s.caught
 	s.caught, s.lost = true, false
-	if until, ok := v.trusted(); ok {
-		v.goodFor.Store(int64(until + v.opts.MaxStaleness))
+	if at, ok := v.trusted(); ok {
+		v.goodFor.Store(int64(at + v.opts.MaxStaleness))
+	}
+	if s.Truth && first {
+		close(v.ready) // last: whoever was waiting finds the view fresh
 	}
 }
 
