@@ -100,6 +100,9 @@ func (t RefreshToken) GoString() string { return secret.Redacted }
 // Format writes [redacted] for every verb.
 func (t RefreshToken) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(secret.Redacted)) }
 
+// MarshalText is [redacted]; it also serves encoding/json and log/slog.
+func (t RefreshToken) MarshalText() ([]byte, error) { return []byte(secret.Redacted), nil }
+
 func checksum(body string) string {
 	var sum [4]byte
 	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE([]byte(body)))

@@ -28,7 +28,7 @@ type Origin struct {
 
 // Network is the client's network: /24 for IPv4, /64 for IPv6; the zero Prefix when the address is not known.
 func (o Origin) Network() netip.Prefix {
-	a := o.Address.Unmap().WithZone("")
+	a := o.Address.Unmap()
 	if !a.IsValid() {
 		return netip.Prefix{}
 	}
@@ -36,7 +36,7 @@ func (o Origin) Network() netip.Prefix {
 	if a.Is4() {
 		bits = 24
 	}
-	p, err := a.Prefix(bits)
+	p, err := a.Prefix(bits) // without the zone
 	if err != nil {
 		return netip.Prefix{}
 	}
@@ -145,7 +145,7 @@ func (s Session) Redeem(t, next RefreshToken, from Origin, l Lifetimes, now inst
 			return s, Outcome{Verdict: Repeated, Token: live}
 		}
 	}
-	s, _ = s.End(revocation.RefreshReuse, End{By: "system", Now: now, Until: now.Add(1)})
+	s, _ = s.End(revocation.RefreshReuse, End{Now: now})
 	return s, Outcome{Verdict: Reused}
 }
 
@@ -156,13 +156,15 @@ type End struct {
 	Until    instant.Instant // when the last access token issued by now has surely expired
 }
 
-// End ends the session and withdraws its access tokens. A session that has ended keeps its first reason; the entry is given all the same.
+// End ends the session and withdraws its access tokens. A session that has ended keeps its first reason and time; the entry is given all the
+// same, as of that time, or of now should a clock have gone back since.
 func (s Session) End(why revocation.Reason, e End) (Session, revocation.Entry) {
 	if s.Ended == 0 {
 		s.Ended, s.EndedReason = e.Now, why
 	}
 	s.Last.Successor = nil
-	return s, revocation.Entry{Kind: revocation.Session, Session: s.ID, Reason: s.EndedReason, By: e.By, Note: e.Note, At: s.Ended, Until: e.Until}
+	return s, revocation.Entry{Kind: revocation.Session, Session: s.ID, Reason: s.EndedReason, By: e.By, Note: e.Note,
+		At: min(s.Ended, e.Now), Until: e.Until}
 }
 
 // Wiped is s without the sealed successor, once Grace is over; ok reports whether anything was to be wiped.
