@@ -103,4 +103,3 @@ func tokenEntry(left time.Duration) revocation.Entry {
 	}
 	return v
 }
-

@@ -19,9 +19,13 @@ type encoder []byte
 func newEncoder() encoder { return encoder{encoding} }
 
 func (e *encoder) bytes(tag byte, v []byte) {
-	if len(v) == 0 {
-		return
+	if len(v) > 0 {
+		e.item(tag, v)
 	}
+}
+
+// item is bytes for one of a list: it is there even when it is empty.
+func (e *encoder) item(tag byte, v []byte) {
 	*e = append(*e, tag)
 	*e = binary.AppendUvarint(*e, uint64(len(v)))
 	*e = append(*e, v...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -107,7 +106,6 @@ func (c *committer) close() {
 func (c *committer) run() {
 	defer close(c.stopped)
 	for range c.wake {
-		runtime.Gosched() // those whom the last commit released are about to come back: gather them too
 		c.mu.Lock()
 		batch, closed := c.waiting, c.closed
 		c.waiting = nil

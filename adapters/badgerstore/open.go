@@ -48,7 +48,10 @@ func Open(dir string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the data folder %q has no absolute path: %w", dir, err)
 	}
-	if err := prepare(dir, log); err != nil {
+	if err := create(dir, log); err != nil {
+		return nil, err
+	}
+	if err := inspect(dir); err != nil {
 		return nil, err
 	}
 	b := &bridge{log: log}
@@ -75,14 +78,13 @@ func Open(dir string, o Options) (*DB, error) {
 	return db, nil
 }
 
-// prepare makes the folder, or looks at what is in it before Badger does, which deletes tables that its manifest does not name.
-func prepare(dir string, log *slog.Logger) error {
+// create makes the folder when it is missing.
+func create(dir string, log *slog.Logger) error {
 	switch info, err := os.Stat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return refusal(dir, err)
 		}
-		return nil
 	case err != nil:
 		return refusal(dir, err)
 	case !info.IsDir():
@@ -90,6 +92,16 @@ func prepare(dir string, log *slog.Logger) error {
 	case info.Mode().Perm()&0o077 != 0:
 		log.Warn("the data folder is open to other users of this host: chmod 700 it", "folder", dir, "mode", info.Mode().Perm().String())
 	}
+	return nil
+}
+
+// inspect looks at what is in the folder before Badger does, which deletes tables that its manifest does not name.
+func inspect(dir string) error {
+	release, err := lock(dir)
+	if err != nil {
+		return refusal(dir, err)
+	}
+	defer func() { _ = release() }()
 	var data []string
 	for _, pattern := range []string{"*.sst", "*.vlog", "*.mem"} {
 		found, err := filepath.Glob(filepath.Join(escape(dir), pattern))
@@ -118,6 +130,9 @@ func prepare(dir string, log *slog.Logger) error {
 	if f := binary.BigEndian.Uint16(head[6:]); f != format {
 		return fmt.Errorf("the data folder %s has Badger's format %d, and this version of the program reads %d: start the version that wrote it", dir, f, format)
 	}
+	if err := checkTables(dir, manifest); err != nil {
+		return refusal(dir, err)
+	}
 	return nil
 }
 
@@ -138,7 +153,6 @@ func openBadger(dir string, o Options, b *bridge) (db *badger.DB, err error) {
 	opt.MetricsEnabled = false
 	opt.DetectConflicts = false
 	opt.ExternalMagicVersion = owner
-	opt.ChecksumVerificationMode = options.OnTableRead // an iterator would end in silence at a block that it cannot read
 	// The memtables are most of the memory of an idle process; the caches would be the rest.
 	opt.MemTableSize = 8 << 20
 	opt.NumMemtables = 2

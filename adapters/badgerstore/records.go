@@ -178,7 +178,7 @@ func encodeRing(r keyset.Ring) []byte {
 		ke.bytes(6, k.Public)
 		ke.bytes(7, k.Wrapped)
 		ke.text(8, string(k.Purpose))
-		e.bytes(1, ke)
+		e.item(1, ke)
 	}
 	return e
 }
@@ -264,10 +264,10 @@ func encodeEvent(v audit.Event) []byte {
 	e.text(11, v.RequestID)
 	e.text(12, v.Reason)
 	for _, name := range slices.Sorted(maps.Keys(v.Details)) {
-		pair := encoder{}
+		var pair encoder
 		pair.text(1, name)
 		pair.text(2, v.Details[name])
-		e.bytes(13, append(pair, 0, 0)) // ends with an empty field, so that two empty texts are a pair too
+		e.item(13, pair)
 	}
 	return e
 }
@@ -313,7 +313,6 @@ func (f field) pair(v *audit.Event) {
 	var name, text string
 	err := fields(f.raw, func(f field) {
 		switch f.tag {
-		case 0:
 		case 1:
 			name = f.text()
 		case 2:

@@ -53,7 +53,7 @@ func (p *Revocations) Follow(ctx context.Context, fn func(ports.News) error) err
 	defer p.db.followers.leave(x)
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
-	for reread := true; ; {
+	for reread := true; ; reread = false {
 		if err := p.round(ctx, x, reread, fn); err != nil {
 			return err
 		}

@@ -1,0 +1,99 @@
+package badgerstore
+
+import (
+	"fmt"
+
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
+)
+
+// Waiting is how many write-sets wait for the committer.
+func (db *DB) Waiting() int {
+	db.commits.mu.Lock()
+	defer db.commits.mu.Unlock()
+	return len(db.commits.waiting)
+}
+
+// Commits counts Badger's transactions.
+func (db *DB) Commits() uint64 { return db.badger.MaxVersion() }
+
+// Break makes every later commit fail.
+func (db *DB) Break() error { return db.badger.Close() }
+
+// WriteSchema makes the folder one of another layout.
+func (db *DB) WriteSchema(number string) error {
+	txn := db.badger.NewTransaction(true)
+	defer txn.Discard()
+	if err := txn.Set([]byte(schemaKey), []byte(number)); err != nil {
+		return err
+	}
+	return txn.Commit()
+}
+
+// AppendField adds a field with a tag that this version does not know to every clear value of a prefix.
+func (db *DB) AppendField(key string) error {
+	txn := db.badger.NewTransaction(true)
+	defer txn.Discard()
+	value, err := db.get(txn, []byte(key))
+	if err != nil {
+		return fmt.Errorf("%q: %w", key, err)
+	}
+	e := encoder(value)
+	e.int(200, 1)
+	if err := txn.Set([]byte(key), e); err != nil {
+		return err
+	}
+	return txn.Commit()
+}
+
+// Recode reads a value, writes what it has read, and reads that again.
+func Recode(kind byte, value []byte) (read, again any, err error) {
+	switch kind {
+	case 0:
+		return recode(value, func(b []byte) (any, error) { v, err := decodeAccount(id.User{}, b); return v, err },
+			func(v any) []byte { return encodeAccount(v.(account.Account)) })
+	case 1:
+		return recode(value, func(b []byte) (any, error) { v, err := decodeSession(id.Session{}, b); return v, err },
+			func(v any) []byte { return encodeSession(v.(session.Session)) })
+	case 2:
+		return recode(value, func(b []byte) (any, error) { v, err := decodeRing("", b); return v, err },
+			func(v any) []byte { return encodeRing(v.(keyset.Ring)) })
+	case 3:
+		return recode(value, func(b []byte) (any, error) { v, err := decodeState(b); return v, err },
+			func(v any) []byte { return encodeState(v.(system.State)) })
+	case 4:
+		return recode(value, func(b []byte) (any, error) { v, err := decodeEvent(b); return v, err },
+			func(v any) []byte { return encodeEvent(v.(audit.Event)) })
+	case 5:
+		e, ok := named(value)
+		f, _ := named([]byte(e.Key()))
+		if !ok {
+			return nil, nil, errDamaged
+		}
+		return e, f, nil
+	}
+	return nil, nil, errNewer
+}
+
+func recode(value []byte, decode func([]byte) (any, error), encode func(any) []byte) (read, again any, err error) {
+	if read, err = decode(value); err != nil {
+		return nil, nil, err
+	}
+	if again, err = decode(encode(read)); err != nil {
+		return read, err, nil // which differ
+	}
+	return read, again, nil
+}
+
+// The bounds of the queues.
+const (
+	MaxQueued = maxQueued
+	Delivery  = delivery
+)
+
+// Compact rewrites all tables.
+func (db *DB) Compact() error { return db.badger.Flatten(1) }
