@@ -31,13 +31,14 @@ type Options struct {
 	Logger *slog.Logger // default: nothing is logged
 }
 
-// API is the REST transport of one system. It holds no state of its own but a counter.
+// API is the REST transport of one system. It holds no state of its own but a counter and the store's last answer to /readyz.
 type API struct {
 	Services
 	log    *slog.Logger
 	mux    *http.ServeMux
 	prefix string // of request ids: tells this process from others
 	count  atomic.Uint64
+	store  asked
 }
 
 // New serves the services.

@@ -513,6 +513,7 @@ func TestHealth(t *testing.T) {
 	if w.Code != 200 || got.Status != "ok" || got.Checks["revocation"].AgeMS == nil || got.Checks["store"].Status != "ok" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
+	s = newService(t) // whose store was not asked yet
 	s.probe = fmt.Errorf("disk /data/secret-place: %w", ports.ErrUnavailable)
 	w = s.call("GET", "/readyz", "")
 	if w.Code != 503 || strings.Contains(w.Body.String(), "secret-place") || !strings.Contains(w.Body.String(), `"store":{"status":"fail"`) {

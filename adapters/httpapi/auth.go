@@ -15,7 +15,7 @@ type user struct {
 	ID        string    `json:"id"`
 	Email     string    `json:"email"`
 	Username  string    `json:"username"`
-	FullName  string    `json:"full_name,omitempty"`
+	FullName  string    `json:"full_name"`
 	Role      string    `json:"role"`
 	IsActive  bool      `json:"is_active"`
 	CreatedAt time.Time `json:"created_at"`

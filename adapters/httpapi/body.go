@@ -6,7 +6,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -33,12 +35,14 @@ func (x *exchange) read(v any) error {
 	if len(x.r.Header["Authorization"]) == 0 && !x.operator && !saysJSON(x.r.Header.Get("Content-Type")) {
 		return errNotJSON
 	}
-	if x.r.ContentLength > maxBody {
-		return errTooLarge
-	}
-	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, x.r.Body, maxBody))
+	slow := &paced{ReadCloser: x.r.Body, conn: http.NewResponseController(x.ResponseWriter), began: time.Now()}
+	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, slow, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return errTooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		x.Header().Set("Connection", "close")
+		return errTooSlow
 	}
 	if err != nil {
 		return errCutOff
@@ -69,6 +73,32 @@ func (x *exchange) read(v any) error {
 		return invalid(member(semantic.JSONPointer), "has the wrong type")
 	}
 	return &syntaxError{"the body is not valid JSON"}
+}
+
+// A body has bodyPatience to begin, and then as long as it takes at leastRate.
+const (
+	bodyPatience = 10 * time.Second
+	leastRate    = 64 << 10 // bytes a second
+)
+
+// paced reads a body against a deadline that moves on as bytes arrive.
+type paced struct {
+	io.ReadCloser
+	conn  *http.ResponseController
+	began time.Time
+	n     time.Duration // bytes so far
+}
+
+// Read lifts the deadline at the body's end: the server goes on reading the connection to see the client leave, and would take a deadline that passes
+// while the request is being answered for that.
+func (p *paced) Read(b []byte) (int, error) {
+	_ = p.conn.SetReadDeadline(p.began.Add(bodyPatience + p.n*time.Second/leastRate)) // not every writer has a connection
+	n, err := p.ReadCloser.Read(b)
+	p.n += time.Duration(n)
+	if err == io.EOF {
+		_ = p.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 func saysJSON(contentType string) bool {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"path"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
 )
@@ -122,12 +124,14 @@ func (x *exchange) setHeaders() {
 // wellFormed refuses what no route takes.
 func wellFormed(r *http.Request) error {
 	switch p := r.URL.Path; {
-	case r.Method == http.MethodTrace || r.Method == http.MethodConnect:
-		return &methodError{[]string{"GET", "POST"}}
 	case p == "" || p[0] != '/' || strings.Contains(p, "//") || p != "/" && path.Clean(p) != p:
 		return errNoRoute // the mux would redirect it
+	case len(r.Header["Authorization"]) > 1:
+		return errTwoCredentials
 	case len(r.Header["Content-Encoding"]) > 0:
 		return errEncoded
+	case r.ContentLength > maxBody:
+		return errTooLarge
 	}
 	return nil
 }
@@ -138,7 +142,7 @@ func (x *exchange) admit(a access) error {
 		return nil
 	}
 	sent := x.r.Header["Authorization"]
-	if a == admin && len(sent) == 0 && x.r.Context().Value(operatorKey{}) != nil {
+	if a == admin && len(sent) == 0 && x.ctx().Value(operatorKey{}) != nil {
 		x.operator = true
 		return nil
 	}
@@ -147,22 +151,21 @@ func (x *exchange) admit(a access) error {
 		x.caller, err = x.api.Guard.Admit(bearer)
 	}
 	if err != nil {
-		x.api.Guard.Refused(x.r.Context(), x.request(), err)
+		if !errors.Is(err, revocation.ErrStale) { // of which the view tells, when it changes
+			x.api.Guard.Refused(x.ctx(), x.request(), err)
+		}
 		return err
 	}
 	if a == admin && !x.caller.IsAdmin() {
-		return x.api.Guard.Denied(x.r.Context(), x.request(), x.caller, x.r.Method+" "+x.r.URL.Path)
+		return x.api.Guard.Denied(x.ctx(), x.request(), x.caller, x.r.Method+" "+x.r.URL.Path)
 	}
 	return nil
 }
 
-// credential reads the Authorization header (RFC 6750, section 2.1). Of two credentials none is taken.
+// credential reads the Authorization header (RFC 6750, section 2.1); the chain has refused two of them.
 func credential(sent []string) (string, error) {
 	if len(sent) == 0 {
 		return "", token.ErrMissing
-	}
-	if len(sent) > 1 {
-		return "", errTwoCredentials
 	}
 	scheme, text, ok := strings.Cut(sent[0], " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
@@ -201,7 +204,7 @@ func (x *exchange) ctx() context.Context { return x.r.Context() }
 
 func cut(s string, n int) string {
 	if len(s) > n {
-		return strings.ToValidUTF8(s[:n], "")
+		return strings.Clone(strings.ToValidUTF8(s[:n], "")) // and holds on to no more of it
 	}
 	return s
 }

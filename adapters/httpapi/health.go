@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -15,36 +16,72 @@ func (a *API) alive(x *exchange) error { return x.write(http.StatusOK, status{"o
 
 // check is how one part is, with nothing that an outsider could use.
 type check struct {
-	Status    string   `json:"status"` // ok or fail
-	LatencyMS *float64 `json:"latency_ms,omitempty"`
-	AgeMS     *float64 `json:"age_ms,omitempty"`
+	Status    string  `json:"status"` // ok or fail
+	LatencyMS float64 `json:"latency_ms"`
+}
+
+// viewCheck is how the view of the revocations is. It has no age before it was first whole.
+type viewCheck struct {
+	check `json:",inline"`
+	AgeMS *float64 `json:"age_ms,omitempty"`
 }
 
 type readiness struct {
-	Status string           `json:"status"`
-	Checks map[string]check `json:"checks"`
+	Status string `json:"status"`
+	Checks struct {
+		Revocation viewCheck `json:"revocation"`
+		Store      check     `json:"store"`
+	} `json:"checks"`
 }
 
 // ready answers 200 while signed-in requests are answered and the store is there, else 503.
 func (a *API) ready(x *exchange) error {
-	ctx, cancel := context.WithTimeout(x.ctx(), time.Second)
-	defer cancel()
+	begun := time.Now()
 	st := a.View.Status()
 	age, heard := a.View.Age()
-	view := check{Status: verdict(st.OK)}
+	var out readiness
+	out.Checks.Revocation.check = check{verdict(st.OK), ms(time.Since(begun))}
 	if heard {
-		view.AgeMS = ms(age)
+		old := ms(age)
+		out.Checks.Revocation.AgeMS = &old
 	}
-	begun := time.Now()
-	err := a.Probe(ctx)
-	store := check{Status: verdict(err == nil), LatencyMS: ms(time.Since(begun))}
-	all := st.OK && err == nil
-	code := http.StatusOK
-	if !all {
-		code = http.StatusServiceUnavailable
-		x.Header().Set("Retry-After", "1")
+	ok, took := a.store.ask(x.ctx(), a.Probe)
+	out.Checks.Store = check{verdict(ok), ms(took)}
+	out.Status = verdict(st.OK && ok)
+	if st.OK && ok {
+		return x.write(http.StatusOK, out)
 	}
-	return x.write(code, readiness{verdict(all), map[string]check{"revocation": view, "store": store}})
+	x.Header().Set("Retry-After", "1")
+	return x.write(http.StatusServiceUnavailable, out)
+}
+
+// The store is asked at most once in askEvery, however many ask for /readyz, which no limit holds back, and has askTimeout to answer.
+const (
+	askEvery   = 200 * time.Millisecond
+	askTimeout = time.Second
+)
+
+// asked remembers what the store answered last. The zero value has not asked.
+type asked struct {
+	mu   sync.Mutex
+	at   time.Time
+	took time.Duration
+	ok   bool
+}
+
+// ask answers whether the store answers, and how long it took. The question outlives whoever asks: others wait for its answer.
+func (s *asked) ask(ctx context.Context, probe func(context.Context) error) (ok bool, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at.IsZero() || time.Since(s.at) >= askEvery {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+		defer cancel()
+		begun := time.Now()
+		s.ok = probe(ctx) == nil
+		s.at = time.Now()
+		s.took = s.at.Sub(begun)
+	}
+	return s.ok, s.took
 }
 
 func verdict(ok bool) string {
@@ -54,7 +91,4 @@ func verdict(ok bool) string {
 	return "fail"
 }
 
-func ms(d time.Duration) *float64 {
-	v := float64(d.Microseconds()) / 1000
-	return &v
-}
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -50,6 +51,7 @@ var (
 	errNotJSON        = errors.New("send the body as application/json")
 	errTooLarge       = fmt.Errorf("the body is longer than %d bytes", maxBody)
 	errCutOff         = errors.New("the body ended early")
+	errTooSlow        = errors.New("the body did not arrive in time")
 	errTwoCredentials = errors.New("send one credential, not two")
 )
 
@@ -60,6 +62,9 @@ func (e *syntaxError) Error() string { return e.detail }
 type methodError struct{ allow []string }
 
 func (e *methodError) Error() string {
+	if len(e.allow) == 0 {
+		return "this method is not served"
+	}
 	return "this method is not served here; these are: " + strings.Join(e.allow, ", ")
 }
 
@@ -98,6 +103,7 @@ var sentinels = []struct {
 	{errEncoded, 415, "unsupported_media_type"},
 	{errNotJSON, 415, "unsupported_media_type"},
 	{errCutOff, 400, "malformed_request"},
+	{errTooSlow, 408, "request_timeout"},
 	{errTwoCredentials, 400, "malformed_request"},
 	{account.ErrNotOne, 422, "validation_failed"},
 	{id.ErrInvalid, 422, "validation_failed"},
@@ -106,6 +112,9 @@ var sentinels = []struct {
 	{ratelimit.ErrInvalid, 422, "validation_failed"},
 	{revocation.ErrStale, 503, "revocations_stale"},
 	{ports.ErrNoSpace, 507, "no_space"},
+	{id.ErrNotRandom, 503, "unavailable"},
+	{context.DeadlineExceeded, 503, "unavailable"},
+	{context.Canceled, 503, "unavailable"},
 	{ports.ErrUnavailable, 503, "unavailable"}, // the last: others match it too
 }
 
@@ -134,7 +143,7 @@ func problemOf(err error) (p problem, known bool) {
 	case errors.As(err, &selector):
 		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{selector.Field, selector.Detail}}}, true
 	case errors.As(err, &limited):
-		return problem{Status: 429, Code: "rate_limited", Detail: "too many requests", retry: limited.Decision.RetryAfter}, true
+		return problem{Status: 429, Code: "rate_limited", Detail: "too many requests", retry: max(limited.Decision.RetryAfter, 1)}, true
 	case errors.As(err, &busy):
 		return problem{Status: 503, Code: "unavailable", Detail: "the service is busy: ask again later", retry: max(busy.RetryAfter, time.Second)}, true
 	case errors.As(err, &syntax):
@@ -157,7 +166,7 @@ func problemOf(err error) (p problem, known bool) {
 // refuse answers an error. A fault is logged once, here, with the request's id; whoever asked learns only that id.
 func (x *exchange) refuse(err error) {
 	p, known := problemOf(err)
-	if !known || p.Status >= 500 && !errors.Is(err, revocation.ErrStale) {
+	if !known || p.Status >= 500 && !x.expected(err) {
 		x.api.log.Error("A request failed", "request_id", x.id, "method", x.r.Method, "path", cut(x.r.URL.Path, 200), "status", p.Status, "error", err.Error())
 	}
 	h := x.Header()
@@ -168,6 +177,13 @@ func (x *exchange) refuse(err error) {
 		h.Set("WWW-Authenticate", challenge(p))
 	}
 	x.answer(p)
+}
+
+// expected tells a bound that holds, a state that is logged where it changes, and a client that has gone from a fault: any number of requests can meet them.
+func (x *exchange) expected(err error) bool {
+	var busy *ports.BusyError
+	return errors.As(err, &busy) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) ||
+		errors.Is(err, context.Canceled) && x.ctx().Err() != nil
 }
 
 // challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3): who sent no token is not told of an error.

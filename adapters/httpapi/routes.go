@@ -67,7 +67,8 @@ func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// unrouted answers what no route serves: 405 with Allow where another method would be served, else 404. Nothing is ever redirected.
+// unrouted answers what no route serves: 405 with Allow where another method would be served, and for TRACE, which would give back the request with
+// its credentials, everywhere; else 404. Nothing is ever redirected.
 func (a *API) unrouted(w http.ResponseWriter, req *http.Request) {
 	x := w.(*exchange)
 	probe := *req
@@ -78,7 +79,7 @@ func (a *API) unrouted(w http.ResponseWriter, req *http.Request) {
 			allow = append(allow, m)
 		}
 	}
-	if allow == nil {
+	if allow == nil && req.Method != http.MethodTrace {
 		x.refuse(errNoRoute)
 		return
 	}
