@@ -39,7 +39,7 @@ var good = map[string]string{
 	"adapters/badgerstore/box.go":         "package badgerstore\nimport (\n\"context\"\n\"" + module + "/ports\"\n_ \"github.com/dgraph-io/badger/v4\"\n)\n" + boxed + "var _ ports.Keeper = (*Box)(nil)\n",
 	"adapters/badgerstore/box_test.go":    "package badgerstore_test\nimport _ \"" + module + "/adapters/httpapi\"\nfunc init() {}\n",
 	"adapters/badgerstore/inner/in.go":    "package inner\nfunc Table() []int { names := []int{1}; names[0] = 2; return names }\n",
-	"adapters/httpapi/api.go":             "package httpapi\nimport (\n_ \"" + module + "/app\"\n_ \"github.com/danielgtaylor/huma/v2/adapters/humago\"\n_ \"net/http\"\n)\n",
+	"adapters/httpapi/api.go":             "package httpapi\nimport (\n_ \"" + module + "/app\"\n_ \"github.com/go-json-experiment/json/jsontext\"\n_ \"net/http\"\n)\n",
 	"adapters/redisstore/r.go":            "package redisstore\nimport \"" + module + "/ports\"\nvar _ ports.Keeper = keeper{}\n",
 	"cmd/xteam/main.go":                   "package main\nimport (\n\"os\"\n_ \"" + module + "/adapters/redisstore\"\n_ \"" + module + "/adapters/badgerstore\"\n_ \"github.com/spf13/cobra\"\n)\nvar version = \"dev\"\nfunc main() { version := os.Getenv(\"X\"); version = \"\"; _ = version }\n",
 	"tests/e2e/e2e_test.go":               "package e2e_test\nimport _ \"" + module + "/app/xteam\"\n",

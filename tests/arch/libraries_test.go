@@ -11,23 +11,16 @@ import (
 // A library that is not here may not be imported at all.
 var homes = map[string][]string{
 	"github.com/golang-jwt/jwt/v5":         {"adapters/jwtcodec"},
-	"github.com/maypok86/otter/v2":         {"adapters/jwtcodec"},
 	"github.com/lestrrat-go/jwx/v2":        {"adapters/jwks"},
 	"github.com/dgraph-io/badger/v4":       {"adapters/badgerstore"},
 	"github.com/redis/go-redis/v9":         {"adapters/redisstore"},
-	"github.com/jackc/pgx/v5":              {"adapters/pgstore"},
 	"github.com/hashicorp/vault/api":       {"adapters/vaultsecrets"},
 	"github.com/99designs/gqlgen":          {"adapters/graphqlapi"},
-	"github.com/vektah/gqlparser/v2":       {"adapters/graphqlapi"},
-	"github.com/coder/websocket":           {"adapters/wsfeed"},
-	"github.com/danielgtaylor/huma/v2":     {"adapters/httpapi"},
 	"github.com/go-json-experiment/json":   {"adapters/httpapi", "adapters/jwtcodec"},
 	"golang.org/x/crypto/bcrypt":           {"adapters/passhash"},
 	"golang.org/x/crypto/argon2":           {"adapters/passhash"},
 	"golang.org/x/crypto/chacha20poly1305": {"adapters/fieldcrypt"},
 	"github.com/spf13/cobra":               {"cmd/xteam"},
-	"github.com/spf13/pflag":               {"cmd/xteam"},
-	"github.com/caarlos0/env/v11":          {"cmd/xteam"},
 	"github.com/joho/godotenv":             {"cmd/xteam"},
 	"github.com/google/wire":               nil, // anywhere, in files that the tag wireinject guards: wireTagged
 	"pgregory.net/rapid":                   {"ports/porttest"},
