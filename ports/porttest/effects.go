@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/ports"
@@ -61,6 +59,11 @@ func trailBehind(t testing.TB, e ports.Events, after uint64) (all []audit.Event,
 	}
 }
 
+// also is the effects of both.
+func also(a, b ports.Effects) ports.Effects {
+	return ports.Effects{Revocations: append(a.Revocations, b.Revocations...), Events: append(a.Events, b.Events...)}
+}
+
 // checkEffects demands that all of the effects are in the store, whole, or none of them.
 func checkEffects(t testing.TB, s Store, e ports.Effects, there bool) {
 	t.Helper()
@@ -70,7 +73,7 @@ func checkEffects(t testing.TB, s Store, e ports.Effects, there bool) {
 		if ok != there {
 			t.Errorf("a revocation of the effects: in the store: got %v, want %v", ok, there)
 		}
-		if diff := cmp.Diff(want, got, same); ok && diff != "" {
+		if diff := differ(want, got); ok && diff != "" {
 			t.Errorf("a revocation of the effects (-want +got):\n%s", diff)
 		}
 	}
@@ -86,7 +89,7 @@ func checkEffects(t testing.TB, s Store, e ports.Effects, there bool) {
 	if !there {
 		want = nil
 	}
-	if diff := cmp.Diff(want, found, same); diff != "" {
+	if diff := differ(want, found); diff != "" {
 		t.Errorf("the events of the effects (-want +got):\n%s", diff)
 	}
 }
@@ -97,6 +100,7 @@ type follower struct {
 	changed chan struct{} // closed, and replaced, at each delivery
 	seen    map[string]revocation.Entry
 	caught  int // deliveries with Caught
+	first   int // entries seen by the first of them
 	biggest int // entries in one delivery
 	busy    bool
 	overlap bool // fn was called while it ran
@@ -139,7 +143,9 @@ func (f *follower) take(n ports.News) error {
 	}
 	f.biggest = max(f.biggest, len(n.Entries))
 	if n.Caught {
-		f.caught++
+		if f.caught++; f.caught == 1 {
+			f.first = len(f.seen)
+		}
 	}
 	close(f.changed)
 	f.changed = make(chan struct{})
@@ -168,6 +174,15 @@ func (f *follower) until(t testing.TB, what string, condition func() bool) {
 	}
 }
 
+// started waits for the first Caught and answers how many entries had been delivered by then.
+func (f *follower) started(t testing.TB) int {
+	t.Helper()
+	f.until(t, "the first Caught", func() bool { return f.caught > 0 })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.first
+}
+
 // has waits for entries and demands that they were delivered whole.
 func (f *follower) has(t testing.TB, entries ...revocation.Entry) {
 	t.Helper()
@@ -182,7 +197,7 @@ func (f *follower) has(t testing.TB, entries ...revocation.Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range entries {
-		if diff := cmp.Diff(entries[i], f.seen[entries[i].Key()], same); diff != "" {
+		if diff := differ(entries[i], f.seen[entries[i].Key()]); diff != "" {
 			t.Fatalf("a delivered entry (-recorded +delivered):\n%s", diff)
 		}
 	}

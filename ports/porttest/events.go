@@ -22,7 +22,7 @@ func Events(t *testing.T, open Open) {
 	}
 	checkTrail := func(t testing.TB, s Store, want []audit.Event) {
 		t.Helper()
-		if diff := cmp.Diff(want, trail(t, s.Events), same); diff != "" {
+		if diff := differ(want, trail(t, s.Events)); diff != "" {
 			t.Errorf("List (-want +got):\n%s", diff)
 		}
 	}
@@ -75,7 +75,7 @@ func Events(t *testing.T, open Open) {
 				}
 				got, after = append(got, page...), last
 			}
-			if diff := cmp.Diff(all, got, same); diff != "" {
+			if diff := differ(all, got); diff != "" {
 				t.Errorf("List by pages of %d (-want +got):\n%s", limit, diff)
 			}
 		}

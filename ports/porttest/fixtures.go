@@ -36,6 +36,14 @@ var same = cmp.Options{
 	cmpopts.EquateEmpty(),
 }
 
+// differ tells how got is not what it should be, or nothing. Most of what is compared is equal, and found to be so without cmp, which takes its time.
+func differ[V any](want, got V) string {
+	if reflect.DeepEqual(want, got) {
+		return ""
+	}
+	return cmp.Diff(want, got, same)
+}
+
 // opened opens a store on a new folder and closes it when the test is over.
 func opened(t testing.TB, open Open) Store {
 	t.Helper()

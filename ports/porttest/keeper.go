@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/ports"
@@ -55,7 +53,7 @@ func (k keeper[K, V]) holds(t testing.TB, want V) {
 		t.Errorf("Find: %v", err)
 		return
 	}
-	if diff := cmp.Diff(want, got, same); diff != "" {
+	if diff := differ(want, got); diff != "" {
 		t.Errorf("what the store holds (-want +got):\n%s", diff)
 	}
 }
@@ -115,12 +113,16 @@ func creating[K comparable, V any](t *testing.T, open Open, of func(Store) keepe
 		if got := made.Load(); got != 1 {
 			t.Errorf("concurrent creations: got %d successes, want 1", got)
 		}
+		var lost ports.Effects
 		for i := range won {
 			if won[i] {
 				k.holds(t, values[i])
+				checkEffects(t, s, effects[i], true)
+			} else {
+				lost = also(lost, effects[i])
 			}
-			checkEffects(t, s, effects[i], won[i])
 		}
+		checkEffects(t, s, lost, false)
 	})
 	sub(t, "Find and Update of what is missing are ErrNotFound, and the function does not run", func(t *testing.T) {
 		s := opened(t, open)
@@ -151,7 +153,7 @@ func updating[K comparable, V any](t *testing.T, open Open, of func(Store) keepe
 		for range 5 {
 			e := newEffects()
 			if err := k.update(t.Context(), k.key(v), func(got V) (V, ports.Effects, error) {
-				if diff := cmp.Diff(v, got, same); diff != "" {
+				if diff := differ(v, got); diff != "" {
 					t.Errorf("what the function was handed (-want +got):\n%s", diff)
 				}
 				return k.bump(got), e, nil
@@ -160,7 +162,7 @@ func updating[K comparable, V any](t *testing.T, open Open, of func(Store) keepe
 			}
 			v = k.bump(v)
 			k.holds(t, v)
-			all.Revocations, all.Events = append(all.Revocations, e.Revocations...), append(all.Events, e.Events...)
+			all = also(all, e)
 		}
 		checkEffects(t, s, all, true)
 	})
@@ -192,7 +194,7 @@ func updating[K comparable, V any](t *testing.T, open Open, of func(Store) keepe
 		k := of(s)
 		v, e := k.made(t), newEffects()
 		f := follow(t, s.Revocations, nil)
-		f.until(t, "the first Caught", func() bool { return f.caught > 0 })
+		f.started(t)
 		if err := k.update(t.Context(), k.key(v), func(got V) (V, ports.Effects, error) { return k.bump(got), e, nil }); err != nil {
 			t.Fatalf("Update: %v", err)
 		}
@@ -318,7 +320,7 @@ func contending[K comparable, V any](t *testing.T, open Open, of func(Store) kee
 					return
 				}
 				mu.Lock()
-				all.Revocations, all.Events = append(all.Revocations, last.Revocations...), append(all.Events, last.Events...)
+				all = also(all, last)
 				mu.Unlock()
 			}
 		})

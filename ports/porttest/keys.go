@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/secret"
@@ -64,7 +62,7 @@ func Keys(t *testing.T, open Open) {
 		}
 		keysOf(s).holds(t, r)
 		if err := s.Keys.Update(t.Context(), r.Name, func(got keyset.Ring) (keyset.Ring, ports.Effects, error) {
-			if diff := cmp.Diff(r, got, same); diff != "" {
+			if diff := differ(r, got); diff != "" {
 				t.Errorf("what the function was handed (-want +got):\n%s", diff)
 			}
 			got.Keys[2].Secret = secret.New("planted in an updated ring")

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/ports"
@@ -35,7 +33,7 @@ func Revocations(t *testing.T, open Open) {
 		const each = 25
 		s := opened(t, open)
 		before := follow(t, s.Revocations, nil)
-		before.until(t, "the first Caught", func() bool { return before.caught > 0 })
+		before.started(t)
 		all := make([][]revocation.Entry, crowd)
 		var meanwhile *follower
 		var once sync.Once
@@ -70,7 +68,7 @@ func checkLive(t testing.TB, s Store, want ...revocation.Entry) {
 	for _, e := range want {
 		all[e.Key()] = e
 	}
-	if diff := cmp.Diff(all, live(t, s.Revocations), same); diff != "" {
+	if diff := differ(all, live(t, s.Revocations)); diff != "" {
 		t.Errorf("what is live (-want +got):\n%s", diff)
 	}
 }
@@ -141,11 +139,11 @@ func recording(t *testing.T, open Open) {
 		record(t, s, all...)
 		f.has(t, all...)
 		g := follow(t, s.Revocations, nil)
-		g.until(t, "the first Caught", func() bool { return g.caught > 0 })
-		if got := len(g.seen); got != many {
+		if got := g.started(t); got != many {
 			t.Errorf("delivered up to the first Caught: got %d, want %d", got, many)
 		}
 		for _, f := range []*follower{f, g} {
+			f.stop(t)
 			if f.biggest > largestBatch {
 				t.Errorf("entries in one delivery: got %d, want at most %d", f.biggest, largestBatch)
 			}
@@ -177,7 +175,7 @@ func recording(t *testing.T, open Open) {
 				n.Entries[i] = newEntry()
 			}
 		})
-		scribbled.until(t, "the first Caught", func() bool { return scribbled.caught > 0 })
+		scribbled.started(t)
 		checkLive(t, s, want...)
 	})
 }
@@ -188,11 +186,7 @@ func following(t *testing.T, open Open) {
 		old := newEntries(50)
 		record(t, s, old...)
 		f := follow(t, s.Revocations, nil)
-		f.until(t, "the first Caught", func() bool { return f.caught > 0 })
-		f.mu.Lock()
-		got := len(f.seen)
-		f.mu.Unlock()
-		if got != len(old) {
+		if got := f.started(t); got != len(old) {
 			t.Errorf("delivered up to the first Caught: got %d, want %d", got, len(old))
 		}
 		for range 20 {
@@ -223,7 +217,7 @@ func following(t *testing.T, open Open) {
 		const beats = 4
 		start := time.Now()
 		f := follow(t, s.Revocations, nil)
-		f.until(t, "the first Caught", func() bool { return f.caught > 0 })
+		f.started(t)
 		f.until(t, "Caught several times, with nothing new", func() bool { return f.caught >= beats })
 		// Three of them are due in three seconds; the rest is for a machine that does something else.
 		if took := time.Since(start); took > 15*time.Second {
@@ -234,7 +228,7 @@ func following(t *testing.T, open Open) {
 		s := opened(t, open)
 		record(t, s, newEntry())
 		f := follow(t, s.Revocations, nil)
-		f.until(t, "the first Caught", func() bool { return f.caught > 0 })
+		f.started(t)
 		f.stop(t)
 		if !errors.Is(f.err, context.Canceled) {
 			t.Errorf("Follow: got error %v, want context.Canceled", f.err)
@@ -266,12 +260,14 @@ func following(t *testing.T, open Open) {
 	})
 	sub(t, "a follower that is slow holds up nobody and loses nothing", func(t *testing.T) {
 		s := opened(t, open)
-		entered, release := make(chan struct{}), make(chan struct{})
+		entered, held := make(chan struct{}), make(chan struct{})
+		release := sync.OnceFunc(func() { close(held) })
 		var once sync.Once
 		slow := follow(t, s.Revocations, func(ports.News) {
 			once.Do(func() { close(entered) })
-			<-release
+			<-held
 		})
+		t.Cleanup(release) // before the follower is stopped
 		<-entered
 		quick := follow(t, s.Revocations, nil)
 		var all []revocation.Entry
@@ -281,7 +277,7 @@ func following(t *testing.T, open Open) {
 			all = append(all, part...)
 		}
 		quick.has(t, all...)
-		close(release)
+		release()
 		slow.has(t, all...)
 	})
 	sub(t, "Caught is true: what was recorded before a round began has been delivered when it ends", func(t *testing.T) {
@@ -307,7 +303,7 @@ func following(t *testing.T, open Open) {
 			}
 			due = append(due[:0:0], done...)
 		})
-		f.until(t, "the first Caught", func() bool { return f.caught > 0 })
+		f.started(t)
 		together(writers, func(int) {
 			for range each {
 				e := newEntry()

@@ -115,13 +115,13 @@ func ofUser(t *testing.T, open Open) {
 		}
 		slices.SortFunc(want, func(a, b session.Session) int { return int(a.Created - b.Created) })
 		got, err := s.Sessions.OfUser(t.Context(), ann)
-		if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
+		if diff := differ(want, got); err != nil || diff != "" {
 			t.Fatalf("OfUser: error %v (-want +got):\n%s", err, diff)
 		}
 		got[0].Last.Successor[0]++
 		got[0], got[1] = got[1], got[0]
 		got, err = s.Sessions.OfUser(t.Context(), ann)
-		if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
+		if diff := differ(want, got); err != nil || diff != "" {
 			t.Errorf("OfUser after the caller changed what it got: error %v (-want +got):\n%s", err, diff)
 		}
 		if got, err := s.Sessions.OfUser(t.Context(), newID[id.User]()); err != nil || len(got) != 0 {
@@ -143,7 +143,7 @@ func ofUser(t *testing.T, open Open) {
 			}
 			v = k.bump(v)
 			got, err := s.Sessions.OfUser(t.Context(), v.User)
-			if diff := cmp.Diff([]session.Session{v}, got, same); err != nil || diff != "" {
+			if diff := differ([]session.Session{v}, got); err != nil || diff != "" {
 				t.Errorf("OfUser after an update: error %v (-want +got):\n%s", err, diff)
 			}
 		}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/xteam/xteam/domain/account"
@@ -48,7 +47,7 @@ func (w *witness) committed(t *rapid.T, call string, e audit.Event, got, want er
 
 func (w *witness) check(t *rapid.T) {
 	got, _, err := w.events.List(context.Background(), w.after, len(w.want)+1)
-	if diff := cmp.Diff(w.want, got, same); err != nil || diff != "" {
+	if diff := differ(w.want, got); err != nil || diff != "" {
 		t.Fatalf("events of the walk: error %v (-want +got):\n%s", err, diff)
 	}
 }
@@ -107,7 +106,7 @@ func walkAccounts(outer *testing.T, open Open) {
 					want = errRule
 				}
 				err := s.Accounts.Update(context.Background(), uid, func(got account.Account) (account.Account, ports.Effects, error) {
-					if diff := cmp.Diff(mine[uid], got, same); diff != "" {
+					if diff := differ(mine[uid], got); diff != "" {
 						t.Fatalf("what the function was handed (-want +got):\n%s", diff)
 					}
 					if refuse {
@@ -125,7 +124,7 @@ func walkAccounts(outer *testing.T, open Open) {
 				want := slices.SortedFunc(maps.Values(everyone), func(a, b account.Account) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 				want = slices.DeleteFunc(want, func(a account.Account) bool { return bytes.Compare(a.ID[:], after[:]) <= 0 })
 				got, err := s.Accounts.List(context.Background(), after, limit)
-				if diff := cmp.Diff(want[:min(limit, len(want))], got, same); err != nil || diff != "" {
+				if diff := differ(want[:min(limit, len(want))], got); err != nil || diff != "" {
 					t.Fatalf("List: error %v (-want +got):\n%s", err, diff)
 				}
 			},
@@ -165,7 +164,7 @@ func agree[V any](t *rapid.T, call string, want V, ok bool, got V, err error) {
 		}
 		return
 	}
-	if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
+	if diff := differ(want, got); err != nil || diff != "" {
 		t.Fatalf("%s: error %v (-want +got):\n%s", call, err, diff)
 	}
 }
@@ -211,7 +210,7 @@ func walkSessions(outer *testing.T, open Open) {
 					want, answer = errRule, errRule
 				}
 				err := s.Sessions.Update(context.Background(), sid, func(got session.Session) (session.Session, ports.Effects, error) {
-					if diff := cmp.Diff(mine[sid], got, same); diff != "" {
+					if diff := differ(mine[sid], got); diff != "" {
 						t.Fatalf("what the function was handed (-want +got):\n%s", diff)
 					}
 					return next, ports.Effects{Events: []audit.Event{e}}, answer
