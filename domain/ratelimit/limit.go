@@ -45,7 +45,7 @@ type Decision struct {
 	Limit      Limit
 	Remaining  int64         // whole tokens left
 	RetryAfter time.Duration // when not OK: until the tokens asked for are there, if nobody else takes them
-	Reset      time.Duration // until the bucket is full
+	Reset      time.Duration // until the bucket is full, if nobody takes any more
 }
 
 // units are whole numbers in which both a token and a microsecond's refill are exact: one token is token units, a microsecond refills refill.
@@ -71,7 +71,7 @@ func (l Limit) Take(b Bucket, n int64, now instant.Instant) (Bucket, Decision) {
 		d.RetryAfter = l.Period
 	}
 	d.Remaining = (size - b.Spent) / tok
-	d.Reset = micros(b.Spent, refill)
+	d.Reset = micros(b.Spent, refill) + b.At.Sub(now)
 	return b, d
 }
 
