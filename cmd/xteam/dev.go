@@ -63,7 +63,7 @@ func (c *cli) look(ctx context.Context, once bool) error {
 	if _, err := fmt.Fprintf(c.out, "\nThe same by hand, ready to paste:\n\n%s\nThe log is in %s. Ctrl-C ends the server.\n", t.curl(), s.LogFile); err != nil {
 		return fmt.Errorf("write the tour: %w", err)
 	}
-	return srv.wait(ctx)
+	return srv.wait(ctx, nil)
 }
 
 // devEmail is the administrator that dev makes in a new store.

@@ -8,9 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -28,7 +28,7 @@ func (c *cli) serve() *cobra.Command {
 		Short: "Run the server",
 		Long: `Runs the server. It prints one line, ready http://HOST:PORT, when it takes
 requests; its log goes to stderr or to LOG_FILE. SIGTERM and SIGINT let it answer
-what it has begun and end it with exit code 0. While it runs, the operator's
+what it has begun and end it with exit code 0; SIGHUP opens LOG_FILE anew. While it runs, the operator's
 commands reach it through a socket in DATA_DIR.`,
 		Example: "  HTTP_ADDR=0.0.0.0:8000 DATA_DIR=/var/lib/xteam xteam serve",
 		Args:    cobra.NoArgs,
@@ -38,6 +38,9 @@ commands reach it through a socket in DATA_DIR.`,
 		if err != nil {
 			return err
 		}
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP) // from the first moment: unheard, it would end the process
+		defer signal.Stop(hangups)
 		srv, err := start(cmd.Context(), s, get, c.err)
 		if err != nil {
 			return err
@@ -46,7 +49,7 @@ commands reach it through a socket in DATA_DIR.`,
 		if _, err := fmt.Fprintf(c.out, "ready %s\n", srv.base); err != nil {
 			srv.sys.Log.Warn("The ready line could not be written", "error", err.Error())
 		}
-		return srv.wait(cmd.Context())
+		return srv.wait(cmd.Context(), hangups)
 	})
 	return cmd
 }
@@ -94,31 +97,6 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer) (_ *serv
 	return srv, nil
 }
 
-// held keeps the log of a start until the start has succeeded: one that fails says one line on stderr, which is no log line. At the debug level nothing is held.
-type held struct {
-	mu   sync.Mutex
-	to   io.Writer
-	kept []byte
-	free bool
-}
-
-func (h *held) Write(line []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.free {
-		return h.to.Write(line)
-	}
-	h.kept = append(h.kept, line...)
-	return len(line), nil
-}
-
-func (h *held) release() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, _ = h.to.Write(h.kept) // the log's reader may have gone
-	h.kept, h.free = nil, true
-}
-
 // listenFault says what to do about an address that cannot be listened on.
 func listenFault(addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -141,13 +119,19 @@ func (srv *server) serve(l net.Listener, h http.Handler) {
 	}()
 }
 
-// wait answers nil when ctx ends, or why the server cannot go on.
-func (srv *server) wait(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-srv.ended:
-		return err
+// wait answers nil when ctx ends, or why the server cannot go on. At each hangup it opens the log anew.
+func (srv *server) wait(ctx context.Context, hangups <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-srv.ended:
+			return err
+		case <-hangups:
+			if err := srv.sys.output.reopen(); err != nil {
+				srv.sys.Log.Error("The log could not be opened anew; the old file is written on", "error", err.Error())
+			}
+		}
 	}
 }
 

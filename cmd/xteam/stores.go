@@ -3,34 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
 
 	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/httpapi"
-	"github.com/xteam/xteam/adapters/journal"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
 )
-
-// quiet is the level of a command that runs beside no server and has no LOG_FILE: its own line on stderr says what happened.
-const quiet = slog.LevelError + 4
-
-// openLog makes the log of LOG_FILE, or of the writer when there is none.
-func openLog(s settings, errs io.Writer) (*slog.Logger, func(), error) {
-	closeLog := func() {}
-	if s.LogFile != "" {
-		f, err := os.OpenFile(s.LogFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			return nil, nil, fmt.Errorf("the log cannot be written: %w", err)
-		}
-		errs, closeLog = f, func() { _ = f.Close() }
-	}
-	log, err := journal.NewLogger(errs, s.LogLevel, s.LogFormat)
-	return log, closeLog, err
-}
 
 // makeFolder makes the data folder if there is none.
 func makeFolder(s settings) error {
@@ -70,8 +51,9 @@ type system struct {
 	Public   http.Handler // for anybody
 	Operator http.Handler // for whoever may open the store itself
 	Log      *slog.Logger
+	output   *output
 }
 
-func newSystem(api *httpapi.API, log *slog.Logger) *system {
-	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Log: log}
+func newSystem(api *httpapi.API, log *slog.Logger, out *output) *system {
+	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Log: log, output: out}
 }

@@ -18,8 +18,13 @@ import (
 
 // open puts the service together. The cleanup closes it all, in the reverse order.
 func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system, func(), error) {
-	logger, cleanup, err := openLog(s, errs)
+	mainOutput, cleanup, err := openOutput(s, errs)
 	if err != nil {
+		return nil, nil, err
+	}
+	logger, err := newLog(s, mainOutput)
+	if err != nil {
+		cleanup()
 		return nil, nil, err
 	}
 	secrets, err := openSecrets(s, get, logger)
@@ -73,7 +78,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	accounts := app.NewAccounts(core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
 	api := assembly.NewAPI(database, view, guard, sessions, accounts, revoker, logger)
-	mainSystem := newSystem(api, logger)
+	mainSystem := newSystem(api, logger, mainOutput)
 	return mainSystem, func() {
 		cleanup4()
 		cleanup3()

@@ -219,3 +219,24 @@ func TestRevokedSecret(t *testing.T) {
 	}
 	serve(t, environ(folder, "SECRET_KEY="+fresh))
 }
+
+// Whoever rotates the log moves the file away and sends SIGHUP; the server goes on in a new one.
+func TestLogRotation(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "xteam.log")
+	s := serve(t, environ(t.TempDir(), "LOG_FILE="+file))
+	if err := os.Rename(file, file+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the log file is there again", func() bool { _, err := os.Stat(file); return err == nil })
+	until(t, "a line is written to it", func() bool {
+		s.want(http.StatusUnauthorized, http.MethodPost, login, "", object{"email": "nobody@example.com", "password": password})
+		text, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(text), `"msg":"Authentication failed"`)
+	})
+	if err := s.end(syscall.SIGTERM); err != nil {
+		t.Errorf("the stop: %v", err)
+	}
+}

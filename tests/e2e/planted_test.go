@@ -141,9 +141,7 @@ func TestPlantedSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if _, err := io.WriteString(conn, text); err != nil {
-			t.Fatal(err)
-		}
+		_, _ = io.WriteString(conn, text) // the server may have refused it before its end
 		_ = conn.(*net.TCPConn).CloseWrite()
 		if b, err := io.ReadAll(conn); err == nil && bytes.HasPrefix(b, []byte("HTTP/1.1 2")) {
 			t.Errorf("%q was answered with %q", text, b)
