@@ -1,5 +1,5 @@
 // Package xteam is XTeam inside a Go program: sign-in, tokens and immediate revocation without a second process. Open it on a folder, mount its
-// handler, protect your own handlers with its guard, and close it:
+// handler, protect your own handlers, and close it:
 //
 //	x, err := xteam.Open(ctx, xteam.Options{Dir: "data"})
 //	if err != nil {
@@ -7,7 +7,10 @@
 //	}
 //	defer x.Close()
 //	mux.Handle("/api/v1/", x.Handler())
-//	caller, err := x.Guard().Admit(bearer)
+//	mux.Handle("GET /orders", x.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+//		caller, _ := xteam.CallerFrom(r.Context())
+//		fmt.Fprintln(w, "the orders of", caller.User())
+//	})))
 //
 // It reads no environment, handles no signal, keeps no global state, and leaves no goroutine behind when it is closed.
 package xteam
@@ -54,7 +57,7 @@ type XTeam struct {
 	accounts *app.Accounts
 	sessions *app.Sessions
 	revoker  *app.Revoker
-	handler  http.Handler
+	api      *httpapi.API
 	close    func()
 }
 
@@ -84,9 +87,16 @@ func Open(ctx context.Context, o Options) (*XTeam, error) {
 func (x *XTeam) Close() { x.close() }
 
 // Handler serves the REST API under /api/v1/, and /health, /healthz and /readyz.
-func (x *XTeam) Handler() http.Handler { return x.handler }
+func (x *XTeam) Handler() http.Handler { return x.api.Handler() }
 
-// Guard decides who the bearer of an access token is.
+// Protect lets to next only requests whose access token is taken (Authorization: Bearer); CallerFrom then tells who sent one. The others get the API's
+// own refusal: 401, or 503 while the revocations are not known well enough.
+func (x *XTeam) Protect(next http.Handler) http.Handler { return x.api.Protect(next) }
+
+// CallerFrom answers who a protected request comes from; false outside Protect.
+func CallerFrom(ctx context.Context) (app.Caller, bool) { return httpapi.CallerFrom(ctx) }
+
+// Guard decides who the bearer of an access token is, where the token comes some other way than in a request's Authorization.
 func (x *XTeam) Guard() *app.Guard { return x.guard }
 
 // Accounts makes and changes accounts: the first administrator is made with it.
@@ -118,5 +128,5 @@ func options(o Options) assembly.Options {
 }
 
 func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, api *httpapi.API) *XTeam {
-	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, handler: api.Handler()}
+	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, api: api}
 }

@@ -3,6 +3,7 @@ package xteam_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -47,11 +48,37 @@ func TestEmbedded(t *testing.T) {
 	if c, err := x.Guard().Admit(tokens.Access); err != nil || c.User() != ann.ID {
 		t.Fatalf("admit: got %v, %v, want %v", c, err, ann.ID)
 	}
+	orders := x.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, ok := xteam.CallerFrom(r.Context())
+		fmt.Fprint(w, c.User(), ok)
+	}))
+	get := func(authorization string) *httptest.ResponseRecorder {
+		req, res := httptest.NewRequest(http.MethodGet, "/orders", nil), httptest.NewRecorder()
+		if authorization != "" {
+			req.Header.Set("Authorization", authorization)
+		}
+		orders.ServeHTTP(res, req)
+		return res
+	}
+	if res := get("Bearer " + tokens.Access); res.Code != http.StatusOK || res.Body.String() != fmt.Sprint(ann.ID, true) {
+		t.Errorf("a protected handler: got %d %s, want the caller", res.Code, res.Body)
+	}
+	for authorization, code := range map[string]string{"": "token_missing", "Bearer nonsense": "token_malformed"} {
+		if res := get(authorization); res.Code != http.StatusUnauthorized || !strings.Contains(res.Body.String(), code) || res.Header().Get("WWW-Authenticate") == "" {
+			t.Errorf("a protected handler, sent %q: got %d %s, want 401 %s", authorization, res.Code, res.Body, code)
+		}
+	}
+	if _, ok := xteam.CallerFrom(ctx); ok {
+		t.Error("there is a caller outside of a protected handler")
+	}
 	if got, err := x.Revoker().Revoke(ctx, app.Actor{Name: app.System}, app.Selector{User: "ann"}, "", false); err != nil || got.SessionsEnded != 1 {
 		t.Errorf("revoke: got %v, %v, want one session ended", got, err)
 	}
 	if _, err := x.Guard().Admit(tokens.Access); err == nil {
 		t.Error("the token was admitted after it was revoked")
+	}
+	if res := get("Bearer " + tokens.Access); res.Code != http.StatusUnauthorized || !strings.Contains(res.Body.String(), "user_revoked") {
+		t.Errorf("a protected handler, sent the revoked token: got %d %s, want 401 with the reason", res.Code, res.Body)
 	}
 	if _, err := xteam.Open(ctx, xteam.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("a second one on the folder: got %v, want an error that names %s", err, dir)

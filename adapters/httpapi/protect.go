@@ -1,0 +1,30 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/xteam/xteam/app"
+)
+
+type callerKey struct{}
+
+// Protect lets to next only requests whose access token is taken, with their caller in the context; the others get the API's own refusal. It
+// changes nothing else: the headers of next's answers are next's own.
+func (a *API) Protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{ResponseWriter: w, api: a, r: r, id: a.requestID(r)}
+		if err := x.admit(signedIn); err != nil {
+			x.setHeaders()
+			x.refuse(err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, x.caller)))
+	})
+}
+
+// CallerFrom answers who a protected request comes from; false outside Protect.
+func CallerFrom(ctx context.Context) (app.Caller, bool) {
+	c, ok := ctx.Value(callerKey{}).(app.Caller)
+	return c, ok
+}
