@@ -25,8 +25,9 @@ type Email struct{ address string }
 // MaxEmail is the longest e-mail address, in bytes (RFC 5321, section 4.5.3.1.3, less the angle brackets).
 const MaxEmail = 254
 
-// ParseEmail takes a plain address, local@domain, of ASCII. It refuses quoted local parts, comments and address literals, and
-// whatever could look like another address: spaces, control characters and letters beyond ASCII. The length is looked at first.
+// ParseEmail takes a plain address, local@domain, of ASCII. It refuses quoted local parts, comments, address literals and bare IP addresses (no
+// top-level domain is all digits: RFC 3696, section 2), and whatever could look like another address: spaces, control characters and letters
+// beyond ASCII. The length is looked at first.
 func ParseEmail(s string) (Email, error) {
 	bad := &InvalidError{"email", "must be an e-mail address like name@example.com, of at most 254 ASCII characters"}
 	if len(s) < 3 || len(s) > MaxEmail {
@@ -42,7 +43,7 @@ func ParseEmail(s string) (Email, error) {
 		}
 	}
 	labels := strings.Split(domain, ".")
-	if len(labels) < 2 {
+	if len(labels) < 2 || strings.Trim(labels[len(labels)-1], "0123456789") == "" {
 		return Email{}, bad
 	}
 	for _, l := range labels {
