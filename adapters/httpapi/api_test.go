@@ -4,16 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -563,69 +557,6 @@ func TestManySmallThings(t *testing.T) {
 	if limits.ReadHeaderTimeout == 0 || limits.ReadTimeout == 0 || limits.IdleTimeout == 0 || limits.WriteTimeout == 0 {
 		t.Error("a limit of time is missing")
 	}
-}
-
-// TestEveryRefusalHasAnAnswer walks the exported refusals of the packages behind the transport: each must stand in its table.
-func TestEveryRefusalHasAnAnswer(t *testing.T) {
-	table, err := os.ReadFile("problems.go")
-	check(t, err)
-	root := filepath.Join("..", "..")
-	n := 0
-	for _, dir := range []string{"domain", "ports", "app"} {
-		check(t, filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() && (d.Name() == "porttest" || d.Name() == "testdata" || d.Name() == "xteam") {
-				return errOr(err, fs.SkipDir)
-			}
-			if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return nil
-			}
-			f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-			if err != nil {
-				return err
-			}
-			for _, decl := range f.Decls {
-				g, ok := decl.(*ast.GenDecl)
-				if !ok {
-					continue
-				}
-				for _, spec := range g.Specs {
-					for _, name := range refusals(spec) {
-						n++
-						if !strings.Contains(string(table), f.Name.Name+"."+name) {
-							t.Errorf("%s.%s has no answer in problems.go", f.Name.Name, name)
-						}
-					}
-				}
-			}
-			return nil
-		}))
-	}
-	if n < 20 {
-		t.Errorf("only %d refusals found: the walk is broken", n)
-	}
-}
-
-func errOr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
-}
-
-func refusals(spec ast.Spec) (names []string) {
-	switch s := spec.(type) {
-	case *ast.ValueSpec:
-		for _, n := range s.Names {
-			if strings.HasPrefix(n.Name, "Err") {
-				names = append(names, n.Name)
-			}
-		}
-	case *ast.TypeSpec:
-		if s.Name.IsExported() && strings.HasSuffix(s.Name.Name, "Error") {
-			names = append(names, s.Name.Name)
-		}
-	}
-	return names
 }
 
 // TestStaleView: a view that is too old refuses signed-in requests and leaves the rest alone.

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -11,25 +10,12 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/xteam/xteam/domain/secret"
 )
 
 // maxBody is the longest body that is read, in bytes.
 const maxBody = 1 << 20
 
-// hidden is a member of a body that must never be seen again.
-type hidden struct{ secret.Text }
-
-// UnmarshalText takes the secret into keeping.
-func (h *hidden) UnmarshalText(b []byte) error {
-	h.Text = secret.New(string(b))
-	return nil
-}
-
-// read reads the body, one JSON object, into v: member names in exactly this case, each at most once, none that v does not have, nothing behind the
-// object. A request with a credential of its own in Authorization, or of the operator, may call its body what it likes; another must say that it is JSON, so that
+// read reads the body into v, as decode does. A request with a credential of its own in Authorization, or of the operator, may call its body what it likes; another must say that it is JSON, so that
 // no page of another origin can send one without asking first.
 func (x *exchange) read(v any) error {
 	if len(x.r.Header["Authorization"]) == 0 && !x.operator && !saysJSON(x.r.Header.Get("Content-Type")) {
@@ -47,32 +33,7 @@ func (x *exchange) read(v any) error {
 	if err != nil {
 		return errCutOff
 	}
-	if len(bytes.TrimSpace(raw)) == 0 {
-		return &syntaxError{"the body is empty: send one JSON object"}
-	}
-	if bytes.TrimSpace(raw)[0] != '{' {
-		return &syntaxError{"the body must be one JSON object"}
-	}
-	err = json.Unmarshal(raw, v, json.RejectUnknownMembers(true))
-	var syntactic *jsontext.SyntacticError
-	var semantic *json.SemanticError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return &syntaxError{"the body names a member twice"}
-	case errors.As(err, &syntactic):
-		return &syntaxError{"the body is not valid JSON"}
-	case errors.Is(err, json.ErrUnknownName):
-		var at jsontext.Pointer
-		if errors.As(err, &semantic) {
-			at = semantic.JSONPointer
-		}
-		return invalid(member(at), "is not a member that is taken here")
-	case errors.As(err, &semantic):
-		return invalid(member(semantic.JSONPointer), "has the wrong type")
-	}
-	return &syntaxError{"the body is not valid JSON"}
+	return decode(raw, v)
 }
 
 // A body has bodyPatience to begin, and then as long as it takes at leastRate.
@@ -104,20 +65,6 @@ func (p *paced) Read(b []byte) (int, error) {
 func saysJSON(contentType string) bool {
 	t, _, err := mime.ParseMediaType(contentType)
 	return err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json"))
-}
-
-// member is the name of a member for an answer. What a client wrote there is repeated only when it can be nothing but a name.
-func member(p jsontext.Pointer) string {
-	name := strings.TrimPrefix(string(p), "/")
-	if len(name) == 0 || len(name) > 32 {
-		return "body"
-	}
-	for i := range len(name) {
-		if c := name[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' {
-			return "body"
-		}
-	}
-	return name
 }
 
 // write answers with v as JSON.

@@ -332,7 +332,11 @@ func TestManyHeaders(t *testing.T) {
 // TestPanicAfterTheAnswerBegan: what has begun is cut, so that nobody takes it for whole.
 func TestPanicAfterTheAnswerBegan(t *testing.T) {
 	s := newService(t)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.h.ServeHTTP(breaking{w}, r) }))
+	served := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(served)
+		s.h.ServeHTTP(breaking{w}, r)
+	}))
 	defer srv.Close()
 	got, err := http.Get(srv.URL + "/health")
 	if err == nil {
@@ -342,6 +346,7 @@ func TestPanicAfterTheAnswerBegan(t *testing.T) {
 	if err == nil {
 		t.Error("the client took a broken answer for whole")
 	}
+	<-served // what it logged is there
 	if !strings.Contains(s.log.String(), "A handler panicked") {
 		t.Errorf("log: %s", s.log)
 	}

@@ -1,0 +1,143 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/ratelimit"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+// told is how a refusal is to be answered.
+type told struct {
+	err    error
+	status int
+	code   string
+	reason string
+}
+
+// answers names every exported refusal behind the transport.
+var answers = map[string]told{
+	"account.ErrCredentials":  {account.ErrCredentials, 401, "credentials_invalid", ""},
+	"account.ErrNotOne":       {account.ErrNotOne, 422, "validation_failed", ""},
+	"account.InvalidError":    {&account.InvalidError{Field: "email", Detail: "d"}, 422, "validation_failed", ""},
+	"app.ErrForbidden":        {app.ErrForbidden, 403, "forbidden", ""},
+	"app.SelectorError":       {&app.SelectorError{Field: "kid", Detail: "d"}, 422, "validation_failed", ""},
+	"id.ErrInvalid":           {id.ErrInvalid, 422, "validation_failed", ""},
+	"id.ErrNotRandom":         {id.ErrNotRandom, 503, "unavailable", ""},
+	"keyset.ErrDuplicate":     {keyset.ErrDuplicate, 409, "taken", ""},
+	"keyset.ErrLast":          {keyset.ErrLast, 409, "key_state", ""},
+	"keyset.ErrTransition":    {keyset.ErrTransition, 409, "key_state", ""},
+	"keyset.ErrUnknown":       {keyset.ErrUnknown, 404, "not_found", ""},
+	"ports.BusyError":         {&ports.BusyError{What: "w", RetryAfter: time.Second}, 503, "unavailable", ""},
+	"ports.ErrNoSpace":        {ports.ErrNoSpace, 507, "no_space", ""},
+	"ports.ErrNotFound":       {ports.ErrNotFound, 404, "not_found", ""},
+	"ports.ErrTaken":          {ports.ErrTaken, 409, "taken", ""},
+	"ports.ErrUnavailable":    {ports.ErrUnavailable, 503, "unavailable", ""},
+	"ratelimit.ErrInvalid":    {ratelimit.ErrInvalid, 422, "validation_failed", ""},
+	"ratelimit.LimitedError":  {&ratelimit.LimitedError{}, 429, "rate_limited", ""},
+	"revocation.ErrInvalid":   {revocation.ErrInvalid, 422, "validation_failed", ""},
+	"revocation.ErrStale":     {revocation.ErrStale, 503, "revocations_stale", ""},
+	"revocation.RevokedError": {&revocation.RevokedError{Verdict: revocation.Verdict{Reason: revocation.Logout}}, 401, "token_revoked", "logout"},
+	"session.EndedError":      {&session.EndedError{Reason: revocation.RefreshReuse}, 401, "token_revoked", "refresh_reuse"},
+	"session.ErrExpired":      {session.ErrExpired, 401, "token_expired", ""},
+	"session.ErrInvalid":      {session.ErrInvalid, 401, "token_invalid", ""},
+	"session.ErrMalformed":    {session.ErrMalformed, 401, "token_invalid", ""},
+	"system.ErrFuture":        {system.ErrFuture, 422, "validation_failed", ""},
+	"token.ErrExpired":        {token.ErrExpired, 401, "token_expired", ""},
+	"token.ErrInvalid":        {token.ErrInvalid, 401, "token_invalid", ""},
+	"token.ErrMalformed":      {token.ErrMalformed, 401, "token_malformed", ""},
+	"token.ErrMissing":        {token.ErrMissing, 401, "token_missing", ""},
+}
+
+// TestEveryRefusalHasAnAnswer has the hasher give each exported refusal of the packages behind the transport, bare and wrapped, and looks at the answer. A refusal
+// that those packages have and this test does not know is a failure.
+func TestEveryRefusalHasAnAnswer(t *testing.T) {
+	found := exportedRefusals(t)
+	for name := range found {
+		if _, ok := answers[name]; !ok {
+			t.Errorf("%s is new: give it an answer in problems.go, and a line here", name)
+		}
+	}
+	s := newService(t)
+	for name, want := range answers {
+		if !found[name] {
+			t.Errorf("%s is no more", name)
+		}
+		for _, err := range []error{want.err, fmt.Errorf("at /secret/place: %w", want.err)} {
+			s.core.Passwords = failing{err}
+			w := s.post("/api/v1/auth/login", `{"username":"ann","password":"hunter2hunter2"}`)
+			got := wants(t, w, want.status, want.code)
+			if reason, _ := got["reason"].(string); reason != want.reason {
+				t.Errorf("%s: reason: got %q, want %q", name, reason, want.reason)
+			}
+			if strings.Contains(w.Body.String(), "secret/place") || strings.Contains(fmt.Sprint(w.Header()), "secret/place") {
+				t.Errorf("%s: what wraps it is told: %s, %v", name, w.Body, w.Header())
+			}
+		}
+	}
+}
+
+// exportedRefusals are the variables Err* and the types *Error that domain, ports and app export.
+func exportedRefusals(t *testing.T) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	for _, dir := range []string{"domain", "ports", "app"} {
+		check(t, filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && (d.Name() == "porttest" || d.Name() == "testdata" || d.Name() == "xteam"):
+				return fs.SkipDir
+			case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+				return nil
+			}
+			f, err := parser.ParseFile(gotoken.NewFileSet(), path, nil, 0)
+			if err != nil {
+				return err
+			}
+			for _, decl := range f.Decls {
+				if g, ok := decl.(*ast.GenDecl); ok {
+					for _, spec := range g.Specs {
+						for _, name := range refusals(spec) {
+							found[f.Name.Name+"."+name] = true
+						}
+					}
+				}
+			}
+			return nil
+		}))
+	}
+	return found
+}
+
+func refusals(spec ast.Spec) (names []string) {
+	switch s := spec.(type) {
+	case *ast.ValueSpec:
+		for _, n := range s.Names {
+			if strings.HasPrefix(n.Name, "Err") {
+				names = append(names, n.Name)
+			}
+		}
+	case *ast.TypeSpec:
+		if s.Name.IsExported() && strings.HasSuffix(s.Name.Name, "Error") {
+			names = append(names, s.Name.Name)
+		}
+	}
+	return names
+}
