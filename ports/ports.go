@@ -30,7 +30,8 @@ type noSpace struct{}
 func (noSpace) Error() string        { return "no space left: the rest is kept for revocations and events" }
 func (noSpace) Is(target error) bool { return target == ErrUnavailable }
 
-// Effects are the consequences of a change of state. A store commits them in one transaction with it: all of it, or nothing.
+// Effects are the consequences of a change of state. A store commits them in one transaction with it: all of it, or nothing. An invalid revocation among them
+// is refused with revocation.ErrInvalid, and a revocation that is here already stays as it is.
 type Effects struct {
 	Revocations []revocation.Entry
 	Events      []audit.Event

@@ -3,13 +3,30 @@ package badgerstore_test
 import (
 	"testing"
 
+	"github.com/xteam/xteam/adapters/badgerstore"
 	"github.com/xteam/xteam/ports/porttest"
 )
 
 func TestStore(t *testing.T) {
-	porttest.All(t, func(t testing.TB, dir string) porttest.Store {
-		s := open(t, dir)
-		return porttest.Store{Accounts: s.Accounts(), Sessions: s.Sessions(), Keys: s.Keys(), System: s.System(),
-			Revocations: s.Revocations(), Events: s.Events(), Close: s.Close}
-	}, porttest.Options{Durable: true})
+	porttest.All(t, func(t testing.TB, dir string) porttest.Store { return ported(open(t, dir).DB) }, porttest.Options{Durable: true})
+}
+
+func ported(db *badgerstore.DB) porttest.Store {
+	return porttest.Store{Accounts: db.Accounts(), Sessions: db.Sessions(), Keys: db.Keys(), System: db.System(),
+		Revocations: db.Revocations(), Events: db.Events(), Close: db.Close}
+}
+
+// TestSyncsAreCounted: the suite's proof of durability fails on a store that does not ask the disk.
+func TestSyncsAreCounted(t *testing.T) {
+	calls := porttest.Unsynced(t, func(t testing.TB, dir string) porttest.Store {
+		db, err := badgerstore.Open(dir, badgerstore.Options{UnsafeNoSync: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.Unlock(sealer{})
+		return ported(db)
+	})
+	if len(calls) != 9 {
+		t.Errorf("without SyncWrites the suite misses the sync of %q, want that of all nine calls that write", calls)
+	}
 }
