@@ -13,6 +13,9 @@ const (
 	tick       = time.Second     // how often the clock and the silence of the sources are looked at
 	sweepEvery = 60              // ticks
 	jump       = 5 * time.Second // how far the wall clock may leave the monotonic one in a tick before it is worth a line
+
+	// doubt is by how much the clock may have been wrong by which an entry's end was reckoned, here or on another node (ports.Revocations).
+	doubt = 24 * time.Hour
 )
 
 // Run follows every source until ctx ends, follows a lost one again, and keeps house. It answers with the error of ctx, and leaves no
@@ -49,11 +52,12 @@ func (v *View) keepHouse(ctx context.Context) {
 	}
 }
 
-// over is the time before which an entry must have ended to be forgotten: the margin before the earlier of two clocks, the wall clock
-// and the one that was right at the start and knows no jumps. An entry outlives a token that a clock set back makes valid again.
+// over is the time before which an entry must have ended to be forgotten: the margin and the doubt before the earlier of two clocks, the wall
+// clock and the one that was right at the start and knows no jumps. An entry outlives a token that a clock set back makes valid again, and one
+// whose end was reckoned while the clock was behind.
 func (v *View) over(now time.Time) instant.Instant {
 	steady := instant.Of(v.start).Add(now.Sub(v.start))
-	return min(steady, instant.Of(now)).Add(-token.Margin)
+	return min(steady, instant.Of(now)).Add(-token.Margin - doubt)
 }
 
 // jumped logs a jump of the wall clock since it was ahead of the monotonic one by skew, and answers by how much it is now.

@@ -413,7 +413,7 @@ func TestAClockThatJumps(t *testing.T) {
 		v.Publish(t.Context(), short, long)
 
 		clock.set(time.Hour)
-		after(13 * time.Minute) // short is over, but not by the margin
+		after(24*time.Hour + 13*time.Minute) // short is over, but not by a day and the margin
 		wantAnswer(t, v, 1, "revoked: logout")
 		wantAnswer(t, v, 2, "revoked: logout")
 		after(4 * time.Minute)
@@ -432,6 +432,24 @@ func TestAClockThatJumps(t *testing.T) {
 		if diff := cmp.Diff([]string{"The wall clock jumped"}, log.take(t)); diff != "" {
 			t.Errorf("back (-want +got):\n%s", diff)
 		}
+	})
+}
+
+// TestAClockThatWasBehind: the end of an entry was reckoned by a clock that was an hour behind. Once the clock is right, the token that it withdraws lives on
+// beyond that end, and is still refused.
+func TestAClockThatWasBehind(t *testing.T) {
+	outside := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		clock := &clock{t: t, outside: outside, start: time.Now()}
+		v := view.New(view.Options{Now: clock.now}, database(newFeed()))
+		defer run(t, v)()
+		clock.set(-time.Hour)
+		e := numbered(1)
+		e.Until = instant.Of(clock.now().Add(30 * time.Minute))
+		v.Publish(t.Context(), e)
+		clock.set(0)
+		after(2 * time.Minute)
+		wantAnswer(t, v, 1, "revoked: logout")
 	})
 }
 
