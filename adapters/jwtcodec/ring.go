@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/token"
 )
@@ -19,8 +20,8 @@ import (
 // MinSecret is the shortest secret of an HS256 key, in bytes (RFC 7518, section 3.2).
 const MinSecret = 32
 
-// maxKeyID is the longest key id that a ring may hold, in bytes. It leaves a token its room for claims.
-const maxKeyID = 256
+// maxKeyID is the longest key id that a ring may hold, in bytes: what can sign can be revoked.
+const maxKeyID = revocation.MaxKeyID
 
 // SymmetricKeyID is the key id of an HS256 secret: 128 bits of an HMAC of a fixed label under the secret, as "hs-" and 32 hexadecimal digits. It is
 // public, in every token's header; an HMAC tells less than a hash of the secret would, which equals the hash that somebody may have elsewhere.

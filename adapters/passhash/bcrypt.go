@@ -32,7 +32,7 @@ var ErrUnhashable = errors.New("a password must be at most 72 bytes without the 
 type Options struct {
 	Cost    int           // 2^Cost rounds, MinCost to MaxCost; 12 when 0
 	Gate    int           // how many hash at once; when 0, one less than GOMAXPROCS, at least 1, so that a core is left to everything else
-	Queue   int           // how many wait for the gate; when 0, 16 for each that hash at once: 4 s at cost 12
+	Queue   int           // how many wait for the gate; when 0, as many as are served in some 4 s: 16 for each that hash at once at cost 12, 1 at cost 16
 	MaxWait time.Duration // how long one waits; 5 s when 0
 }
 
@@ -61,7 +61,7 @@ func New(o Options) (*Bcrypt, error) {
 		o.Gate = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	if o.Queue == 0 {
-		o.Queue = 16 * o.Gate
+		o.Queue = o.Gate * (16 >> max(0, o.Cost-12))
 	}
 	if o.MaxWait == 0 {
 		o.MaxWait = 5 * time.Second
