@@ -39,7 +39,7 @@ func (a *Accounts) Create(ctx context.Context, by Actor, reg Registration, role 
 
 func (a *Accounts) create(ctx context.Context, by Actor, reg Registration, role account.Role) (account.Account, error) {
 	var none account.Account
-	if err := account.CheckPassword(reg.Password.RevealPlaintext()); err != nil {
+	if err := account.CheckPassword(reg.Password.RevealPlaintext(), reg.Email, reg.Username); err != nil {
 		return none, err
 	}
 	uid, err := id.New[id.User](a.core.Random)

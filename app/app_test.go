@@ -341,9 +341,11 @@ func TestChangePassword(t *testing.T) {
 	if _, err := w.sessions.ChangePassword(t.Context(), home, c, secret.New("wrong"), secret.New("another horse")); !errors.Is(err, account.ErrCredentials) {
 		t.Fatalf("wrong current password: %v", err)
 	}
-	var invalid *account.InvalidError
-	if _, err := w.sessions.ChangePassword(t.Context(), home, c, secret.New(password), secret.New("short")); !errors.As(err, &invalid) {
-		t.Fatalf("a short new one: %v", err)
+	for _, next := range []string{"short", "Password123", "ann@example.com", "Ann-2026"} {
+		var invalid *account.InvalidError
+		if _, err := w.sessions.ChangePassword(t.Context(), home, c, secret.New(password), secret.New(next)); !errors.As(err, &invalid) || invalid.Field != "password" {
+			t.Fatalf("%q as the new one: %v", next, err)
+		}
 	}
 	w.caller(other)
 	fresh, err := w.sessions.ChangePassword(t.Context(), home, c, secret.New(password), secret.New("another horse"))
@@ -360,6 +362,23 @@ func TestChangePassword(t *testing.T) {
 	if _, err := w.login("ann"); !errors.Is(err, account.ErrCredentials) {
 		t.Errorf("the old password: %v", err)
 	}
+}
+
+// TestRegisterRefusesAPassword: whoever makes the account, and nothing is made.
+func TestRegisterRefusesAPassword(t *testing.T) {
+	w := newWorld(t)
+	for _, p := range []string{"short", "Password123", "ann@example.com", "Ann-2026"} {
+		reg := registration(t, "ann")
+		reg.Password = secret.New(p)
+		_, byThemselves := w.accounts.Register(t.Context(), home, reg)
+		_, byAnother := w.accounts.Create(t.Context(), root, reg, account.RoleUser)
+		for _, err := range []error{byThemselves, byAnother} {
+			if invalid := (*account.InvalidError)(nil); !errors.As(err, &invalid) || invalid.Field != "password" {
+				t.Errorf("%q: %v", p, err)
+			}
+		}
+	}
+	w.user("ann") // the name is free
 }
 
 // TestRoleChange: rights that are taken away are gone at the next request; the session goes on with new tokens.

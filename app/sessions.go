@@ -322,7 +322,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 	} else if err != nil {
 		return Tokens{}, err
 	}
-	if err := account.CheckPassword(next.RevealPlaintext()); err != nil {
+	if err := account.CheckPassword(next.RevealPlaintext(), acct.Email, acct.Username); err != nil {
 		return Tokens{}, err
 	}
 	checked := acct.Password

@@ -62,7 +62,7 @@ func (p *person) registration() (app.Registration, *validationError) {
 	r.FullName, err = account.ParseFullName(p.FullName)
 	note(err)
 	r.Password = p.Password.Text
-	note(account.CheckPassword(r.Password.RevealPlaintext()))
+	note(account.CheckPassword(r.Password.RevealPlaintext(), r.Email, r.Username))
 	return r, &bad
 }
 

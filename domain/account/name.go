@@ -3,7 +3,6 @@ package account
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -178,23 +177,4 @@ func lower(s string) string {
 		}
 	}
 	return s
-}
-
-// MinPassword and MaxPassword bound a password: characters and bytes. Bcrypt looks at 72 bytes and no more.
-const (
-	MinPassword = 8  // characters
-	MaxPassword = 72 // bytes
-)
-
-// CheckPassword is the policy for a new password: at least 8 characters, at most 72 bytes, valid UTF-8, no composition rules.
-func CheckPassword(p string) error {
-	switch {
-	case len(p) > MaxPassword:
-		return &InvalidError{"password", fmt.Sprintf("must be at most %d bytes; nothing is ever cut off", MaxPassword)}
-	case !utf8.ValidString(p):
-		return &InvalidError{"password", "must be valid UTF-8"}
-	case utf8.RuneCountInString(p) < MinPassword:
-		return &InvalidError{"password", fmt.Sprintf("must be at least %d characters", MinPassword)}
-	}
-	return nil
 }
