@@ -306,6 +306,8 @@ func rootOf(e ast.Expr) *ast.Ident {
 
 func noEnvironment(t *tree) []string {
 	// The conformance suites tell a test's child process by its environment what it is.
-	return uses(t, func(f *file) bool { return f.inAny("adapters", "app", "ports", "domain") && !f.in("ports/porttest") && !f.test }, "os",
+	return uses(t, func(f *file) bool {
+		return f.inAny("adapters", "app", "ports", "domain") && !f.in("ports/porttest") && !f.test
+	}, "os",
 		[]string{"Getenv", "LookupEnv", "Environ", "ExpandEnv", "Args"}, "settings are parsed in cmd and handed in")
 }
