@@ -84,7 +84,7 @@ func TestUntold(t *testing.T) {
 		w.passwords.compared = nil
 		l, _ := account.ParseLogin("", try.name)
 		_, err := w.sessions.Login(t.Context(), home, l, secret.New(try.password))
-		if err != account.ErrCredentials { //nolint:errorlint // the very same answer
+		if err != account.ErrCredentials {
 			t.Errorf("%s: %v", try.name, err)
 		}
 		if len(w.passwords.compared) != 1 {

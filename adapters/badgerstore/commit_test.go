@@ -169,9 +169,9 @@ func TestAfterAFailedCommit(t *testing.T) {
 	if err := s.Break(); err != nil {
 		t.Fatal(err)
 	}
-	for _, what := range []string{"the one that fails", "one after it"} {
-		if err := s.Revocations().Record(t.Context(), tokenEntry(time.Hour)); !errors.Is(err, ports.ErrUnavailable) {
-			t.Errorf("%s: got %v, want ErrUnavailable", what, err)
+	for _, want := range []string{"Writes are blocked", "an earlier commit failed: restart the program"} {
+		if err := s.Events().Record(t.Context(), anEvent()); !errors.Is(err, ports.ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want ErrUnavailable with %q", err, want)
 		}
 	}
 	if _, err := s.System().Load(t.Context()); !errors.Is(err, ports.ErrUnavailable) {

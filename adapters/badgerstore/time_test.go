@@ -21,7 +21,7 @@ func TestAClockThatJumps(t *testing.T) {
 	dir := t.TempDir()
 	at := func(jump time.Duration, do func(t *testing.T, s store)) {
 		synctest.Test(t, func(t *testing.T) {
-			time.Sleep(jump)
+			time.Sleep(jump) //nolint:forbidigo // the bubble's clock
 			s := open(t, dir)
 			defer s.close(t)
 			if err := s.Compact(); err != nil {

@@ -153,28 +153,28 @@ func unwrap(ring keyset.Ring, wrapping cipher.AEAD, random io.Reader) (*Keyring,
 }
 
 // take puts an unwrapped key into its place in the keyring.
-func (kr *Keyring) take(k keyset.Key, number uint16, plain []byte) error {
-	key, err := derive(plain, "xteam: "+string(k.Purpose)+", 1")
+func (k *Keyring) take(one keyset.Key, number uint16, plain []byte) error {
+	key, err := derive(plain, "xteam: "+string(one.Purpose)+", 1")
 	if err != nil {
 		return err
 	}
-	primary := k.State == keyset.Primary
-	switch k.Purpose {
+	primary := one.State == keyset.Primary
+	switch one.Purpose {
 	case keyset.Seal:
-		if kr.aeads[number], err = chacha20poly1305.NewX(key); err != nil {
+		if k.aeads[number], err = chacha20poly1305.NewX(key); err != nil {
 			return err
 		}
 		if primary {
-			kr.seal = number
+			k.seal = number
 		}
 	case keyset.Refresh:
-		kr.macs[number] = keyed(key)
+		k.macs[number] = keyed(key)
 		if primary {
-			kr.refresh = number
+			k.refresh = number
 		}
 	case keyset.Index:
 		if primary {
-			kr.index = keyed(key)
+			k.index = keyed(key)
 		}
 	}
 	return nil

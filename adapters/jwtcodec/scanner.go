@@ -2,6 +2,7 @@ package jwtcodec
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 
@@ -133,7 +134,7 @@ func (s *scanner) object(text []byte, member func(name []byte) bool) bool {
 		return false
 	}
 	_, err := s.d.ReadToken()
-	return err == io.EOF
+	return errors.Is(err, io.EOF)
 }
 
 // name reads a member's name, which is good until the next read.

@@ -125,7 +125,7 @@ func (b *Buckets) take(now instant.Instant, demands []ports.Demand, keys []diges
 		if !allowed {
 			p.kept = was[at[i]]
 		}
-		after := ratelimit.Decision{}
+		var after ratelimit.Decision
 		p.kept.bucket, after = d.Limit.Take(p.kept.bucket, 0, now) // takes nothing: tells what is there
 		p.kept.full = p.kept.bucket.At.Add(after.Reset)
 		p.keep()

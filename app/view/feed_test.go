@@ -163,7 +163,7 @@ func run(t *testing.T, v *view.View) (end func()) {
 
 // after lets the time d pass, and everything that happens in it.
 func after(d time.Duration) {
-	time.Sleep(d) // of the bubble's clock
+	time.Sleep(d) //nolint:forbidigo // the bubble's clock
 	synctest.Wait()
 }
 

@@ -72,9 +72,10 @@ func handOf[K comparable, V any](name string, k keeper[K, V], key K) hand {
 }
 
 // numbered is an id that follows from a hand and a number.
-func numbered[T ~[16]byte](name string, n int64) T {
+func numbered[T ~[16]byte](name string, n int64) (v T) {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(name), uint64(n)))
-	return T(sum[:16])
+	copy(v[:], sum[:])
+	return v
 }
 
 // effectsOf are the effects of one change of a hand.

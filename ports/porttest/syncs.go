@@ -79,8 +79,7 @@ func syncsBetween(trace string) map[int]int {
 	counts, current := map[int]int{}, 0
 	for line := range strings.Lines(trace) {
 		if n, ok := marked(line); ok {
-			current = n
-			counts[current] = counts[current] // it was passed
+			current, counts[n] = n, 0
 			continue
 		}
 		sync := strings.Contains(line, "fsync") || strings.Contains(line, "fdatasync") || strings.Contains(line, "msync")

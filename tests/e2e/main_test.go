@@ -152,7 +152,7 @@ func serve(t *testing.T, env []string, args ...string) *server {
 	}()
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill()
-		<-s.done
+		t.Log("the server ended with", <-s.done)
 	})
 	select {
 	case url := <-ready:

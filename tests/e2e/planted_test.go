@@ -99,11 +99,12 @@ func TestPlantedSecrets(t *testing.T) {
 	}
 	for _, field := range []string{"email", "username", "password", "full_name", "unknown"} {
 		body := object{"email": fmt.Sprintf("bob%s@example.com", field[:2]), "username": "bob-" + field[:2], "password": p.make("register, password beside " + field)}
-		if field == "full_name" {
+		switch field {
+		case "full_name":
 			body[field] = strings.Repeat(p.make("register, long "+field), 8)
-		} else if field == "password" {
+		case "password":
 			body[field] = strings.Repeat(p.make("register, long "+field), 3)
-		} else {
+		default:
 			body[field] = p.make("register, " + field)
 		}
 		try(http.MethodPost, register, "", body)
