@@ -109,14 +109,37 @@ func (w *tail) String() string {
 	return w.b.String()
 }
 
+// needs skips a test on a machine without a program that it runs, and fails it where the real components are promised.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, name := range programs {
+		switch _, err := exec.LookPath(name); {
+		case err == nil:
+		case os.Getenv("XTEAM_TEST_REAL") == "1":
+			t.Fatalf("%s is not installed: make deps", name)
+		default:
+			t.Skipf("%s is not installed", name)
+		}
+	}
+}
+
 // serve starts the server and waits for its ready line.
 func serve(t *testing.T, env []string, args ...string) *server {
+	t.Helper()
+	return launch(t, env, nil, args...)
+}
+
+// launch is serve with a command that is changed before it is started.
+func launch(t *testing.T, env []string, change func(*exec.Cmd), args ...string) *server {
 	t.Helper()
 	if len(args) == 0 {
 		args = []string{"serve"}
 	}
 	s := &server{t: t, cmd: exec.Command(binary, args...), out: new(tail), log: new(tail), done: make(chan error, 1)}
 	s.cmd.Env, s.cmd.Dir, s.cmd.Stderr = env, t.TempDir(), s.log
+	if change != nil {
+		change(s.cmd)
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ const curlLine = `curl -X POST http://localhost:8000/api/v1/admin/revoke-user-to
   -d '{"user_id": "compromised-user-id"}'`
 
 func TestCurlLineAsWritten(t *testing.T) {
+	needs(t, "bash", "curl")
 	env := environ(t.TempDir())
 	admin(t, env)
 	s := serve(t, env)
@@ -45,6 +46,7 @@ func TestCurlLineAsWritten(t *testing.T) {
 
 // The five lines that dev prints are pasted into a shell.
 func TestDevLines(t *testing.T) {
+	needs(t, "sh", "curl", "sed")
 	dir := t.TempDir()
 	env := environ(dir)
 	s := serve(t, env, "dev")
