@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -32,6 +33,27 @@ func Parse(env map[string]string) (Parsed, error) {
 	strict := map[bool]string{true: "true", false: "false"}[s.Strict]
 	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict}, err
 }
+
+// Output is where the log goes.
+type Output = output
+
+// OpenOutput opens the log on a file, or on stderr.
+func OpenOutput(file string, errs io.Writer) (*Output, error) {
+	o, _, err := openOutput(settings{LogFile: file, LogFormat: "text"}, errs)
+	return o, err
+}
+
+// Release lets held lines go.
+func (o *Output) Release() { o.release() }
+
+// Reopen opens the file anew.
+func (o *Output) Reopen() error { return o.reopen() }
+
+// Close ends it.
+func (o *Output) Close() { o.close() }
+
+// MaxQueue is how much may wait.
+const MaxQueue = maxQueue
 
 // ListenOperator opens the operator's socket of a folder.
 func ListenOperator(ctx context.Context, folder string) (net.Listener, error) {

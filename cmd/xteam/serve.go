@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -66,11 +65,7 @@ type server struct {
 // start opens the system and its listeners. When it answers, requests are taken.
 func start(ctx context.Context, s settings, get lookup, errs io.Writer) (_ *server, err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log whose reader has gone must not end the server
-	log := &held{to: errs}
-	if s.LogLevel <= slog.LevelDebug {
-		log.release()
-	}
-	sys, closeAll, err := open(ctx, s, get, log)
+	sys, closeAll, err := open(ctx, s, get, errs)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +73,7 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer) (_ *serv
 		if err != nil {
 			closeAll()
 		} else {
-			log.release()
+			sys.output.release()
 		}
 	}()
 	// The store comes first: a second server on one folder is told of the folder, whatever its address.
