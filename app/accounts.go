@@ -128,6 +128,7 @@ func (a *Accounts) change(ctx context.Context, by Actor, uid id.User, k audit.Ki
 	e.Actor, e.Subject, e.Details = by.Name, uid.String(), details
 	var eff ports.Effects
 	err = a.core.Stores.Accounts.Update(ctx, uid, func(acct account.Account) (account.Account, ports.Effects, error) {
+		eff = ports.Effects{}
 		acct, entries := f(acct, account.Act{By: by.Name, Now: now, Until: until})
 		eff = ports.Effects{Revocations: entries, Events: []audit.Event{e}}
 		return acct, eff, nil

@@ -333,6 +333,97 @@ func TestSessionHasAnAbsoluteEnd(t *testing.T) {
 	t.Fatal("a session of 30 days was still refreshed on day 30")
 }
 
+// TestAccessTokensEndWithTheirSession: no access token outlives the absolute end of its session, and each is worth something while that has not come.
+func TestAccessTokensEndWithTheirSession(t *testing.T) {
+	w := newWorld(t, func(c *app.Core) { c.Tunables.Session = time.Hour })
+	w.user("ann")
+	w.turn(700 * time.Millisecond)
+	tk := w.signIn("ann")
+	end := instant.Instant(w.clock.Load()).Add(time.Hour)
+	w.turn(45 * time.Minute)
+	tk, err := w.refresh(tk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.caller(tk).Claims.ExpiresAt; got > end || end.Sub(got) > time.Second || tk.ExpiresIn > 15*time.Minute || tk.ExpiresIn < 15*time.Minute-time.Second {
+		t.Errorf("a token until %v, for %v, of a session that ends at %v", got, tk.ExpiresIn, end)
+	}
+	for left := 15 * time.Minute; left > 0; left -= 250 * time.Millisecond {
+		if left == 2*time.Second {
+			for ; left > 0; left -= 250 * time.Millisecond {
+				w.turn(250 * time.Millisecond)
+				last, err := w.refresh(tk)
+				if errors.Is(err, session.ErrExpired) {
+					return
+				}
+				if err != nil {
+					t.Fatalf("%v before the end: %v", left, err)
+				}
+				w.caller(last)
+				tk = last
+			}
+		}
+		w.turn(250 * time.Millisecond)
+	}
+	t.Error("the session never ended")
+}
+
+// TestWhyARefreshIsRefused: first what is no token of a session, then the session's own end, its expiry, and only then what ended it from outside.
+func TestWhyARefreshIsRefused(t *testing.T) {
+	revokeUser := func(w *world, _ app.Tokens) {
+		_, _ = w.revoker.Revoke(context.Background(), root, app.Selector{User: "ann"}, "", false)
+	}
+	logOut := func(w *world, tk app.Tokens) { _ = w.sessions.Logout(context.Background(), home, w.caller(tk)) }
+	late := func(w *world, _ app.Tokens) { w.turn(8 * 24 * time.Hour) }
+	all := func(w *world, _ app.Tokens) {
+		_, _ = w.revoker.Revoke(context.Background(), root, app.Selector{All: true}, "", false)
+	}
+	for name, try := range map[string]struct {
+		before []func(*world, app.Tokens)
+		forged bool
+		want   error
+		reason revocation.Reason
+	}{
+		"unknown":                              {nil, true, session.ErrInvalid, 0},
+		"unknown, of an ended session":         {[]func(*world, app.Tokens){logOut}, true, session.ErrInvalid, 0},
+		"unknown, of an expired session":       {[]func(*world, app.Tokens){late}, true, session.ErrInvalid, 0},
+		"unknown, of a revoked user":           {[]func(*world, app.Tokens){revokeUser}, true, session.ErrInvalid, 0},
+		"logged out, then the user revoked":    {[]func(*world, app.Tokens){logOut, revokeUser}, false, nil, revocation.Logout},
+		"logged out, then all revoked":         {[]func(*world, app.Tokens){logOut, all}, false, nil, revocation.Logout},
+		"logged out, then expired":             {[]func(*world, app.Tokens){logOut, late}, false, nil, revocation.Logout},
+		"the user revoked, then expired":       {[]func(*world, app.Tokens){revokeUser, late}, false, session.ErrExpired, 0},
+		"all revoked, then expired":            {[]func(*world, app.Tokens){all, late}, false, session.ErrExpired, 0},
+		"the user revoked, then all":           {[]func(*world, app.Tokens){revokeUser, all}, false, nil, revocation.UserRevoked},
+		"used, repeated under a revoked user":  {[]func(*world, app.Tokens){func(w *world, tk app.Tokens) { _, _ = w.refresh(tk) }, revokeUser}, false, nil, revocation.UserRevoked},
+		"used long ago, under a revoked user":  {[]func(*world, app.Tokens){func(w *world, tk app.Tokens) { _, _ = w.refresh(tk); w.turn(time.Hour) }, revokeUser}, false, nil, revocation.UserRevoked},
+		"used long ago, and never asked since": {[]func(*world, app.Tokens){func(w *world, tk app.Tokens) { _, _ = w.refresh(tk); w.turn(time.Hour) }}, false, nil, revocation.RefreshReuse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.user("ann")
+			tk := w.signIn("ann")
+			for _, f := range try.before {
+				f(w, tk)
+			}
+			if try.forged { // with a true MAC, as of a chain that the store has lost
+				link, err := session.ParseRefresh(tk.Refresh.RevealPlaintext())
+				if err != nil {
+					t.Fatal(err)
+				}
+				link.Secret[0]++
+				link.MAC, _ = macs{}.MAC(link.Key, link.Signed())
+				tk.Refresh = link.Text()
+			}
+			_, err := w.refresh(tk)
+			if try.reason != 0 {
+				ended(t, err, try.reason)
+			} else if !errors.Is(err, try.want) {
+				t.Errorf("got %v, want %v", err, try.want)
+			}
+		})
+	}
+}
+
 func TestChangePassword(t *testing.T) {
 	w := newWorld(t)
 	w.user("ann")

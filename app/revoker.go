@@ -191,7 +191,7 @@ func (rv *Revoker) endSession(ctx context.Context, by Actor, sid id.Session, not
 	var eff ports.Effects
 	lived := false
 	err = c.Stores.Sessions.Update(ctx, sid, func(x session.Session) (session.Session, ports.Effects, error) {
-		lived = x.Live(now)
+		eff, lived = ports.Effects{}, x.Live(now)
 		x, entry := x.End(revocation.SessionEnded, session.End{By: by.Name, Note: note, Now: now, Until: until})
 		eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
 		return x, eff, nil
@@ -215,7 +215,7 @@ func (rv *Revoker) whole(ctx context.Context, by Actor, dry bool, f func(system.
 	}
 	e.Actor = by.Name
 	err = c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
-		before = s
+		eff, before = ports.Effects{}, s
 		s, entry, err := f(s, now)
 		after = s
 		if err == nil && dry {
@@ -288,7 +288,7 @@ func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note strin
 	var before account.Account
 	var raised token.Generation
 	err = c.Stores.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
-		before = a
+		eff, before = ports.Effects{}, a
 		a, entry := a.Revoke(account.Act{By: by.Name, Note: note, Now: now, Until: until}, revocation.UserRevoked)
 		raised, eff = a.SessionsFrom, ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
 		return a, eff, nil

@@ -53,7 +53,20 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 		}
 		return Tokens{}, err
 	}
-	return s.open(ctx, r, acct)
+	now := s.core.now()
+	whole, err := s.core.Stores.System.Load(ctx)
+	if err != nil {
+		return Tokens{}, err
+	}
+	began, tokens, eff, err := s.prepare(r, &acct, whole.Epoch, now)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if err := s.core.Stores.Sessions.Create(ctx, began, eff); err != nil {
+		return Tokens{}, err
+	}
+	s.core.felt(ctx, eff)
+	return tokens, nil
 }
 
 // failed records a sign-in that failed and answers account.ErrCredentials, or the fault that kept it from being recorded.
@@ -104,56 +117,57 @@ func (s *Sessions) again(ctx context.Context, acct account.Account, password sec
 	return now, err
 }
 
-// open begins a session of an account whose owner has proved themselves.
-func (s *Sessions) open(ctx context.Context, r Request, acct account.Account) (Tokens, error) {
+// prepare makes all of a new sign-in that can fail, for an account whose owner has proved themselves; nothing is stored yet. The session and its access token
+// are of one epoch: whatever withdraws the one ends the other.
+func (s *Sessions) prepare(r Request, acct *account.Account, epoch token.Epoch, now instant.Instant) (session.Session, Tokens, ports.Effects, error) {
+	fail := func(err error) (session.Session, Tokens, ports.Effects, error) {
+		return session.Session{}, Tokens{}, ports.Effects{}, err
+	}
 	sid, err := id.New[id.Session](s.core.Random)
 	if err != nil {
-		return Tokens{}, unavailable("draw a session id", err)
+		return fail(unavailable("draw a session id", err))
 	}
 	first, err := s.refreshToken(sid, 1)
 	if err != nil {
-		return Tokens{}, err
+		return fail(err)
 	}
-	now := s.core.now()
-	access, err := s.issue(&acct, sid, now)
+	began := session.New(first, acct.ID, acct.Generation, epoch, r.Origin, s.lifetimes(), now)
+	access, lasts, err := s.issue(acct, &began, epoch, now)
 	if err != nil {
-		return Tokens{}, err
+		return fail(err)
 	}
 	e, err := s.core.event(r, audit.AuthenticationSucceeded, audit.Info, audit.Success)
 	if err != nil {
-		return Tokens{}, err
+		return fail(err)
 	}
 	e.Actor, e.Subject, e.Email, e.Details = acct.ID.String(), acct.ID.String(), acct.Email.String(), map[string]string{"session": sid.String()}
-	eff := ports.Effects{Events: []audit.Event{e}}
-	began := session.New(first, acct.ID, acct.Generation, s.core.View.Epoch(), r.Origin, s.lifetimes(), now)
-	if err := s.core.Stores.Sessions.Create(ctx, began, eff); err != nil {
-		return Tokens{}, err
-	}
-	s.core.felt(ctx, eff)
-	return Tokens{access, first.Text(), s.core.Tunables.Access}, nil
+	return began, Tokens{access, first.Text(), lasts}, ports.Effects{Events: []audit.Event{e}}, nil
 }
 
 func (s *Sessions) lifetimes() session.Lifetimes {
 	return session.Lifetimes{Refresh: s.core.Tunables.Refresh, Session: s.core.Tunables.Session}
 }
 
-// issue signs an access token of the account as it is now.
-func (s *Sessions) issue(acct *account.Account, sid id.Session, now instant.Instant) (secret.Text, error) {
+// issue signs an access token of the account as it is now, and answers for how long. It ends with its session at the latest. The epoch is that of the state by
+// which its bearer was judged: one that was raised since withdraws the token.
+func (s *Sessions) issue(acct *account.Account, x *session.Session, epoch token.Epoch, now instant.Instant) (secret.Text, time.Duration, error) {
 	jti, err := id.New[id.Token](s.core.Random)
 	if err != nil {
-		return secret.Text{}, unavailable("draw a token id", err)
+		return secret.Text{}, 0, unavailable("draw a token id", err)
 	}
 	t := s.core.Tunables
 	iat := instant.Unix(now.Seconds())
+	exp := min(iat.Add(t.Access), x.Expires)
 	client := t.ClientID
 	if client == "" {
 		client = t.Audience
 	}
-	return s.core.Codec.Sign(token.Claims{
-		ID: jti, Subject: acct.ID, Session: sid, Issuer: t.Issuer, Audience: []string{t.Audience}, ClientID: client,
-		Roles: []string{string(acct.Role)}, Generation: acct.Generation, Epoch: s.core.View.Epoch(),
-		IssuedAt: iat, NotBefore: iat, ExpiresAt: iat.Add(t.Access),
+	text, err := s.core.Codec.Sign(token.Claims{
+		ID: jti, Subject: acct.ID, Session: x.ID, Issuer: t.Issuer, Audience: []string{t.Audience}, ClientID: client,
+		Roles: []string{string(acct.Role)}, Generation: acct.Generation, Epoch: epoch,
+		IssuedAt: iat, NotBefore: iat, ExpiresAt: exp,
 	})
+	return text, exp.Sub(iat), err
 }
 
 // refreshToken is a new link of a chain.
@@ -173,17 +187,24 @@ func (s *Sessions) refreshToken(sid id.Session, counter uint64) (session.Refresh
 // errNothing ends an update that has nothing to store.
 var errNothing = errors.New("nothing to store")
 
-// Refresh redeems a refresh token. Refusals: session.ErrMalformed and session.ErrInvalid for what is not a token of a session of ours, session.ErrExpired,
-// *session.EndedError. An earlier token of the chain ends the session, and its owner's access tokens with it.
+// Refresh redeems a refresh token. Refusals, in the order in which they are decided: session.ErrMalformed and session.ErrInvalid for what is not a token of a
+// session of ours; *session.EndedError for a session that was ended itself; session.ErrExpired; *session.EndedError for one that its account or the system has ended.
+// An earlier token of the chain ends the session, and its owner's access tokens with it.
 func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) (Tokens, error) {
 	t, err := s.proved(refresh)
 	if err != nil {
 		return Tokens{}, err
 	}
-	acct, err := s.owner(ctx, t.Session)
+	acct, x, err := s.owner(ctx, t.Session)
 	if err != nil {
 		return Tokens{}, err
 	}
+	return s.redeem(ctx, r, t, &acct, &x)
+}
+
+// redeem is Refresh for a token that this system made, of a session and an account that it has.
+func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken, acct *account.Account, x *session.Session) (Tokens, error) {
+	now := s.core.now() // before the state that judges: what is issued below is of a time at which that state was not yet read, and of its epoch
 	whole, err := s.core.Stores.System.Load(ctx)
 	if err != nil {
 		return Tokens{}, err
@@ -192,8 +213,7 @@ func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) 
 	if err != nil {
 		return Tokens{}, err
 	}
-	now := s.core.now()
-	access, err := s.issue(&acct, t.Session, now)
+	access, lasts, err := s.issue(acct, x, whole.Epoch, now)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -210,30 +230,35 @@ func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) 
 
 	var out session.Outcome
 	var eff ports.Effects
-	err = s.core.Stores.Sessions.Update(ctx, t.Session, func(x session.Session) (session.Session, ports.Effects, error) {
-		if why, ok := acct.MayRefresh(x.Generation); !ok {
-			return x, ports.Effects{}, &session.EndedError{Reason: why}
+	err = s.core.Stores.Sessions.Update(ctx, t.Session, func(was session.Session) (session.Session, ports.Effects, error) {
+		eff = ports.Effects{}
+		var is session.Session
+		is, out = was.Redeem(t, next, r.Origin, s.lifetimes(), now)
+		switch out.Verdict {
+		case session.Unknown:
+			return was, eff, session.ErrInvalid
+		case session.Ended:
+			return was, eff, &session.EndedError{Reason: was.EndedReason}
+		case session.Expired:
+			return was, eff, session.ErrExpired
 		}
-		if why, ok := whole.MayRefresh(&x); !ok {
-			return x, ports.Effects{}, &session.EndedError{Reason: why}
+		if why, ok := acct.MayRefresh(was.Generation); !ok {
+			return was, eff, &session.EndedError{Reason: why}
 		}
-		x, out = x.Redeem(t, next, r.Origin, s.lifetimes(), now)
+		if why, ok := whole.MayRefresh(&was); !ok {
+			return was, eff, &session.EndedError{Reason: why}
+		}
 		switch out.Verdict {
 		case session.Rotated:
-			eff = ports.Effects{Events: []audit.Event{refreshed}}
-			return x, eff, nil
+			eff.Events = []audit.Event{refreshed}
 		case session.Reused:
-			x, entry := x.End(revocation.RefreshReuse, session.End{By: System, Now: now, Until: whole.Horizon(now, s.core.Tunables.Leeway)})
+			var entry revocation.Entry
+			is, entry = is.End(revocation.RefreshReuse, session.End{By: System, Now: now, Until: whole.Horizon(now, s.core.Tunables.Leeway)})
 			eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{reused}}
-			return x, eff, nil
-		case session.Ended:
-			return x, ports.Effects{}, &session.EndedError{Reason: x.EndedReason}
-		case session.Expired:
-			return x, ports.Effects{}, session.ErrExpired
 		case session.Repeated:
-			return x, ports.Effects{}, errNothing
+			return was, eff, errNothing
 		}
-		return x, ports.Effects{}, session.ErrInvalid
+		return is, eff, nil
 	})
 	switch {
 	case errors.Is(err, errNothing):
@@ -249,7 +274,7 @@ func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) 
 	case session.Rotated:
 		s.wipeLater(t.Session)
 	}
-	return Tokens{access, out.Token.Text(), s.core.Tunables.Access}, nil
+	return Tokens{access, out.Token.Text(), lasts}, nil
 }
 
 // proved reads a refresh token and checks that this system made it.
@@ -265,17 +290,17 @@ func (s *Sessions) proved(text secret.Text) (session.RefreshToken, error) {
 	return t, nil
 }
 
-// owner answers the account of a session; one that is gone makes the token worthless.
-func (s *Sessions) owner(ctx context.Context, sid id.Session) (account.Account, error) {
+// owner answers a session and its account; a token whose session or account is gone is worth nothing.
+func (s *Sessions) owner(ctx context.Context, sid id.Session) (account.Account, session.Session, error) {
 	x, err := s.core.Stores.Sessions.Find(ctx, sid)
 	var acct account.Account
 	if err == nil {
 		acct, err = s.core.Stores.Accounts.Find(ctx, x.User)
 	}
 	if errors.Is(err, ports.ErrNotFound) {
-		return acct, session.ErrInvalid
+		err = session.ErrInvalid
 	}
-	return acct, err
+	return acct, x, err
 }
 
 // Logout ends the caller's session and withdraws the access token that asks for it.
@@ -293,6 +318,7 @@ func (s *Sessions) Logout(ctx context.Context, r Request, c Caller) error {
 	one := revocation.Entry{Kind: revocation.Token, Token: c.Claims.ID, Reason: revocation.Logout, By: by, At: now, Until: s.core.outlives(c.Claims, now)}
 	var eff ports.Effects
 	err = s.core.Stores.Sessions.Update(ctx, c.Session(), func(x session.Session) (session.Session, ports.Effects, error) {
+		eff = ports.Effects{}
 		x, entry := x.End(revocation.Logout, session.End{By: by, Now: now, Until: until})
 		eff = ports.Effects{Revocations: []revocation.Entry{one, entry}, Events: []audit.Event{e}}
 		return x, eff, nil
@@ -314,7 +340,7 @@ func (s *Sessions) LogoutAll(ctx context.Context, r Request, c Caller) (int, err
 }
 
 // ChangePassword gives the caller's account another password, ends everything else that the account has, and signs the caller in anew.
-// A wrong current password is account.ErrCredentials.
+// A wrong current password is account.ErrCredentials. Once the password is changed only the store can still keep the caller from being signed in.
 func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, current, next secret.Text) (Tokens, error) {
 	acct, err := s.core.Stores.Accounts.Find(ctx, c.User())
 	if errors.Is(err, ports.ErrNotFound) {
@@ -338,7 +364,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 		return Tokens{}, err
 	}
 	now := s.core.now()
-	until, err := s.core.horizon(ctx, now)
+	whole, err := s.core.Stores.System.Load(ctx)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -348,20 +374,34 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 		return Tokens{}, err
 	}
 	e.Actor, e.Subject, e.Reason = by, by, revocation.PasswordChanged.String()
-	var eff ports.Effects
+	act := account.Act{By: by, Now: now, Until: whole.Horizon(now, s.core.Tunables.Leeway)}
+	var began session.Session
+	var tokens Tokens
+	var changed, signedIn ports.Effects
 	err = s.core.Stores.Accounts.Update(ctx, c.User(), func(a account.Account) (account.Account, ports.Effects, error) {
+		changed = ports.Effects{}
 		if a.Disabled || !a.Password.Equal(checked) { // changed by another while this one was hashing
-			return a, ports.Effects{}, account.ErrCredentials
+			return a, changed, account.ErrCredentials
 		}
-		a, entry := a.ChangePassword(hash, account.Act{By: by, Now: now, Until: until})
-		acct, eff = a, ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
-		return a, eff, nil
+		a, entry := a.ChangePassword(hash, act)
+		var err error
+		if began, tokens, signedIn, err = s.prepare(r, &a, whole.Epoch, now); err != nil {
+			return a, changed, err
+		}
+		changed = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
+		return a, changed, nil
 	})
-	if err != nil {
+	if errors.Is(err, account.ErrCredentials) {
+		return Tokens{}, s.failed(ctx, r, acct.Email.String(), acct.ID)
+	} else if err != nil {
 		return Tokens{}, err
 	}
-	s.core.felt(ctx, eff)
-	return s.open(ctx, r, acct)
+	s.core.felt(ctx, changed)
+	if err := s.core.Stores.Sessions.Create(ctx, began, signedIn); err != nil {
+		return Tokens{}, err
+	}
+	s.core.felt(ctx, signedIn)
+	return tokens, nil
 }
 
 // wipe is a successor that is to be forgotten.

@@ -28,7 +28,8 @@ type Account struct {
 	// SessionsFrom is the least generation of a session that may still be refreshed. It never exceeds Generation: a change of
 	// role raises the one and leaves the other, so that the user's sessions go on with new tokens; everything else raises both.
 	SessionsFrom token.Generation
-	// SessionsEnded is why SessionsFrom was raised last.
+	// SessionsEnded is why SessionsFrom was raised last. It is told of every session below, also of one that an earlier raise had ended: one reason is kept, not
+	// a history. Access tokens name the earliest, for the set of revocations keeps them all.
 	SessionsEnded revocation.Reason
 
 	Created instant.Instant

@@ -65,15 +65,15 @@ func (m *model) redeem(t, next session.RefreshToken, from place, l session.Lifet
 	if t.Session != m.chain[0].Session {
 		return session.Unknown, none
 	}
+	n := uint64(len(m.chain))
+	if t.Counter > n || t.Counter == n && t != m.live() {
+		return session.Unknown, none
+	}
 	if m.ended != 0 {
 		return session.Ended, none
 	}
 	if now >= m.absolute || now >= m.idle {
 		return session.Expired, none
-	}
-	n := uint64(len(m.chain))
-	if t.Counter > n || t.Counter == n && t != m.live() {
-		return session.Unknown, none
 	}
 	if t == m.live() {
 		m.chain = append(m.chain, next)

@@ -56,7 +56,8 @@ type Rotation struct {
 	Successor []byte // the live refresh token, sealed under a key that only the parent yields; nil once wiped
 }
 
-// Session is one sign-in. It ends at Expires, however often it is refreshed, or before.
+// Session is one sign-in. It ends at Expires, however often it is refreshed, or before. Expires is in whole seconds, as the times of access tokens are: so
+// one that is issued before it, and ends with it, lasts a while.
 type Session struct {
 	ID         id.Session
 	User       id.User
@@ -87,7 +88,7 @@ type Lifetimes struct {
 // New is a session whose live refresh token is first, which has counter 1.
 func New(first RefreshToken, user id.User, g token.Generation, e token.Epoch, from Origin, l Lifetimes, now instant.Instant) Session {
 	s := Session{ID: first.Session, User: user, Generation: g, Epoch: e, Counter: first.Counter, LiveHash: first.Hash(),
-		Created: now, LastUsed: now, Expires: now.Add(l.Session), Device: from, LastFrom: from}
+		Created: now, LastUsed: now, Expires: instant.Unix(now.Add(l.Session).Seconds()), Device: from, LastFrom: from}
 	s.Idle = min(now.Add(l.Refresh), s.Expires)
 	return s
 }
@@ -118,22 +119,20 @@ type Outcome struct {
 }
 
 // Redeem decides what t is worth, whose MAC has proved that this server made it. next is to be the live token when t is; its counter must be t's plus one.
-// The session that it answers is to be stored when the verdict is Rotated or Reused.
+// What is not of this chain is Unknown, whatever has become of the session. The session that it answers is to be stored when the verdict is Rotated or Reused.
 func (s Session) Redeem(t, next RefreshToken, from Origin, l Lifetimes, now instant.Instant) (Session, Outcome) {
+	hash := t.Hash()
+	live := t.Counter == s.Counter && subtle.ConstantTimeCompare(hash[:], s.LiveHash[:]) == 1
 	switch {
-	case t.Session != s.ID:
+	case t.Session != s.ID, t.Counter > s.Counter, t.Counter == s.Counter && !live: // the last two are of a chain that the store has lost
 		return s, Outcome{Verdict: Unknown}
 	case s.Ended != 0:
 		return s, Outcome{Verdict: Ended}
 	case now >= s.Expires || now >= s.Idle:
 		return s, Outcome{Verdict: Expired}
-	case t.Counter > s.Counter:
-		return s, Outcome{Verdict: Unknown} // of a chain that the store has lost
-	case t.Counter == s.Counter:
-		hash := t.Hash()
-		if subtle.ConstantTimeCompare(hash[:], s.LiveHash[:]) != 1 || next.Session != s.ID || next.Counter != t.Counter+1 {
-			return s, Outcome{Verdict: Unknown}
-		}
+	case live && (next.Session != s.ID || next.Counter != t.Counter+1):
+		return s, Outcome{Verdict: Unknown}
+	case live:
 		s.Last = Rotation{At: now, From: from, Successor: seal(t, next)}
 		s.Counter, s.LiveHash = next.Counter, next.Hash()
 		s.LastUsed, s.LastFrom = now, from

@@ -266,10 +266,10 @@ func TestEndedComesBeforeExpiredComesBeforeReused(t *testing.T) {
 
 func TestTheAbsoluteEndStands(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := session.Lifetimes{Refresh: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "refresh")), Session: time.Duration(rapid.Int64Range(1000, 1e15).Draw(t, "absolute"))}
-		live, now := link(sid, 1, 0), start
+		l := session.Lifetimes{Refresh: time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "refresh")), Session: time.Duration(rapid.Int64Range(1e9, 1e15).Draw(t, "absolute"))}
+		live, now := link(sid, 1, 0), start+instant.Instant(rapid.Int64Range(0, 999_999).Draw(t, "µs"))
 		s := session.New(live, id.User{2}, 1, 0, home, l, now)
-		end := now.Add(l.Session)
+		end := instant.Unix(now.Add(l.Session).Seconds()) // as an access token says it
 		for range 50 {
 			if s.Expires != end || s.Idle > end {
 				t.Fatalf("it may live until %v and %v, want %v at most", s.Expires, s.Idle, end)
