@@ -27,9 +27,17 @@ type Registration struct {
 	Password secret.Text
 }
 
-// Register makes an account for somebody who is not signed in. It fails with ports.ErrTaken when the e-mail address or name belongs to another.
+// Register makes an account for somebody who is not signed in. It fails with ports.ErrTaken when the e-mail address or name belongs to another, of which the
+// journal is told: so one can be found out.
 func (a *Accounts) Register(ctx context.Context, r Request, reg Registration) (account.Account, error) {
-	return a.create(ctx, Actor{Request: r}, reg, account.RoleUser)
+	made, err := a.create(ctx, Actor{Request: r}, reg, account.RoleUser)
+	if errors.Is(err, ports.ErrTaken) {
+		if e, eerr := a.core.event(r, audit.RegistrationRefused, audit.Warning, audit.Failure); eerr == nil {
+			e.Email, e.Reason = reg.Email.String(), "taken"
+			a.core.Journal.Write(ctx, e)
+		}
+	}
+	return made, err
 }
 
 // Create makes an account at an administrator's wish.

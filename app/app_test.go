@@ -673,14 +673,14 @@ func TestRefusalsAreTold(t *testing.T) {
 	if err := w.sessions.Logout(t.Context(), home, w.caller(tk)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := w.admit(tk)
-	w.guard.Refused(t.Context(), abroad, err)
+	c, err := w.admit(tk)
+	w.guard.Refused(t.Context(), abroad, c, "GET /", err)
 	last := w.journal.told[len(w.journal.told)-1]
 	if last.Kind != audit.AccessRefused || last.Reason != "token_revoked" || last.Details["revoked"] != "logout" || last.IPAddress != "198.51.100.9" {
 		t.Errorf("told: %+v", last)
 	}
 	told := len(w.journal.told)
-	w.guard.Refused(t.Context(), abroad, token.ErrMissing)
+	w.guard.Refused(t.Context(), abroad, app.Caller{}, "GET /", token.ErrMissing)
 	if len(w.journal.told) != told {
 		t.Error("a request without a token was told of")
 	}

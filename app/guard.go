@@ -7,6 +7,7 @@ import (
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
@@ -26,7 +27,8 @@ func NewGuard(c *Core) *Guard {
 }
 
 // Admit answers who the bearer of an access token is, or why the token is refused, in this order: token.ErrMissing, token.ErrMalformed,
-// token.ErrInvalid, token.ErrExpired, *revocation.RevokedError, revocation.ErrStale.
+// token.ErrInvalid, token.ErrExpired, *revocation.RevokedError, revocation.ErrStale. Beside the last three the caller is answered too, for the log alone: the
+// token was good once, and says truly whose it was. One that is invalid names nobody.
 func (g *Guard) Admit(bearer string) (Caller, error) {
 	if bearer == "" {
 		return Caller{}, token.ErrMissing
@@ -35,30 +37,44 @@ func (g *Guard) Admit(bearer string) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	if err := g.policy.Check(claims, g.core.now()); err != nil {
+	if err := g.policy.Check(claims, g.core.now()); errors.Is(err, token.ErrExpired) {
+		return Caller{claims}, err
+	} else if err != nil {
 		return Caller{}, err
 	}
-	if err := g.view.Check(claims); err != nil {
-		return Caller{}, err
-	}
-	return Caller{claims}, nil
+	return Caller{claims}, g.view.Check(claims)
 }
 
-// Refused tells the journal of a request that Admit refused. Such events are told, not kept: anybody can make any number of them.
-func (g *Guard) Refused(ctx context.Context, r Request, err error) {
+// Refused tells the journal of a request for what that Admit refused with c and err.
+func (g *Guard) Refused(ctx context.Context, r Request, c Caller, what string, err error) {
+	details := map[string]string{"endpoint": cut(what, 200)}
+	subject := ""
+	if c.Claims != nil {
+		subject, details["session"] = c.User().String(), c.Session().String()
+	}
+	g.core.refused(ctx, r, subject, details, err)
+}
+
+// refused tells the journal of a credential that was refused, unless err is a fault. Such events are told, not kept: anybody can make any number of them.
+func (c *Core) refused(ctx context.Context, r Request, subject string, details map[string]string, err error) {
 	reason := RefusalCode(err)
 	if reason == "" || reason == "token_missing" {
 		return
 	}
-	e, eerr := g.core.event(r, audit.AccessRefused, audit.Warning, audit.Failure)
+	e, eerr := c.event(r, audit.AccessRefused, audit.Warning, audit.Failure)
 	if eerr != nil {
 		return
 	}
-	e.Reason = reason
-	if revoked := (*revocation.RevokedError)(nil); errors.As(err, &revoked) {
-		e.Details = map[string]string{"revoked": revoked.Reason.String()}
+	e.Subject, e.Reason, e.Details = subject, reason, details
+	var revoked *revocation.RevokedError
+	var ended *session.EndedError
+	switch {
+	case errors.As(err, &revoked):
+		details["revoked"] = revoked.Reason.String()
+	case errors.As(err, &ended):
+		details["revoked"] = ended.Reason.String()
 	}
-	g.core.Journal.Write(ctx, e)
+	c.Journal.Write(ctx, e)
 }
 
 // Denied records that a known caller asked for what they may not do, and answers ErrForbidden or the fault that kept it from being recorded.
@@ -77,16 +93,17 @@ func (g *Guard) Denied(ctx context.Context, r Request, c Caller, what string) er
 // RefusalCode is the code of the contract for a refused access or refresh token, or empty for another error.
 func RefusalCode(err error) string {
 	var revoked *revocation.RevokedError
+	var ended *session.EndedError
 	switch {
 	case errors.Is(err, token.ErrMissing):
 		return "token_missing"
 	case errors.Is(err, token.ErrMalformed):
 		return "token_malformed"
-	case errors.Is(err, token.ErrInvalid):
+	case errors.Is(err, token.ErrInvalid), errors.Is(err, session.ErrMalformed), errors.Is(err, session.ErrInvalid):
 		return "token_invalid"
-	case errors.Is(err, token.ErrExpired):
+	case errors.Is(err, token.ErrExpired), errors.Is(err, session.ErrExpired):
 		return "token_expired"
-	case errors.As(err, &revoked):
+	case errors.As(err, &revoked), errors.As(err, &ended):
 		return "token_revoked"
 	case errors.Is(err, revocation.ErrStale):
 		return "revocations_stale"

@@ -189,17 +189,23 @@ var errNothing = errors.New("nothing to store")
 
 // Refresh redeems a refresh token. Refusals, in the order in which they are decided: session.ErrMalformed and session.ErrInvalid for what is not a token of a
 // session of ours; *session.EndedError for a session that was ended itself; session.ErrExpired; *session.EndedError for one that its account or the system has ended.
-// An earlier token of the chain ends the session, and its owner's access tokens with it.
+// An earlier token of the chain ends the session, and its owner's access tokens with it. The journal is told of each refusal.
 func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) (Tokens, error) {
+	details, subject := map[string]string{"credential": "refresh_token"}, ""
+	var tokens Tokens
 	t, err := s.proved(refresh)
-	if err != nil {
-		return Tokens{}, err
+	if err == nil {
+		var acct account.Account
+		var x session.Session
+		if acct, x, err = s.owner(ctx, t.Session); err == nil {
+			subject, details["session"] = acct.ID.String(), x.ID.String()
+			tokens, err = s.redeem(ctx, r, t, &acct, &x)
+		}
 	}
-	acct, x, err := s.owner(ctx, t.Session)
 	if err != nil {
-		return Tokens{}, err
+		s.core.refused(ctx, r, subject, details, err)
 	}
-	return s.redeem(ctx, r, t, &acct, &x)
+	return tokens, err
 }
 
 // redeem is Refresh for a token that this system made, of a session and an account that it has.
@@ -273,6 +279,9 @@ func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken
 		return Tokens{}, &session.EndedError{Reason: revocation.RefreshReuse}
 	case session.Rotated:
 		s.wipeLater(t.Session)
+	case session.Repeated: // told, not kept: the token can be repeated any number of times
+		refreshed.Details["repeated"] = "true"
+		s.core.Journal.Write(ctx, refreshed)
 	}
 	return Tokens{access, out.Token.Text(), lasts}, nil
 }

@@ -147,25 +147,33 @@ func (x *exchange) admit(a access) error {
 		return nil
 	}
 	bearer, err := credential(sent)
+	var c app.Caller
 	if err == nil {
-		x.caller, err = x.api.Guard.Admit(bearer)
+		c, err = x.api.Guard.Admit(bearer)
 	}
 	if err != nil {
 		if !errors.Is(err, revocation.ErrStale) { // of which the view tells, when it changes
-			x.api.Guard.Refused(x.ctx(), x.request(), err)
+			x.api.Guard.Refused(x.ctx(), x.request(), c, x.endpoint(), err)
 		}
 		return err
 	}
-	if a == admin && !x.caller.IsAdmin() {
-		return x.api.Guard.Denied(x.ctx(), x.request(), x.caller, x.r.Method+" "+x.r.URL.Path)
+	x.caller = c
+	if a == admin && !c.IsAdmin() {
+		return x.api.Guard.Denied(x.ctx(), x.request(), c, x.endpoint())
 	}
 	return nil
 }
 
-// credential reads the Authorization header (RFC 6750, section 2.1); the chain has refused two of them.
+// endpoint is what was asked for, without the query, which may hold anything.
+func (x *exchange) endpoint() string { return x.r.Method + " " + x.r.URL.Path }
+
+// credential reads the Authorization header (RFC 6750, section 2.1). Of two of them nobody can say which is meant.
 func credential(sent []string) (string, error) {
 	if len(sent) == 0 {
 		return "", token.ErrMissing
+	}
+	if len(sent) > 1 {
+		return "", errTwoCredentials
 	}
 	scheme, text, ok := strings.Cut(sent[0], " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {

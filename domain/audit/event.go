@@ -14,6 +14,7 @@ const (
 	AuthenticationFailed    Kind = "authentication_failed"
 	AuthenticationSucceeded Kind = "authentication_succeeded"
 	AccountCreated          Kind = "account_created"
+	RegistrationRefused     Kind = "registration_refused"
 	PasswordChanged         Kind = "password_changed"
 	PasswordRehashed        Kind = "password_rehashed"
 	RoleChanged             Kind = "role_changed"
@@ -34,6 +35,7 @@ var messages = map[Kind]string{
 	AuthenticationFailed:    "Authentication failed",
 	AuthenticationSucceeded: "Authentication succeeded",
 	AccountCreated:          "Account created",
+	RegistrationRefused:     "Registration refused",
 	PasswordChanged:         "Password changed",
 	PasswordRehashed:        "Password rehashed",
 	RoleChanged:             "Role changed",

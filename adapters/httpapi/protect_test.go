@@ -1,0 +1,67 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/domain/account"
+)
+
+// protected serves a handler of the embedding program behind Protect.
+func (s *service) protected() {
+	s.t.Helper()
+	s.h = s.h.(*httpapi.API).Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, ok := httpapi.CallerFrom(r.Context())
+		fmt.Fprint(w, c.User(), ok)
+	}))
+}
+
+// TestProtectTakesOneCredential: of two, the first of which may be good, nobody can say which is meant.
+func TestProtectTakesOneCredential(t *testing.T) {
+	s := newService(t)
+	ann := s.user("ann", account.RoleUser)
+	s.user("bob", account.RoleUser)
+	first, second := s.signIn("ann"), s.signIn("bob")
+	s.protected()
+	if w := s.call("GET", "/orders", "", bearer(first)); w.Code != 200 || w.Body.String() != ann.ID.String()+" true" {
+		t.Fatalf("one: %d %s", w.Code, w.Body)
+	}
+	wants(t, s.call("GET", "/orders", "", bearer(first), bearer(second)), 400, "malformed_request")
+	wants(t, s.call("GET", "/orders", "", bearer(first), "Authorization: Basic YTpi"), 400, "malformed_request")
+}
+
+// TestTheLogSaysWhoWasRefusedWhat: the line of a refused token that was good once names its user, its session and what was asked for; that of another token names
+// nobody. A query, which may hold anything, is in neither.
+func TestTheLogSaysWhoWasRefusedWhat(t *testing.T) {
+	s := newService(t)
+	ann := s.user("ann", account.RoleUser)
+	p := s.signIn("ann")
+	if w := s.call("POST", "/api/v1/auth/logout", "", bearer(p)); w.Code != 204 {
+		t.Fatal(w.Code)
+	}
+	line := func(heads ...string) map[string]any {
+		t.Helper()
+		before := s.log.Len()
+		s.call("GET", "/api/v1/users/me?secret=hunter2", "", heads...)
+		said := s.log.String()[before:]
+		var got map[string]any
+		if err := json.Unmarshal([]byte(said), &got); err != nil || strings.Contains(said, "hunter2") {
+			t.Fatalf("%v: %s", err, said)
+		}
+		return got
+	}
+	got := line(bearer(p))
+	details, _ := got["details"].(map[string]any)
+	if got["msg"] != "Access refused" || got["subject"] != ann.ID.String() || got["endpoint"] != "GET /api/v1/users/me" || got["reason"] != "token_revoked" ||
+		details["revoked"] != "logout" || len(fmt.Sprint(details["session"])) != 32 {
+		t.Errorf("a revoked token: %v", got)
+	}
+	got = line(bearer(p) + "AAAA")
+	if got["msg"] != "Access refused" || got["subject"] != nil || got["details"] != nil || got["endpoint"] != "GET /api/v1/users/me" || got["reason"] != "token_malformed" && got["reason"] != "token_invalid" {
+		t.Errorf("a damaged token: %v", got)
+	}
+}
