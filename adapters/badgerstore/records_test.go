@@ -78,6 +78,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 		{Kind: revocation.Key, KeyID: "k/\x00\xff", Reason: revocation.KeyRevoked, At: at, Until: instant.Forever},
 		{Kind: revocation.Epoch, Epoch: 7, Reason: revocation.EpochRaised, At: at, Until: instant.Forever},
 		{Kind: revocation.IssuedBefore, Before: at, Reason: revocation.BeforeTime, At: at, Until: until},
+		{Kind: revocation.APIKey, APIKey: newID[id.APIKey](), Reason: revocation.KeyRevoked, At: at, Until: until},
 	}
 	kept := map[string]revocation.Entry{}
 	for _, e := range entries {

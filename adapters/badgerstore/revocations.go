@@ -204,6 +204,8 @@ func named(key []byte) (e revocation.Entry, ok bool) {
 		e.Epoch = token.Epoch(binary.BigEndian.Uint64(rest))
 	case kind == revocation.IssuedBefore && len(rest) == 8:
 		e.Before = instant.Instant(binary.BigEndian.Uint64(rest))
+	case kind == revocation.APIKey && len(rest) == len(e.APIKey):
+		copy(e.APIKey[:], rest)
 	default:
 		return e, false
 	}

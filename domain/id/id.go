@@ -19,6 +19,7 @@ type (
 	session struct{}
 	token   struct{}
 	event   struct{}
+	apiKey  struct{}
 )
 
 // What an identifier can name.
@@ -31,6 +32,8 @@ type (
 	Token = Of[token]
 	// Event names a security event.
 	Event = Of[event]
+	// APIKey names an API key; it stands in the key's own text.
+	APIKey = Of[apiKey]
 )
 
 // ErrNotRandom says that a source gave nothing but zeroes, which a working one does once in 2^128 times.

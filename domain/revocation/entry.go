@@ -19,13 +19,14 @@ const (
 	Session      Kind = 2 // every token of a sign-in, by sid
 	User         Kind = 3 // every token of a user below a generation
 	Key          Kind = 4 // every token that a key signed, by kid, for ever
-	Epoch        Kind = 5 // every token of the system below an epoch
+	Epoch        Kind = 5 // every token of the system below an epoch; API keys are no tokens
 	IssuedBefore Kind = 6 // every token with iat at or before a time
+	APIKey       Kind = 7 // one API key, by its id
 )
 
-var kindNames = [...]string{Token: "jti", Session: "sid", User: "user", Key: "kid", Epoch: "epoch", IssuedBefore: "issued_before"}
+var kindNames = [...]string{Token: "jti", Session: "sid", User: "user", Key: "kid", Epoch: "epoch", IssuedBefore: "issued_before", APIKey: "api_key"}
 
-// String is the name of the kind in feeds and logs: jti, sid, user, kid, epoch or issued_before.
+// String is the name of the kind in feeds and logs: jti, sid, user, kid, epoch, issued_before or api_key.
 func (k Kind) String() string {
 	if int(k) < len(kindNames) && k > 0 {
 		return kindNames[k]
@@ -74,6 +75,7 @@ type Entry struct {
 	KeyID   string           // Key
 	Epoch   token.Epoch      // Epoch: the least epoch that is still good
 	Before  instant.Instant  // IssuedBefore: iat at or before it is withdrawn
+	APIKey  id.APIKey        // APIKey
 
 	Reason Reason
 	By     string          // who asked: a user id, "operator" or "system"
@@ -105,11 +107,13 @@ func (e *Entry) Validate() error {
 		ok, rest.Epoch = e.Epoch > 0 && e.Until == instant.Forever, 0
 	case IssuedBefore:
 		ok, rest.Before = e.Before > 0 && e.Before <= e.At, 0
+	case APIKey:
+		ok, rest.APIKey = !e.APIKey.IsZero(), id.APIKey{}
 	}
 	switch {
 	case !ok:
 		return bad("a " + e.Kind.String() + " entry lacks what it names, or ends too early")
-	case !rest.Token.IsZero() || !rest.Session.IsZero() || !rest.User.IsZero() || rest.Min != 0 || rest.KeyID != "" || rest.Epoch != 0 || rest.Before != 0:
+	case !rest.Token.IsZero() || !rest.Session.IsZero() || !rest.User.IsZero() || rest.Min != 0 || rest.KeyID != "" || rest.Epoch != 0 || rest.Before != 0 || !rest.APIKey.IsZero():
 		return bad("a " + e.Kind.String() + " entry names something of another kind beside its own")
 	case e.Reason < Logout || e.Reason > EpochRaised:
 		return bad("no reason")
@@ -138,6 +142,8 @@ func (e *Entry) Key() string {
 		return string(be([]byte{byte(e.Kind)}, uint64(e.Epoch)))
 	case IssuedBefore:
 		return string(be([]byte{byte(e.Kind)}, uint64(e.Before)))
+	case APIKey:
+		return string(append([]byte{byte(e.Kind)}, e.APIKey[:]...))
 	}
 	return ""
 }
@@ -153,10 +159,14 @@ type Verdict struct {
 	At     instant.Instant // when the earliest revocation that names the token was asked for
 }
 
-// RevokedError refuses a token that is withdrawn. Only the bearer of a well-signed token is told.
+// RevokedError refuses a token that is withdrawn, or an API key, whose Kind is APIKey whatever withdrew it. Only the bearer of a well-signed token, or of the
+// very key, is told.
 type RevokedError struct{ Verdict }
 
 func (e *RevokedError) Error() string {
+	if e.Kind == APIKey {
+		return "the API key is revoked: " + e.Reason.String()
+	}
 	return "the access token is revoked: " + e.Reason.String()
 }
 

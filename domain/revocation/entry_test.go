@@ -32,6 +32,7 @@ func oneOfEach() map[revocation.Kind]revocation.Entry {
 		with(revocation.Key, revocation.KeyRevoked, func(e *revocation.Entry) { e.KeyID, e.Until = "kid-1", instant.Forever }),
 		with(revocation.Epoch, revocation.EpochRaised, func(e *revocation.Entry) { e.Epoch, e.Until = 3, instant.Forever }),
 		with(revocation.IssuedBefore, revocation.BeforeTime, func(e *revocation.Entry) { e.Before = at - 1 }),
+		with(revocation.APIKey, revocation.KeyRevoked, func(e *revocation.Entry) { e.APIKey = id.APIKey{1} }),
 	} {
 		all[e.Kind] = e
 	}
@@ -40,8 +41,8 @@ func oneOfEach() map[revocation.Kind]revocation.Entry {
 
 func TestAnEntryNamesExactlyWhatItsKindSays(t *testing.T) {
 	all := oneOfEach()
-	if len(all) != 6 {
-		t.Fatalf("%d kinds, want 6", len(all))
+	if len(all) != 7 {
+		t.Fatalf("%d kinds, want 7", len(all))
 	}
 	name := map[revocation.Kind]func(to, from *revocation.Entry){
 		revocation.Token:        func(to, from *revocation.Entry) { to.Token = from.Token },
@@ -50,6 +51,7 @@ func TestAnEntryNamesExactlyWhatItsKindSays(t *testing.T) {
 		revocation.Key:          func(to, from *revocation.Entry) { to.KeyID = from.KeyID },
 		revocation.Epoch:        func(to, from *revocation.Entry) { to.Epoch = from.Epoch },
 		revocation.IssuedBefore: func(to, from *revocation.Entry) { to.Before = from.Before },
+		revocation.APIKey:       func(to, from *revocation.Entry) { to.APIKey = from.APIKey },
 	}
 	for kind, e := range all {
 		if err := e.Validate(); err != nil {
@@ -78,7 +80,7 @@ func TestAnEntryIsRefused(t *testing.T) {
 		spoil func(*revocation.Entry)
 	}{
 		"no kind":                {revocation.Token, func(e *revocation.Entry) { e.Kind = 0 }},
-		"a kind to come":         {revocation.Token, func(e *revocation.Entry) { e.Kind = 7 }},
+		"a kind to come":         {revocation.Token, func(e *revocation.Entry) { e.Kind = 8 }},
 		"no reason":              {revocation.Token, func(e *revocation.Entry) { e.Reason = 0 }},
 		"a reason to come":       {revocation.Token, func(e *revocation.Entry) { e.Reason = 11 }},
 		"no time":                {revocation.Token, func(e *revocation.Entry) { e.At = 0 }},
@@ -137,6 +139,7 @@ func TestTheFormOfAKey(t *testing.T) {
 		{revocation.Entry{Kind: revocation.Key, KeyID: "kid-1"}, "\x04kid-1"},
 		{revocation.Entry{Kind: revocation.Epoch, Epoch: math.MaxInt64}, "\x05\x7f\xff\xff\xff\xff\xff\xff\xff"},
 		{revocation.Entry{Kind: revocation.IssuedBefore, Before: 0x0102030405060708}, "\x06\x01\x02\x03\x04\x05\x06\x07\x08"},
+		{revocation.Entry{Kind: revocation.APIKey, APIKey: id.APIKey(user)}, "\x07" + string(user[:])},
 		{revocation.Entry{Kind: 9}, ""},
 	} {
 		if got := c.e.Key(); got != c.want {
@@ -146,7 +149,7 @@ func TestTheFormOfAKey(t *testing.T) {
 }
 
 func TestNamesAreThoseOfTheContract(t *testing.T) {
-	for k, want := range map[revocation.Kind]string{0: "kind(0)", 1: "jti", 2: "sid", 3: "user", 4: "kid", 5: "epoch", 6: "issued_before", 7: "kind(7)", 255: "kind(255)"} {
+	for k, want := range map[revocation.Kind]string{0: "kind(0)", 1: "jti", 2: "sid", 3: "user", 4: "kid", 5: "epoch", 6: "issued_before", 7: "api_key", 8: "kind(8)", 255: "kind(255)"} {
 		if got := k.String(); got != want {
 			t.Errorf("kind %d is called %q, want %q", uint8(k), got, want)
 		}
@@ -159,6 +162,10 @@ func TestNamesAreThoseOfTheContract(t *testing.T) {
 	}
 	err := &revocation.RevokedError{Verdict: revocation.Verdict{Kind: revocation.User, Reason: revocation.RoleChanged, At: 1}}
 	if want := "the access token is revoked: role_changed"; err.Error() != want {
+		t.Errorf("the refusal reads %q, want %q", err, want)
+	}
+	err.Kind = revocation.APIKey
+	if want := "the API key is revoked: role_changed"; err.Error() != want {
 		t.Errorf("the refusal reads %q, want %q", err, want)
 	}
 }
@@ -181,6 +188,8 @@ func anyEntry(kind uint8, b []byte, kid string, n int64, reason uint8, at, until
 		e.Epoch = token.Epoch(n)
 	case revocation.IssuedBefore:
 		e.Before = instant.Instant(n)
+	case revocation.APIKey:
+		e.APIKey = v
 	}
 	return e
 }
@@ -193,7 +202,7 @@ func named(e revocation.Entry) revocation.Entry {
 
 func TestOneKeyIsOneName(t *testing.T) {
 	few := rapid.Custom(func(t *rapid.T) revocation.Entry {
-		return anyEntry(rapid.Uint8Range(1, 6).Draw(t, "kind"), rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1}), 1, 16).Draw(t, "id"),
+		return anyEntry(rapid.Uint8Range(1, 7).Draw(t, "kind"), rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1}), 1, 16).Draw(t, "id"),
 			rapid.SampledFrom([]string{"a", "b", "\x00", "\x00\x00\x00\x00\x00\x00\x00\x01"}).Draw(t, "kid"), rapid.Int64Range(1, 3).Draw(t, "n"), rapid.Uint8().Draw(t, "reason"),
 			rapid.Int64().Draw(t, "at"), rapid.Int64().Draw(t, "until"))
 	})

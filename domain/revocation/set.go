@@ -19,7 +19,7 @@ import (
 // All methods may be called at once. Withdraws, Epoch and KeyRevoked wait for nobody and allocate nothing; only the reason of a
 // user with several live entries is read under a lock. What Add has taken is seen by every Withdraws that begins after it.
 type Set struct {
-	tokens, sessions, users index
+	tokens, sessions, users, apiKeys index
 
 	rules atomic.Pointer[rules] // never nil; replaced, never changed
 	mu    sync.Mutex            // held by whoever replaces rules
@@ -30,7 +30,7 @@ type Set struct {
 // NewSet is the empty set.
 func NewSet() *Set {
 	s := &Set{}
-	for _, x := range []*index{&s.tokens, &s.sessions, &s.users} {
+	for _, x := range []*index{&s.tokens, &s.sessions, &s.users, &s.apiKeys} {
 		x.seed, x.stride = maphash.MakeSeed(), minWord
 	}
 	s.users.stride = minWord + 1
@@ -68,6 +68,8 @@ func (s *Set) Add(e Entry) bool {
 	case e.Kind == User && !e.User.IsZero() && e.Min > 0:
 		l.min = e.Min
 		fresh, changed = s.users.add(row{e.User, l})
+	case e.Kind == APIKey && !e.APIKey.IsZero():
+		fresh, changed = s.apiKeys.add(row{e.APIKey, l})
 	case e.Kind == Key && e.KeyID != "", e.Kind == Epoch && e.Epoch > 0:
 		l.until = instant.Forever
 		fresh, changed = s.addRule(&e, l)
@@ -89,7 +91,8 @@ func (s *Set) addRule(e *Entry, l life) (fresh, changed bool) {
 }
 
 // Withdraws reports whether an entry names the token with the claims c, and the verdict of the earliest that does. Of several in
-// one microsecond it is the first in the order of Kind, then of Reason.
+// one microsecond it is the first in the order of Kind, then of Reason. The claims that stand for an API key are named by its own
+// entries and by those of its owner only: the others withdraw tokens.
 func (s *Set) Withdraws(c *token.Claims) (Verdict, bool) {
 	kind, first := Kind(0), none
 	earlier := func(k Kind, c cause) {
@@ -97,13 +100,18 @@ func (s *Set) Withdraws(c *token.Claims) (Verdict, bool) {
 			kind, first = k, c
 		}
 	}
-	earlier(Token, s.tokens.lookup((*[16]byte)(&c.ID), 0))
-	earlier(Session, s.sessions.lookup((*[16]byte)(&c.Session), 0))
-	earlier(User, s.users.lookup((*[16]byte)(&c.Subject), c.Generation))
-	r := s.rules.Load()
-	earlier(Key, r.key(c.KeyID))
-	earlier(Epoch, r.epochAbove(c.Epoch))
-	earlier(IssuedBefore, r.issuedAt(c.IssuedAt))
+	if c.APIKey.IsZero() {
+		earlier(Token, s.tokens.lookup((*[16]byte)(&c.ID), 0))
+		earlier(Session, s.sessions.lookup((*[16]byte)(&c.Session), 0))
+		earlier(User, s.users.lookup((*[16]byte)(&c.Subject), c.Generation))
+		r := s.rules.Load()
+		earlier(Key, r.key(c.KeyID))
+		earlier(Epoch, r.epochAbove(c.Epoch))
+		earlier(IssuedBefore, r.issuedAt(c.IssuedAt))
+	} else {
+		earlier(User, s.users.lookup((*[16]byte)(&c.Subject), c.Generation))
+		earlier(APIKey, s.apiKeys.lookup((*[16]byte)(&c.APIKey), 0))
+	}
 	if first == none {
 		return Verdict{}, false
 	}
@@ -121,7 +129,7 @@ func (s *Set) Len() int { return int(s.count.Load()) }
 
 // Sweep forgets the entries whose Until is before now, and answers how many those were.
 func (s *Set) Sweep(now instant.Instant) int {
-	gone := s.tokens.sweep(now) + s.sessions.sweep(now) + s.users.sweep(now) + s.sweepRules(now)
+	gone := s.tokens.sweep(now) + s.sessions.sweep(now) + s.users.sweep(now) + s.apiKeys.sweep(now) + s.sweepRules(now)
 	s.count.Add(-int64(gone))
 	return gone
 }
@@ -155,6 +163,11 @@ func (s *Set) All() iter.Seq[Entry] {
 			s.users.each(func(r row) bool {
 				e := entry(User, r.life)
 				e.User, e.Min = id.User(r.id), r.min
+				return yield(e)
+			}) &&
+			s.apiKeys.each(func(r row) bool {
+				e := entry(APIKey, r.life)
+				e.APIKey = id.APIKey(r.id)
 				return yield(e)
 			})
 	}

@@ -61,6 +61,9 @@ func (o oracle) withdraws(c *token.Claims) (revocation.Verdict, bool) {
 }
 
 func names(e *revocation.Entry, c *token.Claims) bool {
+	if !c.APIKey.IsZero() && e.Kind != revocation.User && e.Kind != revocation.APIKey {
+		return false // an API key is no token: what names tokens does not name it
+	}
 	switch e.Kind {
 	case revocation.Token:
 		return e.Token == c.ID
@@ -74,6 +77,8 @@ func names(e *revocation.Entry, c *token.Claims) bool {
 		return c.Epoch < e.Epoch
 	case revocation.IssuedBefore:
 		return c.IssuedAt <= e.Before
+	case revocation.APIKey:
+		return e.APIKey == c.APIKey
 	}
 	return false
 }
@@ -105,7 +110,7 @@ const ids = 24
 
 // kinds has the one with the most to it more than once.
 var kinds = []revocation.Kind{revocation.User, revocation.User, revocation.User, revocation.Token, revocation.Session,
-	revocation.Key, revocation.Epoch, revocation.IssuedBefore}
+	revocation.Key, revocation.Epoch, revocation.IssuedBefore, revocation.APIKey}
 
 func entries() *rapid.Generator[revocation.Entry] {
 	return rapid.Custom(func(t *rapid.T) revocation.Entry {
@@ -131,6 +136,8 @@ func entries() *rapid.Generator[revocation.Entry] {
 			e.Epoch, e.Until = token.Epoch(n%5+1), instant.Forever
 		case revocation.IssuedBefore:
 			e.Before = e.At - instant.Instant(rapid.IntRange(0, int(e.At)-1).Draw(t, "before"))
+		case revocation.APIKey:
+			e.APIKey = idOf(n)
 		}
 		if err := e.Validate(); err != nil {
 			t.Fatalf("the generator makes what is not valid: %v: %+v", err, e)
@@ -141,7 +148,7 @@ func entries() *rapid.Generator[revocation.Entry] {
 
 func claims() *rapid.Generator[token.Claims] {
 	return rapid.Custom(func(t *rapid.T) token.Claims {
-		return token.Claims{
+		c := token.Claims{
 			ID:         idOf(rapid.IntRange(0, ids-1).Draw(t, "jti")),
 			Session:    idOf(rapid.IntRange(0, ids-1).Draw(t, "sid")),
 			Subject:    idOf(rapid.IntRange(0, 3).Draw(t, "sub")),
@@ -150,6 +157,10 @@ func claims() *rapid.Generator[token.Claims] {
 			Epoch:      token.Epoch(rapid.SampledFrom([]int{5, 5, 4, 3, 2, 1, 0}).Draw(t, "ep")),
 			IssuedAt:   instant.Instant(rapid.IntRange(1, 8).Draw(t, "iat")),
 		}
+		if rapid.Bool().Draw(t, "is an API key") {
+			c.APIKey = idOf(rapid.IntRange(0, ids-1).Draw(t, "API key"))
+		}
+		return c
 	})
 }
 
@@ -188,6 +199,7 @@ func sameVerdicts(t *rapid.T, set *revocation.Set, want oracle) {
 		sameVerdict(t, set, want, &token.Claims{Subject: idOf(n % 4), Generation: token.Generation(n / 4), Epoch: last, IssuedAt: last})
 		sameVerdict(t, set, want, &token.Claims{Epoch: token.Epoch(n), IssuedAt: last})
 		sameVerdict(t, set, want, &token.Claims{Epoch: last, IssuedAt: instant.Instant(n)})
+		sameVerdict(t, set, want, &token.Claims{APIKey: idOf(n), Epoch: last, IssuedAt: last})
 	}
 }
 
@@ -344,7 +356,7 @@ func TestANewSignInInTheMicrosecondOfTheRevocationIsGood(t *testing.T) {
 func TestWhatNamesNothingIsNothing(t *testing.T) {
 	set := revocation.NewSet()
 	for _, e := range []revocation.Entry{
-		{}, {Kind: 7}, {Kind: revocation.Token}, {Kind: revocation.Session}, {Kind: revocation.User, Min: 1},
+		{}, {Kind: 8}, {Kind: revocation.APIKey}, {Kind: revocation.Token}, {Kind: revocation.Session}, {Kind: revocation.User, Min: 1},
 		{Kind: revocation.User, User: idOf(1)}, {Kind: revocation.User, User: idOf(1), Min: -1},
 		{Kind: revocation.Key}, {Kind: revocation.Epoch}, {Kind: revocation.IssuedBefore},
 	} {

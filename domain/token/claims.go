@@ -34,6 +34,9 @@ type Claims struct {
 	IssuedAt   instant.Instant
 	NotBefore  instant.Instant
 	ExpiresAt  instant.Instant
+
+	// APIKey is set in the claims that stand for an API key, and in those only: it is no claim of a token, and a codec neither writes nor reads it.
+	APIKey id.APIKey
 }
 
 // HasRole reports whether the token was issued to a bearer of that role.

@@ -150,6 +150,7 @@ func ofEachKind() []revocation.Entry {
 		{Kind: revocation.Key, KeyID: "a kid/é " + unique(), Reason: revocation.KeyRevoked, Until: instant.Forever},
 		{Kind: revocation.Epoch, Epoch: 1 << 41, Reason: revocation.EpochRaised, Until: instant.Forever},
 		{Kind: revocation.IssuedBefore, Before: at - 1, Reason: revocation.BeforeTime},
+		{Kind: revocation.APIKey, APIKey: newID[id.APIKey](), Reason: revocation.KeyRevoked},
 	}
 	for i := range all {
 		all[i].By, all[i].Note, all[i].At = newID[id.User]().String(), "because\n\x00", at
