@@ -93,7 +93,7 @@ func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note stri
 		if dry {
 			return c.live(ctx, &acct, acct.Generation+1)
 		}
-		return c.revokeUser(ctx, by, acct.ID, note)
+		return c.revokeUser(ctx, by, acct.ID, note, account.Account.RevokeAll)
 	case sel.Session != "":
 		sid, err := id.Parse[id.Session](sel.Session)
 		if err != nil {
@@ -273,8 +273,9 @@ func (rv *Revoker) hit(ctx context.Context, before, after system.State, now inst
 	}
 }
 
-// revokeUser withdraws all tokens of a user and ends all their sessions; it answers how many lived.
-func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note string) (int, error) {
+// revokeUser withdraws all tokens of a user and ends all their sessions, in the way given; it answers how many lived.
+func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note string,
+	end func(account.Account, account.Act, revocation.Reason) (account.Account, revocation.Entry)) (int, error) {
 	now := c.now()
 	until, err := c.horizon(ctx, now)
 	if err != nil {
@@ -289,7 +290,7 @@ func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note strin
 	var raised token.Generation
 	err = c.Stores.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
 		eff, before = ports.Effects{}, a
-		a, entry := a.Revoke(account.Act{By: by.Name, Note: note, Now: now, Until: until}, revocation.UserRevoked)
+		a, entry := end(a, account.Act{By: by.Name, Note: note, Now: now, Until: until}, revocation.UserRevoked)
 		raised, eff = a.SessionsFrom, ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
 		return a, eff, nil
 	})

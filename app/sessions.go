@@ -343,9 +343,9 @@ func (s *Sessions) Logout(ctx context.Context, r Request, c Caller) error {
 	return err
 }
 
-// LogoutAll ends all sessions of the caller and withdraws all their tokens; it answers how many sessions it ended.
+// LogoutAll ends all sessions of the caller and withdraws all their tokens; it answers how many sessions it ended. API keys go on.
 func (s *Sessions) LogoutAll(ctx context.Context, r Request, c Caller) (int, error) {
-	return s.core.revokeUser(ctx, c.Actor(r), c.User(), "")
+	return s.core.revokeUser(ctx, c.Actor(r), c.User(), "", account.Account.Revoke)
 }
 
 // ChangePassword gives the caller's account another password, ends everything else that the account has, and signs the caller in anew.

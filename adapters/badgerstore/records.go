@@ -31,6 +31,8 @@ func encodeAccount(a account.Account) []byte {
 	e.int(9, int64(a.SessionsEnded))
 	e.int(10, int64(a.Created))
 	e.int(11, int64(a.Updated))
+	e.int(12, int64(a.KeysFrom))
+	e.int(13, int64(a.KeysEnded))
 	return e
 }
 
@@ -61,6 +63,10 @@ func decodeAccount(uid id.User, value []byte) (account.Account, error) {
 			a.Created = instant.Instant(f.int())
 		case 11:
 			a.Updated = instant.Instant(f.int())
+		case 12:
+			a.KeysFrom = token.Generation(f.int())
+		case 13:
+			a.KeysEnded = revocation.Reason(f.int())
 		default:
 			f.unknown()
 		}

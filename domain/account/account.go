@@ -31,6 +31,11 @@ type Account struct {
 	// SessionsEnded is why SessionsFrom was raised last. It is told of every session below, also of one that an earlier raise had ended: one reason is kept, not
 	// a history. Access tokens name the earliest, for the set of revocations keeps them all.
 	SessionsEnded revocation.Reason
+	// KeysFrom is the least generation in which an API key of the account that may still be used was made. It never exceeds SessionsFrom: only what is done
+	// to an account raises it, not what its owner does.
+	KeysFrom token.Generation
+	// KeysEnded is why KeysFrom was raised last.
+	KeysEnded revocation.Reason
 
 	Created instant.Instant
 	Updated instant.Instant
@@ -38,7 +43,7 @@ type Account struct {
 
 // New is an account in its first generation.
 func New(uid id.User, e Email, u Username, n FullName, r Role, passwordHash secret.Text, now instant.Instant) Account {
-	return Account{ID: uid, Email: e, Username: u, FullName: n, Role: r, Password: passwordHash, Generation: 1, SessionsFrom: 1, Created: now, Updated: now}
+	return Account{ID: uid, Email: e, Username: u, FullName: n, Role: r, Password: passwordHash, Generation: 1, SessionsFrom: 1, KeysFrom: 1, Created: now, Updated: now}
 }
 
 // Act is what a change that withdraws tokens needs to know beside the account.
@@ -49,14 +54,21 @@ type Act struct {
 	Until instant.Instant // when the last access token issued by now has surely expired
 }
 
-// Revoke withdraws all tokens and ends all sessions of the account.
+// Revoke withdraws all tokens and ends all sessions of the account, as its owner may ask. Its API keys go on.
 func (a Account) Revoke(act Act, why revocation.Reason) (Account, revocation.Entry) {
 	a, e := a.raise(act, why)
 	a.SessionsFrom, a.SessionsEnded = a.Generation, why
 	return a, e
 }
 
-// SetRole gives another role. The tokens with the old one are withdrawn, the sessions stay. The same role changes nothing: no entry.
+// RevokeAll is Revoke, and ends for good all API keys that were made so far.
+func (a Account) RevokeAll(act Act, why revocation.Reason) (Account, revocation.Entry) {
+	a, e := a.Revoke(act, why)
+	a.KeysFrom, a.KeysEnded = a.Generation, why
+	return a, e
+}
+
+// SetRole gives another role. The tokens with the old one are withdrawn, the sessions and the API keys stay, with its rights. The same role changes nothing: no entry.
 func (a Account) SetRole(r Role, act Act) (Account, []revocation.Entry) {
 	if a.Role == r {
 		return a, nil
@@ -66,13 +78,13 @@ func (a Account) SetRole(r Role, act Act) (Account, []revocation.Entry) {
 	return a, []revocation.Entry{e}
 }
 
-// Disable bars the account and ends all that it has. A disabled account stays as it is: no entry.
+// Disable bars the account and ends all that it has, its API keys too. A disabled account stays as it is: no entry.
 func (a Account) Disable(act Act) (Account, []revocation.Entry) {
 	if a.Disabled {
 		return a, nil
 	}
 	a.Disabled = true
-	a, e := a.Revoke(act, revocation.UserDisabled)
+	a, e := a.RevokeAll(act, revocation.UserDisabled)
 	return a, []revocation.Entry{e}
 }
 
@@ -84,7 +96,7 @@ func (a Account) Enable(now instant.Instant) Account {
 	return a
 }
 
-// ChangePassword sets another password's hash and ends all that the account has.
+// ChangePassword sets another password's hash, withdraws all tokens and ends all sessions. The API keys go on: programs know them, not the password.
 func (a Account) ChangePassword(hash secret.Text, act Act) (Account, revocation.Entry) {
 	a.Password = hash
 	return a.Revoke(act, revocation.PasswordChanged)
@@ -105,6 +117,17 @@ func (a *Account) MayRefresh(g token.Generation) (revocation.Reason, bool) {
 		return revocation.UserDisabled, false
 	case g < a.SessionsFrom:
 		return a.SessionsEnded, false
+	}
+	return 0, true
+}
+
+// MayUseKey answers why an API key that was made in generation g has ended for its owner's sake, or true while it has not.
+func (a *Account) MayUseKey(g token.Generation) (revocation.Reason, bool) {
+	switch {
+	case a.Disabled:
+		return revocation.UserDisabled, false
+	case g < a.KeysFrom:
+		return a.KeysEnded, false
 	}
 	return 0, true
 }

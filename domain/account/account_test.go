@@ -29,12 +29,15 @@ func act(now instant.Instant) account.Act {
 
 func TestNew(t *testing.T) {
 	a := ann(start)
-	if a.Generation != 1 || a.SessionsFrom != 1 || a.Disabled || a.Created != start || a.Updated != start || a.Role != account.RoleUser || a.ID != (id.User{1}) ||
+	if a.Generation != 1 || a.SessionsFrom != 1 || a.KeysFrom != 1 || a.Disabled || a.Created != start || a.Updated != start || a.Role != account.RoleUser || a.ID != (id.User{1}) ||
 		a.Email.String() != "ann@x.io" || a.Username.String() != "Ann" || a.FullName.String() != "Ann Bø" || !a.Password.Equal(secret.New("hash-0")) {
 		t.Errorf("a new account is %+v", a)
 	}
 	if why, ok := a.MayRefresh(1); !ok || why != 0 {
 		t.Errorf("its first session: %v, %v", why, ok)
+	}
+	if why, ok := a.MayUseKey(1); !ok || why != 0 {
+		t.Errorf("its first API key: %v, %v", why, ok)
 	}
 }
 
@@ -45,14 +48,22 @@ type signedIn struct {
 	over       bool
 }
 
+// apiKey is one that the owner made, as one would keep it on paper.
+type apiKey struct {
+	generation token.Generation // as it was made
+	over       bool
+}
+
 // Whatever happens to an account, in whatever order: what was withdrawn stays withdrawn, what was not goes on.
 func TestALifeOfAnAccount(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := start
 		a := ann(now)
 		var sessions []*signedIn
-		var least token.Generation // the highest Min of all entries: an access token below it is withdrawn
-		var last revocation.Reason // of what ended sessions last
+		var keys []*apiKey
+		var lastOfKeys revocation.Reason // of what ended keys last
+		var least token.Generation       // the highest Min of all entries: an access token below it is withdrawn
+		var last revocation.Reason       // of what ended sessions last
 		disabled, role, hash := false, account.RoleUser, "hash-0"
 
 		// raised looks at one raise of the generation: one valid entry, which withdraws everything before and nothing after.
@@ -73,9 +84,15 @@ func TestALifeOfAnAccount(t *testing.T) {
 			}
 			last = why
 		}
+		endsKeys := func(why revocation.Reason) {
+			for _, k := range keys {
+				k.over = true
+			}
+			lastOfKeys = why
+		}
 		still := func(before account.Account, entries int, what string) {
 			t.Helper()
-			if a.Generation != before.Generation || a.SessionsFrom != before.SessionsFrom || a.SessionsEnded != before.SessionsEnded || entries != 0 {
+			if a.Generation != before.Generation || a.SessionsFrom != before.SessionsFrom || a.SessionsEnded != before.SessionsEnded || a.KeysFrom != before.KeysFrom || a.KeysEnded != before.KeysEnded || entries != 0 {
 				t.Fatalf("%s: %+v became %+v with %d entries", what, before, a, entries)
 			}
 		}
@@ -83,6 +100,11 @@ func TestALifeOfAnAccount(t *testing.T) {
 			"sign in": func(*rapid.T) {
 				if !a.Disabled {
 					sessions = append(sessions, &signedIn{a.Generation, a.Generation, false})
+				}
+			},
+			"make a key": func(*rapid.T) {
+				if !a.Disabled {
+					keys = append(keys, &apiKey{a.Generation, false})
 				}
 			},
 			"refresh": func(*rapid.T) {
@@ -99,6 +121,14 @@ func TestALifeOfAnAccount(t *testing.T) {
 				a, e = a.Revoke(act(now), why)
 				raised(before, e, why)
 				ends(why)
+			},
+			"revoke all": func(t *rapid.T) {
+				before := a
+				var e revocation.Entry
+				a, e = a.RevokeAll(act(now), revocation.UserRevoked)
+				raised(before, e, revocation.UserRevoked)
+				ends(revocation.UserRevoked)
+				endsKeys(revocation.UserRevoked)
 			},
 			"set role": func(t *rapid.T) {
 				r := rapid.SampledFrom([]account.Role{account.RoleUser, account.RoleAdmin}).Draw(t, "role")
@@ -123,6 +153,7 @@ func TestALifeOfAnAccount(t *testing.T) {
 				} else {
 					raised(before, es[0], revocation.UserDisabled)
 					ends(revocation.UserDisabled)
+					endsKeys(revocation.UserDisabled)
 				}
 				disabled = true
 			},
@@ -162,6 +193,19 @@ func TestALifeOfAnAccount(t *testing.T) {
 				if a.SessionsFrom > a.Generation || a.SessionsFrom < 1 || a.SessionsEnded != last {
 					t.Fatalf("sessions from %d, ended by %v, in generation %d; the last end was by %v", a.SessionsFrom, a.SessionsEnded, a.Generation, last)
 				}
+				if a.KeysFrom > a.SessionsFrom || a.KeysFrom < 1 || a.KeysEnded != lastOfKeys {
+					t.Fatalf("keys from %d, ended by %v, sessions from %d; the last end was by %v", a.KeysFrom, a.KeysEnded, a.SessionsFrom, lastOfKeys)
+				}
+				for i, k := range keys {
+					why, ok := a.MayUseKey(k.generation)
+					want, reason := !k.over && !disabled, lastOfKeys
+					if disabled {
+						reason = revocation.UserDisabled
+					}
+					if ok != want || !ok && why != reason || ok && why != 0 {
+						t.Fatalf("key %d of generation %d: %v, %v; want %v, %v", i, k.generation, ok, why, want, reason)
+					}
+				}
 				for i, s := range sessions {
 					why, ok := a.MayRefresh(s.generation)
 					want, reason := !s.over && !disabled, last
@@ -191,6 +235,32 @@ func TestARoleIsTakenAwayAndTheSessionsStay(t *testing.T) {
 	}
 	if _, ok := a.MayRefresh(1); !ok {
 		t.Error("a session from before the change of role has ended")
+	}
+}
+
+// What owners do themselves leaves their API keys alone; what is done to them does not.
+func TestWhatEndsAPIKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		do    func(account.Account) account.Account
+		lives bool
+	}{
+		"log out everywhere": {func(a account.Account) account.Account { a, _ = a.Revoke(act(start), revocation.UserRevoked); return a }, true},
+		"change password": {func(a account.Account) account.Account {
+			a, _ = a.ChangePassword(secret.New("x"), act(start))
+			return a
+		}, true},
+		"another role": {func(a account.Account) account.Account { a, _ = a.SetRole(account.RoleAdmin, act(start)); return a }, true},
+		"revoke all": {func(a account.Account) account.Account {
+			a, _ = a.RevokeAll(act(start), revocation.UserRevoked)
+			return a
+		}, false},
+		"disable":            {func(a account.Account) account.Account { a, _ = a.Disable(act(start)); return a }, false},
+		"disable and enable": {func(a account.Account) account.Account { a, _ = a.Disable(act(start)); return a.Enable(start) }, false},
+	} {
+		a := c.do(ann(start))
+		if _, got := a.MayUseKey(1); got != c.lives {
+			t.Errorf("%s: the key lives: %v, want %v", name, got, c.lives)
+		}
 	}
 }
 
