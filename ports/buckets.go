@@ -21,4 +21,6 @@ type Buckets interface {
 	// request is allowed when every decision is OK. Demands with one key and limit are answered as one after the other. At most 8 demands.
 	// A bucket that was spent is never forgotten before it would be full again, however many others there are.
 	Take(ctx context.Context, now instant.Instant, demands ...Demand) ([]ratelimit.Decision, error)
+	// Give puts back what an earlier Take took, each demand as ratelimit.Limit.Give does it. It is for what turned out not to count. At most 8 demands.
+	Give(ctx context.Context, now instant.Instant, demands ...Demand) error
 }

@@ -13,114 +13,123 @@ const (
 	shards     = 64 // of Buckets: one bit each in a word
 	neighbours = 16 // shared buckets of one limit in one shard
 	smallest   = 64 // buckets of a shard before it looks for full ones
+	again      = time.Second
 )
 
-// digest stands for a key under a limit.
-type digest struct{ hi, lo uint64 }
-
-func (d digest) shard() int { return int(d.lo % shards) }
-
-// kept is a bucket and when it is full again. Under a clock that stands it is never dropped before.
-type kept struct {
-	bucket ratelimit.Bucket
-	full   instant.Instant
+// table is the buckets of one limit in one shard, by the digests of their keys.
+type table struct {
+	own    map[uint64]ratelimit.Bucket
+	shared [neighbours]ratelimit.Bucket // of those who have none of their own
 }
 
-// crowd names a shared bucket.
-type crowd struct {
-	limit ratelimit.Limit
-	slot  uint64
-}
+// slot is which shared bucket a key has; its shard is told by the digest's other end.
+func slot(key uint64) uint64 { return key >> 32 % neighbours }
 
 // shard is a part of the buckets under one lock.
 type shard struct {
 	mu     sync.Mutex
-	own    map[digest]kept
-	shared map[crowd]kept
+	tables map[ratelimit.Limit]*table
 
+	own     int             // buckets in the tables, less the shared ones
 	limit   int             // of own
 	sweepAt int             // how many own buckets there are when full ones are looked for
-	turned  int             // how often a client found no room since the last sweep
-	allFull instant.Instant // when all that the last sweep left are full, unless they were spent again
+	swept   instant.Instant // when that was last done
+	turned  int             // how often a client found no room since then
 }
 
 func (s *shard) init(limit int) {
-	s.own, s.shared = map[digest]kept{}, map[crowd]kept{}
+	s.tables = map[ratelimit.Limit]*table{}
 	s.limit, s.sweepAt = limit, min(limit, smallest)
 }
 
-// place is a bucket's place in a shard, whether it is kept there yet or not, and the bucket.
-type place struct {
-	shard  *shard
-	key    digest
-	crowd  crowd
-	shared bool
-	kept   kept
+func (s *shard) len() int {
+	n := s.own
+	for _, t := range s.tables {
+		for _, b := range t.shared {
+			if b.Spent > 0 {
+				n++
+			}
+		}
+	}
+	return n
 }
 
-// place finds where the bucket of a key is kept. A new one begins as the shared one that stands for it now, mostly a full one.
-func (s *shard) place(key digest, l ratelimit.Limit, now instant.Instant) place {
-	p := place{shard: s, key: key, crowd: crowd{l, key.hi % neighbours}}
-	var ok bool
-	if p.kept, ok = s.own[key]; !ok {
-		p.shared = !s.room(now)
-		p.kept = s.shared[p.crowd]
+// place is where a bucket is kept, or is to be, and the bucket as it was found and as it is to be kept.
+type place struct {
+	shard       *shard
+	table       *table
+	key         uint64
+	shared      bool
+	was, bucket ratelimit.Bucket
+}
+
+// place finds the bucket of a key. A new one begins as the shared one that stands for it now, mostly a full one.
+func (s *shard) place(key uint64, l ratelimit.Limit, now instant.Instant) place {
+	t, ok := s.tables[l]
+	if !ok {
+		t = &table{own: map[uint64]ratelimit.Bucket{}}
+		s.tables[l] = t
 	}
+	p := place{shard: s, table: t, key: key}
+	if p.was, ok = t.own[key]; !ok {
+		p.shared = !s.room(now)
+		p.was = t.shared[slot(key)]
+	}
+	p.bucket = p.was
 	return p
 }
 
 // same reports whether two places are one.
 func (p *place) same(o place) bool {
-	return p.shard == o.shard && p.shared == o.shared && (p.shared && p.crowd == o.crowd || !p.shared && p.key == o.key)
+	return p.table == o.table && p.shared == o.shared && (p.key == o.key || p.shared && slot(p.key) == slot(o.key))
 }
 
 // keep puts the bucket into its place; a full one is not kept.
 func (p *place) keep() {
-	switch {
-	case p.shared && p.kept.bucket.Spent > 0:
-		p.shard.shared[p.crowd] = p.kept
-	case p.shared:
-		delete(p.shard.shared, p.crowd)
-	case p.kept.bucket.Spent > 0:
-		p.shard.own[p.key] = p.kept
-	default:
-		delete(p.shard.own, p.key)
+	if p.shared {
+		p.table.shared[slot(p.key)] = p.bucket
+		return
 	}
+	before := len(p.table.own)
+	if p.bucket.Spent > 0 {
+		p.table.own[p.key] = p.bucket
+	} else {
+		delete(p.table.own, p.key)
+	}
+	p.shard.own += len(p.table.own) - before
 }
 
 // room reports whether there is room for one more bucket, and makes some where it can. A sweep looks at every bucket of the shard; it comes only when the buckets
-// have doubled, or at the limit when an eighth as many clients were turned away, or all that the last one left are full: so a call pays for a few of them.
+// have doubled, or at the limit when an eighth as many clients were turned away, or a second after the last one: so a call pays for a few of them.
 func (s *shard) room(now instant.Instant) bool {
-	if len(s.own) < s.sweepAt {
+	if s.own < s.sweepAt {
 		return true
 	}
-	if s.sweepAt == s.limit && s.turned < s.limit/8 && now < s.allFull {
+	if s.sweepAt == s.limit && s.turned < s.limit/8 && now.Sub(s.swept) < again {
 		s.turned++
 		return false
 	}
 	s.sweep(now)
-	s.turned = 0
-	s.sweepAt = min(s.limit, max(smallest, 2*len(s.own)))
-	return len(s.own) < s.sweepAt
+	s.sweepAt = min(s.limit, max(smallest, 2*s.own))
+	return s.own < s.sweepAt
 }
 
 // sweep drops what is full. A bucket of a clock that was far ahead goes on from now, as ratelimit.Limit.Take has it: it would be in the way until that time came.
 func (s *shard) sweep(now instant.Instant) {
-	before := len(s.own)
-	s.allFull = now
-	for key, k := range s.own {
-		if k.bucket.At.Sub(now) > time.Hour {
-			k.full = now.Add(k.full.Sub(k.bucket.At))
-			k.bucket.At = now
-			s.own[key] = k
+	s.own, s.turned, s.swept = 0, 0, now
+	for l, t := range s.tables {
+		before := len(t.own)
+		for key, was := range t.own {
+			switch b, _ := l.Take(was, 0, now); {
+			case b.Spent == 0:
+				delete(t.own, key)
+			case b.At < was.At:
+				t.own[key] = b
+			}
 		}
-		if k.full <= now {
-			delete(s.own, key)
+		if len(t.own) < before/4 {
+			t.own = maps.Clone(t.own) // a map never shrinks
 		}
-		s.allFull = max(s.allFull, k.full)
-	}
-	maps.DeleteFunc(s.shared, func(_ crowd, k kept) bool { return k.full <= now })
-	if len(s.own) < before/4 {
-		s.own = maps.Clone(s.own) // a map never shrinks
+		s.own += len(t.own)
 	}
 }

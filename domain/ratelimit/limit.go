@@ -60,7 +60,7 @@ func (l Limit) units() (tok, refill int64) {
 func (l Limit) Take(b Bucket, n int64, now instant.Instant) (Bucket, Decision) {
 	tok, refill := l.units()
 	size := l.Capacity * tok // at most 1e9 * 3.6e9, below 2^63
-	b = l.refilled(b, now, refill, size)
+	b = l.refilled(b, now, refill)
 	d := Decision{Limit: l}
 	if cost := n * tok; n >= 1 && n <= l.Capacity && b.Spent <= size-cost {
 		b.Spent += cost
@@ -75,7 +75,20 @@ func (l Limit) Take(b Bucket, n int64, now instant.Instant) (Bucket, Decision) {
 	return b, d
 }
 
-func (l Limit) refilled(b Bucket, now instant.Instant, refill, size int64) Bucket {
+// Give puts n tokens back, at most as many as the bucket lacks. It undoes a Take at the same moment; later, what was refilled meanwhile is the caller's gain.
+// Fewer than 1 are none.
+func (l Limit) Give(b Bucket, n int64, now instant.Instant) Bucket {
+	if n < 1 {
+		return b
+	}
+	tok, refill := l.units()
+	b = l.refilled(b, now, refill)
+	b.Spent -= min(n, l.Capacity) * tok
+	b.Spent = max(b.Spent, 0)
+	return b
+}
+
+func (l Limit) refilled(b Bucket, now instant.Instant, refill int64) Bucket {
 	full := (b.Spent + refill - 1) / refill // microseconds until it is full
 	switch elapsed := int64(now) - int64(b.At); {
 	case b.Spent == 0, elapsed >= full:

@@ -161,6 +161,48 @@ func TestNothingIsLostToRounding(t *testing.T) {
 	}
 }
 
+// Who gives back at once what they took leaves the bucket as it was. Whenever it is given back, so much more is there, and never more than the capacity.
+func TestGiveUndoesATake(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := limits().Draw(t, "limit")
+		var b ratelimit.Bucket
+		now := start
+		look := func(b ratelimit.Bucket) ratelimit.Decision { _, d := l.Take(b, 0, now); return d }
+		for range 40 {
+			now = now.Add(drift(l).Draw(t, "drift"))
+			n := amounts(l).Draw(t, "n")
+			taken, d := l.Take(b, n, now)
+			if d.OK {
+				if was, is := look(b), look(l.Give(taken, n, now)); is != was {
+					t.Fatalf("Give of what was just taken: %+v, want %+v", is, was)
+				}
+			}
+			if b = taken; rapid.IntRange(0, 2).Draw(t, "give") == 0 {
+				was := look(b)
+				b = l.Give(b, n, now)
+				if is := look(b); is.Remaining != min(l.Capacity, was.Remaining+n) || b.Spent < 0 || is.Reset > was.Reset {
+					t.Fatalf("Give(%d) to %+v: %+v, %+v", n, was, is, b)
+				}
+			}
+		}
+	})
+}
+
+func TestGiveNothing(t *testing.T) {
+	l := ratelimit.PerMinute(5)
+	b, _ := l.Take(ratelimit.Bucket{}, 3, start)
+	for _, n := range []int64{0, -1, math.MinInt64} {
+		if got := l.Give(b, n, start); got != b {
+			t.Errorf("Give(%d) = %+v, want %+v", n, got, b)
+		}
+	}
+	for _, n := range []int64{4, 5, 6, math.MaxInt64} {
+		if got := l.Give(b, n, start); got.Spent != 0 {
+			t.Errorf("Give(%d) of 3 taken leaves %d spent, want 0", n, got.Spent)
+		}
+	}
+}
+
 func TestABillionAMinuteAfterHoursIdle(t *testing.T) {
 	l := ratelimit.PerMinute(ratelimit.MaxCapacity)
 	for _, idle := range []time.Duration{59 * time.Second, time.Minute, 3 * time.Hour, 10 * time.Hour, 400 * 24 * time.Hour} {

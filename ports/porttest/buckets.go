@@ -48,6 +48,14 @@ func (o oracle) take(now instant.Instant, demands ...ports.Demand) []ratelimit.D
 	return decisions
 }
 
+func (o oracle) give(now instant.Instant, demands ...ports.Demand) {
+	for _, d := range demands {
+		n := d.N
+		d.N = 0
+		o[d] = d.Limit.Give(o[d], n, now)
+	}
+}
+
 // Buckets proves a ports.Buckets. open answers one that may hold other buckets already; what it opens it closes by t.Cleanup.
 func Buckets(t *testing.T, open func(t testing.TB) ports.Buckets) {
 	sub(t, "Take on one bucket answers what ratelimit.Limit.Take answers, on a clock that also goes back", func(t *testing.T) { walkOneBucket(t, open(t)) })
@@ -80,7 +88,7 @@ func Buckets(t *testing.T, open func(t testing.TB) ports.Buckets) {
 		b := open(t)
 		l := ratelimit.Limit{Capacity: 1000, Period: time.Hour}
 		long := unique() + strings.Repeat("k", 128)
-		for _, key := range []string{long[:127] + "a", long[:127] + "b", "b" + long[1:127] + "a", long[:127], long[:128]} {
+		for _, key := range []string{long[:127] + "a", long[:127] + "b", "!" + long[1:127] + "a", long[:127], long[:128]} {
 			if got := take(t, b, start, ports.Demand{Key: key, Limit: l, N: 1})[0]; !got.OK || got.Remaining != l.Capacity-1 {
 				t.Errorf("Take with a new key of %d bytes: got %+v, want OK from a full bucket", len(key), got)
 			}
@@ -103,11 +111,13 @@ func Buckets(t *testing.T, open func(t testing.TB) ports.Buckets) {
 			}
 		}
 	})
+	giveBack(t, open)
 	sub(t, "a context that has ended ends the call with its error", func(t *testing.T) {
 		b := open(t)
 		d := ports.Demand{Key: unique(), Limit: ratelimit.Limit{Capacity: 5, Period: time.Hour}, N: 1}
 		ended(t, map[string]func(context.Context) error{
 			"Take": func(ctx context.Context) error { _, err := b.Take(ctx, start, d); return err },
+			"Give": func(ctx context.Context) error { return b.Give(ctx, start, d) },
 		})
 	})
 }
@@ -162,6 +172,13 @@ func walkBuckets(t *testing.T, b ports.Buckets) {
 				l := rapid.SampledFrom(ls).Draw(t, "limit")
 				n := rapid.OneOf(rapid.Int64Range(1, min(3, l.Capacity)), rapid.Int64Range(1, l.Capacity)).Draw(t, "n")
 				demands[i] = ports.Demand{Key: rapid.SampledFrom(keys).Draw(t, "key"), Limit: l, N: n}
+			}
+			if rapid.IntRange(0, 3).Draw(t, "give") == 0 {
+				o.give(now, demands...)
+				if err := b.Give(context.Background(), now, demands...); err != nil {
+					t.Fatalf("Give of %+v at %d: %v", demands, now-start, err)
+				}
+				continue
 			}
 			want := o.take(now, demands...)
 			got, err := b.Take(context.Background(), now, demands...)
@@ -234,6 +251,58 @@ func allOrNone(t *testing.T, open func(t testing.TB) ports.Buckets) {
 			if !d.OK || d.Remaining != 1 {
 				t.Errorf("Take from 8 buckets: got %+v, want OK and 1 left", d)
 			}
+		}
+	})
+}
+
+func giveBack(t *testing.T, open func(t testing.TB) ports.Buckets) {
+	sub(t, "what is given back can be taken again, and a bucket is never more than full", func(t *testing.T) {
+		b := open(t)
+		d := ports.Demand{Key: unique(), Limit: ratelimit.Limit{Capacity: 5, Period: time.Hour}, N: 5}
+		take(t, b, start, d)
+		d.N = 2
+		for _, want := range []int64{2, 4, 5, 5} {
+			if err := b.Give(t.Context(), start, d); err != nil {
+				t.Fatalf("Give: %v", err)
+			}
+			look := d
+			look.N = 1
+			if got := take(t, b, start, look)[0]; !got.OK || got.Remaining != want-1 {
+				t.Errorf("Take after Give: got %+v, want OK and %d left", got, want-1)
+			}
+			look.N = 1
+			if err := b.Give(t.Context(), start, look); err != nil {
+				t.Fatalf("Give: %v", err)
+			}
+		}
+	})
+	sub(t, "Give to a bucket that nothing was taken from changes nothing", func(t *testing.T) {
+		b := open(t)
+		d := ports.Demand{Key: unique(), Limit: ratelimit.Limit{Capacity: 5, Period: time.Hour}, N: 5}
+		if err := b.Give(t.Context(), start, d); err != nil {
+			t.Fatalf("Give: %v", err)
+		}
+		if got := take(t, b, start, d)[0]; !got.OK || got.Remaining != 0 {
+			t.Errorf("Take of all after Give: got %+v, want OK and none left", got)
+		}
+	})
+	sub(t, "of concurrent takes and gives none is lost", func(t *testing.T) {
+		const capacity, each = 10_000, 100
+		b := open(t)
+		d := ports.Demand{Key: unique(), Limit: ratelimit.Limit{Capacity: capacity, Period: time.Hour}, N: 1}
+		together(crowd, func(int) {
+			for i := range each {
+				got, err := b.Take(t.Context(), start, d)
+				if err == nil && got[0].OK && i%2 == 0 {
+					err = b.Give(t.Context(), start, d)
+				}
+				if err != nil {
+					t.Errorf("Take and Give: %v", err)
+				}
+			}
+		})
+		if got := take(t, b, start, d)[0]; got.Remaining != capacity-crowd*each/2-1 {
+			t.Errorf("after %d takes, of which half were given back: %d left, want %d", crowd*each, got.Remaining+1, capacity-crowd*each/2)
 		}
 	})
 }
