@@ -75,7 +75,12 @@ type Tunables struct {
 	Refresh  time.Duration
 	Session  time.Duration // absolute
 	Leeway   time.Duration
+
+	MaxSessions int // of one user at a time; default DefaultMaxSessions
 }
+
+// DefaultMaxSessions is how many sessions a user may have at a time unless Tunables says otherwise.
+const DefaultMaxSessions = 100
 
 // Policy is what the guard holds tokens against.
 func (t Tunables) Policy() token.Policy {

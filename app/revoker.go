@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,21 +29,26 @@ type Revoker struct {
 // NewRevoker stands on the core; node is this node's name in answers.
 func NewRevoker(c *Core, s *Sessions, node string) *Revoker { return &Revoker{c, s, node} }
 
-// Selector says what to revoke. Exactly one field is set.
+// Selector says what to revoke. Exactly one field is set, beside which Key may have Force.
 type Selector struct {
-	User         string          // id, e-mail address or user name
-	Session      string          // id
-	Token        secret.Text     // an access token, or a refresh token, whose session ends
-	JTI          string          // id of an access token
-	Key          string          // kid
-	IssuedBefore instant.Instant // every token issued at or before it
-	All          bool            // every token and session of the system
+	User    string      // id, e-mail address or user name
+	Session string      // id
+	Token   secret.Text // an access token, or a refresh token, whose session ends
+	JTI     string      // id of an access token
+	Key     string      // kid
+	Force   bool        // takes a Key that this system does not hold, such as one of before
+	// IssuedBefore withdraws every token whose iat is at or before it. An iat is in whole seconds, rounded down: so a token that is issued later in that very second
+	// is withdrawn too, while its session goes on; from the next second tokens are good again.
+	IssuedBefore instant.Instant
+	All          bool // every token and session of the system
 }
 
 // Revoked tells what a revocation did, or would do.
 type Revoked struct {
 	SessionsEnded int
+	AtLeast       bool       // not all sessions could be counted in time: there may be more
 	Nodes         []NodeTime // how long each node took to refuse
+	Hint          string     // what is left to be done by hand; empty when nothing is
 }
 
 // NodeTime is how long a node took, from the call, to refuse what was withdrawn.
@@ -62,18 +68,39 @@ func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note stri
 	if len(note) > 500 {
 		return Revoked{}, &SelectorError{"reason", "must be at most 500 bytes"}
 	}
-	n, err := rv.revoke(ctx, by, sel, note, dryRun)
+	ended, err := rv.revoke(ctx, by, sel, note, dryRun)
 	if err != nil {
 		return Revoked{}, err
 	}
-	out := Revoked{SessionsEnded: n}
+	took := time.Since(begun) // this node refuses from here on
+	out := ended.inTime(ctx)
 	if !dryRun {
-		out.Nodes = []NodeTime{{rv.node, time.Since(begun)}}
+		out.Nodes = []NodeTime{{rv.node, took}}
+	}
+	if sel.Key == rv.core.Codec.KeyIDs()[0] {
+		out.Hint = "this key signs: nobody can sign in until SECRET_KEY is replaced and every server restarted"
 	}
 	return out, nil
 }
 
-func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note string, dry bool) (int, error) {
+// tally counts the sessions that an act ended, or would end. Beside an error it answers how many it had come to.
+type tally func(context.Context) (int, error)
+
+// counted is a tally that has been made.
+func counted(n int) tally { return func(context.Context) (int, error) { return n, nil } }
+
+// countFor is how long sessions are counted for an answer.
+const countFor = 5 * time.Second
+
+// inTime answers what could be counted in time. What is counted is in force by then, so neither an error nor a caller who has gone takes it back.
+func (t tally) inTime(ctx context.Context) Revoked {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countFor)
+	defer cancel()
+	n, err := t(ctx)
+	return Revoked{SessionsEnded: n, AtLeast: err != nil}
+}
+
+func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note string, dry bool) (tally, error) {
 	set := 0
 	for _, is := range []bool{sel.User != "", sel.Session != "", !sel.Token.IsZero(), sel.JTI != "", sel.Key != "", sel.IssuedBefore != 0, sel.All} {
 		if is {
@@ -81,23 +108,26 @@ func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note stri
 		}
 	}
 	if set != 1 {
-		return 0, &SelectorError{"selector", "give exactly one of user_id, session_id, token, jti, kid, issued_before and all"}
+		return nil, &SelectorError{"selector", "give exactly one of user_id, session_id, token, jti, kid, issued_before and all"}
+	}
+	if sel.Force && sel.Key == "" {
+		return nil, &SelectorError{"force", "is for a kid alone"}
 	}
 	c := rv.core
 	switch {
 	case sel.User != "":
 		acct, err := c.lookup(ctx, sel.User)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if dry {
-			return c.live(ctx, &acct, acct.Generation+1)
+			return c.below(&acct, acct.Generation+1), nil
 		}
 		return c.revokeUser(ctx, by, acct.ID, note, account.Account.RevokeAll)
 	case sel.Session != "":
 		sid, err := id.Parse[id.Session](sel.Session)
 		if err != nil {
-			return 0, &SelectorError{"session_id", err.Error()}
+			return nil, &SelectorError{"session_id", err.Error()}
 		}
 		return rv.endSession(ctx, by, sid, note, dry)
 	case !sel.Token.IsZero():
@@ -105,24 +135,24 @@ func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note stri
 	case sel.JTI != "":
 		jti, err := id.Parse[id.Token](sel.JTI)
 		if err != nil {
-			return 0, &SelectorError{"jti", err.Error()}
+			return nil, &SelectorError{"jti", err.Error()}
 		}
 		until, err := c.horizon(ctx, c.now())
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		return 0, rv.one(ctx, by, jti, "", note, until, dry)
+		return counted(0), rv.one(ctx, by, jti, "", note, until, dry)
 	case sel.Key != "":
-		if len(sel.Key) > revocation.MaxKeyID || strings.ContainsFunc(sel.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return 0, &SelectorError{"kid", "must be at most 128 printable ASCII characters"}
-		}
-		return 0, rv.key(ctx, by, sel.Key, note, dry)
+		return counted(0), rv.key(ctx, by, sel.Key, note, sel.Force, dry)
 	case sel.IssuedBefore != 0:
-		return rv.whole(ctx, by, dry, func(s system.State, now instant.Instant) (system.State, revocation.Entry, error) {
+		if sel.IssuedBefore < 0 {
+			return nil, &SelectorError{"issued_before", "must lie after 1970-01-01T00:00:00Z"}
+		}
+		return rv.whole(ctx, by, note, dry, func(s system.State, now instant.Instant) (system.State, revocation.Entry, error) {
 			return s.RevokeIssuedBefore(sel.IssuedBefore, by.Name, note, now, c.Tunables.Leeway)
 		})
 	default:
-		return rv.whole(ctx, by, dry, func(s system.State, now instant.Instant) (system.State, revocation.Entry, error) {
+		return rv.whole(ctx, by, note, dry, func(s system.State, now instant.Instant) (system.State, revocation.Entry, error) {
 			s, e := s.RevokeAll(by.Name, note, now)
 			return s, e, nil
 		})
@@ -130,26 +160,26 @@ func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note stri
 }
 
 // token withdraws one access token, or ends the session of a refresh token (RFC 7009, section 2.1).
-func (rv *Revoker) token(ctx context.Context, by Actor, text secret.Text, note string, dry bool) (int, error) {
+func (rv *Revoker) token(ctx context.Context, by Actor, text secret.Text, note string, dry bool) (tally, error) {
 	if strings.HasPrefix(text.RevealPlaintext(), session.RefreshPrefix) {
 		t, err := rv.sessions.proved(text)
 		if err != nil {
-			return 0, &SelectorError{"token", "is not a refresh token of this system"}
+			return nil, &SelectorError{"token", "is not a refresh token of this system"}
 		}
 		return rv.endSession(ctx, by, t.Session, note, dry)
 	}
 	claims, err := rv.core.Codec.Parse(text.RevealPlaintext())
 	if err != nil {
-		return 0, &SelectorError{"token", "is not an access token of this system"}
+		return nil, &SelectorError{"token", "is not an access token of this system"}
 	}
-	return 0, rv.one(ctx, by, claims.ID, claims.Subject.String(), note, rv.core.outlives(claims, rv.core.now()), dry)
+	return counted(0), rv.one(ctx, by, claims.ID, claims.Subject.String(), note, rv.core.outlives(claims, rv.core.now()), dry)
 }
 
 func (rv *Revoker) one(ctx context.Context, by Actor, jti id.Token, user, note string, until instant.Instant, dry bool) error {
 	if dry {
 		return nil
 	}
-	e, err := rv.core.revoked(by, revocation.UserRevoked, user, map[string]string{"jti": jti.String()})
+	e, err := rv.core.revoked(by, revocation.UserRevoked, user, note, map[string]string{"jti": jti.String()})
 	if err != nil {
 		return err
 	}
@@ -157,11 +187,18 @@ func (rv *Revoker) one(ctx context.Context, by Actor, jti id.Token, user, note s
 		{Kind: revocation.Token, Token: jti, Reason: revocation.UserRevoked, By: by.Name, Note: note, At: rv.core.now(), Until: until}}})
 }
 
-func (rv *Revoker) key(ctx context.Context, by Actor, kid, note string, dry bool) error {
+// key withdraws what a key signed, for ever. A kid that is not held is most likely mistyped, and its revocation could not be taken back.
+func (rv *Revoker) key(ctx context.Context, by Actor, kid, note string, force, dry bool) error {
+	if len(kid) > revocation.MaxKeyID || strings.ContainsFunc(kid, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return &SelectorError{"kid", "must be at most 128 printable ASCII characters"}
+	}
+	if !force && !slices.Contains(rv.core.Codec.KeyIDs(), kid) {
+		return ports.ErrNotFound
+	}
 	if dry {
 		return nil
 	}
-	e, err := rv.core.revoked(by, revocation.KeyRevoked, "", map[string]string{"kid": kid})
+	e, err := rv.core.revoked(by, revocation.KeyRevoked, "", note, map[string]string{"kid": kid})
 	if err != nil {
 		return err
 	}
@@ -170,50 +207,52 @@ func (rv *Revoker) key(ctx context.Context, by Actor, kid, note string, dry bool
 		{Kind: revocation.Key, KeyID: kid, Reason: revocation.KeyRevoked, By: by.Name, Note: note, At: rv.core.now(), Until: instant.Forever}}})
 }
 
-func (rv *Revoker) endSession(ctx context.Context, by Actor, sid id.Session, note string, dry bool) (int, error) {
-	c := rv.core
-	now := c.now()
-	x, err := c.Stores.Sessions.Find(ctx, sid)
-	if err != nil {
-		return 0, err
-	}
+func (rv *Revoker) endSession(ctx context.Context, by Actor, sid id.Session, note string, dry bool) (tally, error) {
 	if dry {
-		return count(x.Live(now)), nil
+		x, err := rv.core.Stores.Sessions.Find(ctx, sid)
+		return counted(count(x.Live(rv.core.now()))), err
 	}
+	lived, err := rv.core.end(ctx, by, sid, note)
+	return counted(count(lived)), err
+}
+
+// end ends a session and answers whether it lived.
+func (c *Core) end(ctx context.Context, by Actor, sid id.Session, note string) (lived bool, err error) {
+	now := c.now()
 	until, err := c.horizon(ctx, now)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	e, err := c.revoked(by, revocation.SessionEnded, x.User.String(), map[string]string{"session": sid.String()})
+	e, err := c.revoked(by, revocation.SessionEnded, "", note, map[string]string{"session": sid.String()})
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	var eff ports.Effects
-	lived := false
 	err = c.Stores.Sessions.Update(ctx, sid, func(x session.Session) (session.Session, ports.Effects, error) {
 		eff, lived = ports.Effects{}, x.Live(now)
 		x, entry := x.End(revocation.SessionEnded, session.End{By: by.Name, Note: note, Now: now, Until: until})
+		e.Subject = x.User.String()
 		eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
 		return x, eff, nil
 	})
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	c.felt(ctx, eff)
-	return count(lived), nil
+	return lived, nil
 }
 
-// whole changes the state of the whole system with the revocation that follows, and answers how many sessions it ended or would end.
-func (rv *Revoker) whole(ctx context.Context, by Actor, dry bool, f func(system.State, instant.Instant) (system.State, revocation.Entry, error)) (int, error) {
+// whole changes the state of the whole system with the revocation that follows.
+func (rv *Revoker) whole(ctx context.Context, by Actor, note string, dry bool, f func(system.State, instant.Instant) (system.State, revocation.Entry, error)) (tally, error) {
 	c := rv.core
 	now := c.now()
+	e, err := c.revoked(by, revocation.EpochRaised, "", note, map[string]string{})
+	if err != nil {
+		return nil, err
+	}
+	e.Severity = audit.Critical
 	var eff ports.Effects
 	var before, after system.State
-	e, err := c.event(by.Request, audit.EpochRaised, audit.Critical, audit.Success)
-	if err != nil {
-		return 0, err
-	}
-	e.Actor = by.Name
 	err = c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
 		eff, before = ports.Effects{}, s
 		s, entry, err := f(s, now)
@@ -224,66 +263,62 @@ func (rv *Revoker) whole(ctx context.Context, by Actor, dry bool, f func(system.
 		if err != nil {
 			return s, ports.Effects{}, err
 		}
-		if entry.Kind == revocation.IssuedBefore {
-			e.Kind = audit.TokenRevoked
+		if entry.Kind == revocation.Epoch {
+			e.Kind = audit.EpochRaised
 		}
-		e.Reason, e.Details = entry.Reason.String(), map[string]string{"selector": entry.Kind.String()}
+		e.Reason, e.Details["selector"] = entry.Reason.String(), entry.Kind.String()
 		eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
 		return s, eff, nil
 	})
 	switch {
 	case errors.Is(err, errNothing):
 	case errors.Is(err, system.ErrFuture):
-		return 0, &SelectorError{"issued_before", err.Error()}
+		return nil, &SelectorError{"issued_before", err.Error()}
 	case err != nil:
-		return 0, err
+		return nil, err
 	default:
 		c.felt(ctx, eff)
 	}
-	return rv.hit(context.WithoutCancel(ctx), before, after, now), nil
+	return func(ctx context.Context) (int, error) { return c.hit(ctx, before, after, now) }, nil
 }
 
-// hit counts the sessions that lived under one state of the system and are ended under the next. The revocation is in force by then; a store that
-// fails now leaves the count short.
-func (rv *Revoker) hit(ctx context.Context, before, after system.State, now instant.Instant) int {
+// hit counts the sessions that lived under one state of the system and are ended under the next.
+func (c *Core) hit(ctx context.Context, before, after system.State, now instant.Instant) (int, error) {
 	const page = 500
 	n := 0
 	for from := (id.User{}); ; {
-		accounts, err := rv.core.Stores.Accounts.List(ctx, from, page)
+		accounts, err := c.Stores.Accounts.List(ctx, from, page)
 		if err != nil {
-			return n
+			return n, err
 		}
 		for i := range accounts {
-			a := &accounts[i]
-			all, err := rv.core.Stores.Sessions.OfUser(ctx, a.ID)
+			all, err := c.Stores.Sessions.OfUser(ctx, accounts[i].ID)
 			if err != nil {
-				return n
+				return n, err
 			}
 			for j := range all {
-				_, mine := a.MayRefresh(all[j].Generation)
-				_, was := before.MayRefresh(&all[j])
 				_, is := after.MayRefresh(&all[j])
-				n += count(mine && was && !is && all[j].Live(now))
+				n += count(lives(&all[j], &accounts[i], before, now) && !is)
 			}
 		}
 		if len(accounts) < page {
-			return n
+			return n, nil
 		}
 		from = accounts[len(accounts)-1].ID
 	}
 }
 
-// revokeUser withdraws all tokens of a user and ends all their sessions, in the way given; it answers how many lived.
+// revokeUser withdraws all tokens of a user and ends all their sessions, in the way given.
 func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note string,
-	end func(account.Account, account.Act, revocation.Reason) (account.Account, revocation.Entry)) (int, error) {
+	end func(account.Account, account.Act, revocation.Reason) (account.Account, revocation.Entry)) (tally, error) {
 	now := c.now()
 	until, err := c.horizon(ctx, now)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	e, err := c.revoked(by, revocation.UserRevoked, uid.String(), nil)
+	e, err := c.revoked(by, revocation.UserRevoked, uid.String(), note, map[string]string{})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var eff ports.Effects
 	var before account.Account
@@ -295,39 +330,44 @@ func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note strin
 		return a, eff, nil
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	c.felt(ctx, eff)
-	n, err := c.live(context.WithoutCancel(ctx), &before, raised)
-	if err != nil {
-		return 0, nil //nolint:nilerr // the revocation is durable and in force; only the count of what it ended is not known
-	}
-	return n, nil
+	return c.below(&before, raised), nil
 }
 
-// live counts the sessions of an account that lived before a raise of its least session generation to end.
-func (c *Core) live(ctx context.Context, a *account.Account, end token.Generation) (int, error) {
-	all, err := c.Stores.Sessions.OfUser(ctx, a.ID)
-	if err != nil {
-		return 0, err
+// below counts the sessions of an account that lived before a raise of its least session generation to end.
+func (c *Core) below(a *account.Account, end token.Generation) tally {
+	return func(ctx context.Context) (int, error) {
+		all, err := c.Stores.Sessions.OfUser(ctx, a.ID)
+		if err != nil {
+			return 0, err
+		}
+		whole, err := c.Stores.System.Load(ctx)
+		if err != nil {
+			return 0, err
+		}
+		now, n := c.now(), 0
+		for i := range all {
+			n += count(lives(&all[i], a, whole, now) && all[i].Generation < end)
+		}
+		return n, nil
 	}
-	whole, err := c.Stores.System.Load(ctx)
-	if err != nil {
-		return 0, err
-	}
-	now, n := c.now(), 0
-	for i := range all {
-		x := &all[i]
-		_, mine := a.MayRefresh(x.Generation)
-		_, ours := whole.MayRefresh(x)
-		n += count(mine && ours && x.Generation < end && x.Live(now))
-	}
-	return n, nil
 }
 
-// revoked is the event of a withdrawal.
-func (c *Core) revoked(by Actor, why revocation.Reason, user string, details map[string]string) (audit.Event, error) {
+// lives reports whether a session can still be refreshed, as far as it, its account and the whole system are asked.
+func lives(x *session.Session, a *account.Account, whole system.State, now instant.Instant) bool {
+	_, mine := a.MayRefresh(x.Generation)
+	_, ours := whole.MayRefresh(x)
+	return mine && ours && x.Live(now)
+}
+
+// revoked is the event of a withdrawal; a note becomes one of its details.
+func (c *Core) revoked(by Actor, why revocation.Reason, user, note string, details map[string]string) (audit.Event, error) {
 	e, err := c.event(by.Request, audit.TokenRevoked, audit.Info, audit.Success)
+	if note != "" {
+		details["note"] = note
+	}
 	e.Actor, e.Subject, e.Reason, e.Details = by.Name, user, why.String(), details
 	return e, err
 }

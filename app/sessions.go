@@ -1,10 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/xteam/xteam/domain/account"
@@ -14,6 +17,7 @@ import (
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
@@ -60,6 +64,9 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	}
 	began, tokens, eff, err := s.prepare(r, &acct, whole.Epoch, now)
 	if err != nil {
+		return Tokens{}, err
+	}
+	if err := s.makeRoom(ctx, r, &acct, whole, now); err != nil {
 		return Tokens{}, err
 	}
 	if err := s.core.Stores.Sessions.Create(ctx, began, eff); err != nil {
@@ -144,6 +151,27 @@ func (s *Sessions) prepare(r Request, acct *account.Account, epoch token.Epoch, 
 	return began, Tokens{access, first.Text(), lasts}, ports.Effects{Events: []audit.Event{e}}, nil
 }
 
+// makeRoom ends those sessions of an account that were used least recently, so that there is room for one more. Each sign-in ends all that are too many: what
+// several at once leave over, the next one ends.
+func (s *Sessions) makeRoom(ctx context.Context, r Request, acct *account.Account, whole system.State, now instant.Instant) error {
+	most := cmp.Or(s.core.Tunables.MaxSessions, DefaultMaxSessions)
+	all, err := s.core.Stores.Sessions.OfUser(ctx, acct.ID)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(x session.Session) bool { return !lives(&x, acct, whole, now) })
+	slices.SortFunc(all, func(a, b session.Session) int { return cmp.Compare(a.LastUsed, b.LastUsed) })
+	for i := range len(all) - most + 1 {
+		if _, err := s.core.end(ctx, Actor{System, r}, all[i].ID, fmt.Sprintf("the user has signed in once more than %d times", most)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CanIssue reports whether tokens can be issued: not while the key that signs is revoked, for no guard would take one.
+func (s *Sessions) CanIssue() bool { return !s.core.View.KeyRevoked(s.core.Codec.KeyIDs()[0]) }
+
 func (s *Sessions) lifetimes() session.Lifetimes {
 	return session.Lifetimes{Refresh: s.core.Tunables.Refresh, Session: s.core.Tunables.Session}
 }
@@ -151,6 +179,9 @@ func (s *Sessions) lifetimes() session.Lifetimes {
 // issue signs an access token of the account as it is now, and answers for how long. It ends with its session at the latest. The epoch is that of the state by
 // which its bearer was judged: one that was raised since withdraws the token.
 func (s *Sessions) issue(acct *account.Account, x *session.Session, epoch token.Epoch, now instant.Instant) (secret.Text, time.Duration, error) {
+	if !s.CanIssue() {
+		return secret.Text{}, 0, unavailable("issue a token", errors.New("the key that signs is revoked: replace SECRET_KEY and restart every server"))
+	}
 	jti, err := id.New[id.Token](s.core.Random)
 	if err != nil {
 		return secret.Text{}, 0, unavailable("draw a token id", err)
@@ -320,7 +351,7 @@ func (s *Sessions) Logout(ctx context.Context, r Request, c Caller) error {
 		return err
 	}
 	by := c.User().String()
-	e, err := s.core.revoked(Actor{by, r}, revocation.Logout, c.User().String(), map[string]string{"session": c.Session().String()})
+	e, err := s.core.revoked(Actor{by, r}, revocation.Logout, c.User().String(), "", map[string]string{"session": c.Session().String()})
 	if err != nil {
 		return err
 	}
@@ -344,8 +375,12 @@ func (s *Sessions) Logout(ctx context.Context, r Request, c Caller) error {
 }
 
 // LogoutAll ends all sessions of the caller and withdraws all their tokens; it answers how many sessions it ended. API keys go on.
-func (s *Sessions) LogoutAll(ctx context.Context, r Request, c Caller) (int, error) {
-	return s.core.revokeUser(ctx, c.Actor(r), c.User(), "", account.Account.Revoke)
+func (s *Sessions) LogoutAll(ctx context.Context, r Request, c Caller) (Revoked, error) {
+	ended, err := s.core.revokeUser(ctx, c.Actor(r), c.User(), "", account.Account.Revoke)
+	if err != nil {
+		return Revoked{}, err
+	}
+	return ended.inTime(ctx), nil
 }
 
 // ChangePassword gives the caller's account another password, ends everything else that the account has, and signs the caller in anew.

@@ -17,6 +17,8 @@ type Codec interface {
 	// signature or a claim of the wrong shape is token.ErrInvalid. The policy (expiry, issuer, audience) is not checked here. The answer is
 	// shared: it must not be changed. Parse keeps no reference to the text.
 	Parse(text string) (*token.Claims, error)
+	// KeyIDs answers the ids of the keys that sign or verify now, the primary's first. It costs nothing. The answer is shared: it must not be changed.
+	KeyIDs() []string
 }
 
 // Passwords hashes and compares passwords, slowly and behind a bounded gate.

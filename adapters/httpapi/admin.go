@@ -49,14 +49,15 @@ func (a *API) revokeUserTokens(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusOK, ended{got.SessionsEnded})
+	return x.write(http.StatusOK, endedBy(got))
 }
 
 // revoked is what a revocation did, or would do.
 type revoked struct {
-	SessionsEnded int        `json:"sessions_ended"`
-	Nodes         []nodeTime `json:"nodes"`
-	DryRun        bool       `json:"dry_run,omitempty"`
+	ended  `json:",inline"`
+	Nodes  []nodeTime `json:"nodes"`
+	DryRun bool       `json:"dry_run,omitzero"`
+	Hint   string     `json:"hint,omitempty"` // what is left to be done by hand
 }
 
 type nodeTime struct {
@@ -66,28 +67,32 @@ type nodeTime struct {
 
 func (a *API) revoke(x *exchange) error {
 	var in struct {
-		UserID       string    `json:"user_id"`
-		SessionID    string    `json:"session_id"`
-		Token        hidden    `json:"token"`
-		JTI          string    `json:"jti"`
-		KID          string    `json:"kid"`
-		IssuedBefore time.Time `json:"issued_before"` // RFC 3339
-		All          bool      `json:"all"`
-		Reason       string    `json:"reason"`
-		DryRun       bool      `json:"dry_run"`
+		UserID       string     `json:"user_id"`
+		SessionID    string     `json:"session_id"`
+		Token        hidden     `json:"token"`
+		JTI          string     `json:"jti"`
+		KID          string     `json:"kid"`
+		Force        bool       `json:"force"`         // a kid that this system does not hold
+		IssuedBefore *time.Time `json:"issued_before"` // RFC 3339
+		All          bool       `json:"all"`
+		Reason       string     `json:"reason"`
+		DryRun       bool       `json:"dry_run"`
 	}
 	if err := x.read(&in); err != nil {
 		return err
 	}
-	sel := app.Selector{User: in.UserID, Session: in.SessionID, Token: in.Token.Text, JTI: in.JTI, Key: in.KID, All: in.All}
-	if !in.IssuedBefore.IsZero() {
-		sel.IssuedBefore = instant.Of(in.IssuedBefore)
+	sel := app.Selector{User: in.UserID, Session: in.SessionID, Token: in.Token.Text, JTI: in.JTI, Key: in.KID, Force: in.Force, All: in.All}
+	if in.IssuedBefore != nil {
+		sel.IssuedBefore = instant.Of(*in.IssuedBefore)
+		if sel.IssuedBefore == 0 {
+			sel.IssuedBefore-- // as good: both lie before every token, and 0 would say that no time was given
+		}
 	}
 	got, err := a.Revoker.Revoke(x.ctx(), x.actor(), sel, in.Reason, in.DryRun)
 	if err != nil {
 		return err
 	}
-	out := revoked{SessionsEnded: got.SessionsEnded, Nodes: []nodeTime{}, DryRun: in.DryRun}
+	out := revoked{ended: endedBy(got), Nodes: []nodeTime{}, DryRun: in.DryRun, Hint: got.Hint}
 	for _, n := range got.Nodes {
 		out.Nodes = append(out.Nodes, nodeTime{n.Node, float64(n.Took.Microseconds()) / 1000})
 	}

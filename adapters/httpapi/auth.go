@@ -130,17 +130,26 @@ func (a *API) logout(x *exchange) error {
 	return nil
 }
 
-// ended is how many sessions an act ended.
+// ended is how many sessions an act ended. Counted is there, and false, when they could not all be counted in time: then there are at least so many.
 type ended struct {
-	SessionsEnded int `json:"sessions_ended"`
+	SessionsEnded int   `json:"sessions_ended"`
+	Counted       *bool `json:"counted,omitempty"`
+}
+
+func endedBy(r app.Revoked) ended {
+	e := ended{SessionsEnded: r.SessionsEnded}
+	if r.AtLeast {
+		e.Counted = new(bool)
+	}
+	return e
 }
 
 func (a *API) logoutAll(x *exchange) error {
-	n, err := a.Sessions.LogoutAll(x.ctx(), x.request(), x.caller)
+	got, err := a.Sessions.LogoutAll(x.ctx(), x.request(), x.caller)
 	if err != nil {
 		return gone(err)
 	}
-	return x.write(http.StatusOK, ended{n})
+	return x.write(http.StatusOK, endedBy(got))
 }
 
 func (a *API) changePassword(x *exchange) error {

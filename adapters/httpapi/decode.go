@@ -124,7 +124,7 @@ func wanted(to any) string {
 	switch to.(type) {
 	case *bool:
 		return "must be true or false"
-	case *time.Time:
+	case *time.Time, **time.Time:
 		return "must be a time in RFC 3339, such as 2026-05-01T12:00:00Z"
 	}
 	return "must be a string"

@@ -244,7 +244,7 @@ func TestStaleIsSilent(t *testing.T) {
 func TestReadyz(t *testing.T) {
 	s := newService(t)
 	asked := 0
-	s.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(s.core), View: s.core.View, Probe: func(context.Context) error { asked++; return nil }}, httpapi.Options{}).Handler()
+	s.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(s.core), Sessions: app.NewSessions(s.core), View: s.core.View, Probe: func(context.Context) error { asked++; return nil }}, httpapi.Options{}).Handler()
 	var shape string
 	for range 50 {
 		var got struct {
@@ -253,7 +253,7 @@ func TestReadyz(t *testing.T) {
 		}
 		w := s.call("GET", "/readyz", "")
 		check(t, json.Unmarshal(w.Body.Bytes(), &got))
-		for _, name := range []string{"revocation", "store"} {
+		for _, name := range []string{"revocation", "store", "signing"} {
 			c := got.Checks[name]
 			if c["status"] != "ok" || c["latency_ms"] == nil || (c["age_ms"] != nil) != (name == "revocation") {
 				t.Fatalf("%s: %s", name, w.Body)

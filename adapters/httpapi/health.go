@@ -31,10 +31,11 @@ type readiness struct {
 	Checks struct {
 		Revocation viewCheck `json:"revocation"`
 		Store      check     `json:"store"`
+		Signing    check     `json:"signing"`
 	} `json:"checks"`
 }
 
-// ready answers 200 while signed-in requests are answered and the store is there, else 503.
+// ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503.
 func (a *API) ready(x *exchange) error {
 	begun := time.Now()
 	st := a.View.Status()
@@ -47,8 +48,12 @@ func (a *API) ready(x *exchange) error {
 	}
 	ok, took := a.store.ask(x.ctx(), a.Probe)
 	out.Checks.Store = check{verdict(ok), ms(took)}
-	out.Status = verdict(st.OK && ok)
-	if st.OK && ok {
+	begun = time.Now()
+	signing := a.Sessions.CanIssue()
+	out.Checks.Signing = check{verdict(signing), ms(time.Since(begun))}
+	all := st.OK && ok && signing
+	out.Status = verdict(all)
+	if all {
 		return x.write(http.StatusOK, out)
 	}
 	x.Header().Set("Retry-After", "1")

@@ -70,6 +70,9 @@ func (c *Codec) SetRing(keys keyset.Ring) error {
 	return nil
 }
 
+// KeyIDs answers the ids of the keys that sign or verify now, the primary's first, the others in the order of the ring.
+func (c *Codec) KeyIDs() []string { return c.ring.Load().ids }
+
 // Parse answers what a token claims, once its signature is verified: see ports.Codec. The form of the whole token is decided before anything else, so
 // that a token with a broken payload is token.ErrMalformed even under an unknown key. A token that is both badly signed and expired is
 // token.ErrInvalid, for expiry is not looked at here; and no claim of a token that was not verified ever comes out.

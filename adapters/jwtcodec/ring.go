@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
@@ -47,6 +48,7 @@ type ring struct {
 	keys    map[string]*key // by id: those that verify, and no others
 	headers map[string]*key // the same, by their encoded header
 	primary *key
+	ids     []string // of keys, the primary's first
 }
 
 // newRing builds a ring and takes over from the last one, which may be nil, the keys that did not change.
@@ -71,12 +73,14 @@ func newRing(keys keyset.Ring, last *ring) (*ring, error) {
 			}
 		}
 		r.keys[k.id], r.headers[k.header] = k, k
-		if source.State == keyset.Primary {
-			if r.primary != nil {
-				return nil, fmt.Errorf("signing keys %q and %q are both primary: one key signs, so retire the other", r.primary.id, k.id)
-			}
-			r.primary = k
+		if source.State != keyset.Primary {
+			r.ids = append(r.ids, k.id)
+			continue
 		}
+		if r.primary != nil {
+			return nil, fmt.Errorf("signing keys %q and %q are both primary: one key signs, so retire the other", r.primary.id, k.id)
+		}
+		r.primary, r.ids = k, slices.Insert(r.ids, 0, k.id)
 	}
 	if r.primary == nil {
 		return nil, errors.New("the ring of signing keys has no primary: add a key that signs")

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,17 @@ func TestPrimarySigns(t *testing.T) {
 }
 
 // A token keyed with one good secret under the id of another good one.
+func TestKeyIDsAreOfWhatSignsOrVerifies(t *testing.T) {
+	c := codec(t, jwtcodec.Options{})
+	old, fresh, gone := keyOf(ours, keyset.Retiring), keyOf(another, keyset.Primary), keyOf(secret.New(strings.Repeat("gone-", 8)), keyset.Gone)
+	if err := c.SetRing(ringOf(gone, old, fresh)); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.KeyIDs(); !slices.Equal(got, []string{fresh.ID, old.ID}) {
+		t.Errorf("KeyIDs = %v, want the primary %s, then %s", got, fresh.ID, old.ID)
+	}
+}
+
 func TestKidNamesTheKey(t *testing.T) {
 	c, err := jwtcodec.New(ringOf(keyOf(ours, keyset.Primary), keyOf(another, keyset.Retiring)), jwtcodec.Options{})
 	if err != nil {

@@ -50,7 +50,8 @@ func (s State) RevokeAll(by, note string, now instant.Instant) (State, revocatio
 var ErrFuture = errors.New("the time must not lie in the future")
 
 // RevokeIssuedBefore withdraws every access token with iat at or before t, and every session whose live refresh token is as old.
-// It is for people, who know when something went wrong; t never lies in the future.
+// It is for people, who know when something went wrong; t never lies in the future. An iat is in whole seconds, rounded down: a token that is issued later in the second
+// of t is withdrawn too, while its session, which counts microseconds, goes on.
 func (s State) RevokeIssuedBefore(t instant.Instant, by, note string, now instant.Instant, leeway time.Duration) (State, revocation.Entry, error) {
 	if t > now {
 		return s, revocation.Entry{}, ErrFuture
