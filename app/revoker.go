@@ -73,9 +73,11 @@ func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note stri
 		return Revoked{}, err
 	}
 	took := time.Since(begun) // this node refuses from here on
-	out := ended.inTime(ctx)
+	out, err := ended.inTime(ctx)
 	if !dryRun {
 		out.Nodes = []NodeTime{{rv.node, took}}
+	} else if err != nil {
+		return Revoked{}, err
 	}
 	if sel.Key == rv.core.Codec.KeyIDs()[0] {
 		out.Hint = "this key signs: nobody can sign in until SECRET_KEY is replaced and every server restarted"
@@ -92,12 +94,16 @@ func counted(n int) tally { return func(context.Context) (int, error) { return n
 // countFor is how long sessions are counted for an answer.
 const countFor = 5 * time.Second
 
-// inTime answers what could be counted in time. What is counted is in force by then, so neither an error nor a caller who has gone takes it back.
-func (t tally) inTime(ctx context.Context) Revoked {
+// inTime answers what could be counted in time, though its caller may have gone, and the fault by which it is less than all, unless that is the time.
+func (t tally) inTime(ctx context.Context) (Revoked, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countFor)
 	defer cancel()
 	n, err := t(ctx)
-	return Revoked{SessionsEnded: n, AtLeast: err != nil}
+	out := Revoked{SessionsEnded: n, AtLeast: err != nil}
+	if ctx.Err() != nil {
+		err = nil
+	}
+	return out, err
 }
 
 func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note string, dry bool) (tally, error) {
