@@ -24,31 +24,73 @@ type admin struct {
 // patience bounds one command's request: a hash at the greatest cost takes a few seconds.
 const patience = 30 * time.Second
 
-// admin connects to the server that holds the data folder, or opens the store when none does.
-func (c *cli) admin(ctx context.Context) (*admin, error) {
+// admin connects to the server that holds the data folder, or opens the store when none does. Only a command that may begin a store makes one. What another
+// command, a start or a stop holds for a moment is waited for.
+func (c *cli) admin(ctx context.Context, begins bool) (a *admin, err error) {
 	s, get, err := c.settings()
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dialSocket(ctx, s.Folder)
-	switch {
-	case err == nil:
-		_ = conn.Close()
-		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, s.Folder) }}
-		return &admin{&http.Client{Transport: t, Timeout: patience}, t.CloseIdleConnections}, nil
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s belongs to another user: run this as that user or as root", filepath.Join(s.Folder, socketName))
-	case !nobodyListens(err):
-		return nil, fmt.Errorf("reach the running server: %w", err)
-	}
 	if s.LogFile == "" {
 		s.LogLevel = quiet
 	}
-	sys, closeAll, err := open(ctx, s, get, c.err)
+	err = whenFree(ctx, func() (busy bool, err error) {
+		if a, err = dialAdmin(ctx, s.Folder); a != nil || err != nil {
+			return false, err
+		}
+		if !begins && !storeExists(s) {
+			return false, noStore(s)
+		}
+		if _, err := claimFolders(s); err != nil {
+			return false, err
+		}
+		sys, closeAll, err := open(ctx, s, get, c.err)
+		if err != nil {
+			return inUse(err), err
+		}
+		a = &admin{&http.Client{Transport: inProcess{sys.Operator}}, closeAll}
+		return false, nil
+	})
+	if inUse(err) && !peersKnown {
+		return nil, fmt.Errorf("a server runs on the data folder %s, and on this system no command reaches it: stop it first", absolute(s.Folder))
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &admin{&http.Client{Transport: inProcess{sys.Operator}}, closeAll}, nil
+	return a, nil
+}
+
+// dialAdmin connects to the server that runs on the folder; nil when none does.
+func dialAdmin(ctx context.Context, folder string) (*admin, error) {
+	conn, err := dialSocket(ctx, folder)
+	switch {
+	case err == nil:
+	case nobodyListens(err):
+		return nil, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s belongs to another user: run this as that user", filepath.Join(absolute(folder), socketName))
+	default:
+		return nil, fmt.Errorf("reach the running server: %w", err)
+	}
+	// The connection is kept for the request: the server may begin to stop in between.
+	first := make(chan net.Conn, 1)
+	first <- conn
+	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		select {
+		case conn := <-first:
+			return conn, nil
+		default:
+			return dialSocket(ctx, folder)
+		}
+	}}
+	return &admin{&http.Client{Transport: t, Timeout: patience}, func() {
+		t.CloseIdleConnections()
+		select {
+		case conn := <-first:
+			_ = conn.Close()
+		default:
+		}
+	}}, nil
 }
 
 // refusal is an answer of the admin API that says no.

@@ -39,9 +39,6 @@ func (c *cli) look(ctx context.Context, once bool) error {
 	}
 	if s.LogFile == "" {
 		s.LogFile = filepath.Join(s.Folder, "dev.log")
-		if err := makeFolder(s); err != nil {
-			return err
-		}
 	}
 	srv, err := start(ctx, s, get, c.err)
 	if err != nil {

@@ -76,7 +76,7 @@ revoked stays so.`,
 				return err
 			}
 		}
-		api, err := c.admin(cmd.Context())
+		api, err := c.admin(cmd.Context(), false)
 		if err != nil {
 			return err
 		}

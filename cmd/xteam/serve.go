@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 	"github.com/xteam/xteam/adapters/httpapi"
 )
 
-// drain bounds how long the stop waits for requests that are being answered.
+// drain bounds how long the stop waits for requests that are being answered; for the operator's a quarter of it more.
 const drain = 8 * time.Second
 
 func (c *cli) serve() *cobra.Command {
@@ -58,14 +59,33 @@ type server struct {
 	base     string // http://host:port, as it listens
 	sys      *system
 	closeAll func()
-	servers  []*http.Server
-	ended    chan error // why a listener ended before the stop
+	public   *http.Server
+	operator *http.Server // nil on a system without its socket, which is the next
+	socket   *operatorListener
+	guests   atomic.Int64 // connections on it
+	ended    chan error   // why a listener ended before the stop
 }
 
 // start opens the system and its listeners. When it answers, requests are taken.
 func start(ctx context.Context, s settings, get lookup, errs io.Writer) (_ *server, err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log whose reader has gone must not end the server
-	sys, closeAll, err := open(ctx, s, get, errs)
+	were, err := claimFolders(s)
+	if err != nil {
+		return nil, err
+	}
+	var sys *system
+	var closeAll func()
+	err = whenFree(ctx, func() (busy bool, err error) {
+		if sys, closeAll, err = open(ctx, s, get, errs); !inUse(err) {
+			return false, err
+		}
+		conn, unheard := dialSocket(ctx, s.Folder)
+		if unheard != nil {
+			return true, err
+		}
+		_ = conn.Close() // a server has the store, and will not give it up soon
+		return false, err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -76,19 +96,25 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer) (_ *serv
 			sys.output.release()
 		}
 	}()
+	for _, folder := range were {
+		sys.Log.Warn("Others could write to the data folder; now it is open to its owner alone", "folder", folder.path, "mode_before", folder.mode.String())
+	}
 	// The store comes first: a second server on one folder is told of the folder, whatever its address.
 	public, err := net.Listen("tcp", s.Addr)
 	if err != nil {
 		return nil, listenFault(s.Addr, err)
 	}
-	operator, err := listenOperator(ctx, s.Folder)
-	if err != nil {
-		_ = public.Close()
-		return nil, err
-	}
 	srv := &server{base: "http://" + public.Addr().String(), sys: sys, closeAll: closeAll, ended: make(chan error, 2)}
-	srv.serve(public, sys.Public)
-	srv.serve(operator, sys.Operator)
+	if peersKnown {
+		if srv.socket, err = listenOperator(ctx, s.Folder); err != nil {
+			_ = public.Close()
+			return nil, err
+		}
+		srv.operator = srv.serve(srv.socket, sys.Operator, srv.count)
+	} else {
+		sys.Log.Warn("There is no operator's socket on this system: commands work while the server is stopped")
+	}
+	srv.public = srv.serve(public, sys.Public, nil)
 	return srv, nil
 }
 
@@ -104,14 +130,25 @@ func listenFault(addr string, err error) error {
 	return fmt.Errorf("HTTP_ADDR: %s cannot be listened on: %w", addr, err)
 }
 
-func (srv *server) serve(l net.Listener, h http.Handler) {
+func (srv *server) serve(l net.Listener, h http.Handler, seen func(net.Conn, http.ConnState)) *http.Server {
 	s := httpapi.Server(h, srv.sys.Log)
-	srv.servers = append(srv.servers, s)
+	s.ConnState = seen
 	go func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			srv.ended <- fmt.Errorf("listen on %s: %w", l.Addr(), err)
 		}
 	}()
+	return s
+}
+
+// count keeps count of the operator's connections.
+func (srv *server) count(_ net.Conn, now http.ConnState) {
+	switch now {
+	case http.StateNew:
+		srv.guests.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		srv.guests.Add(-1)
+	}
 }
 
 // wait answers nil when ctx ends, or why the server cannot go on. At each hangup it opens the log anew.
@@ -130,21 +167,45 @@ func (srv *server) wait(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 }
 
-// stop takes no more requests, lets those that have begun be answered, and closes everything.
+// stop takes no more requests, lets those that have begun be answered, and closes everything. The operator is served to the last: nobody else can open the store
+// until it is closed.
 func (srv *server) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), drain)
-	defer cancel()
-	done := make(chan error, len(srv.servers))
-	for _, s := range srv.servers {
-		go func() { done <- s.Shutdown(ctx) }()
-	}
-	for _, s := range srv.servers {
-		if err := <-done; err != nil {
-			srv.sys.Log.Warn("Requests were cut off at the stop", "error", err.Error())
-		}
-		defer func() { _ = s.Close() }()
+	srv.shut(srv.public, drain)
+	if srv.operator != nil {
+		srv.seeOff()
+		srv.shut(srv.operator, 0)
 	}
 	srv.closeAll()
+}
+
+// seeOff answers the commands that have reached the socket, and lets no others come: they wait for the store. Shutdown alone would cut off a command that has
+// connected and not yet sent its request.
+func (srv *server) seeOff() {
+	ctx, cancel := context.WithTimeout(context.Background(), drain/4)
+	defer cancel()
+	err := srv.socket.leave(ctx)
+	srv.operator.SetKeepAlivesEnabled(false)
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for err == nil && srv.guests.Load() > 0 {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		srv.sys.Log.Warn("Commands were perhaps cut off at the stop", "error", err.Error())
+	}
+}
+
+func (srv *server) shut(s *http.Server, within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		srv.sys.Log.Warn("Requests were cut off at the stop", "error", err.Error())
+		_ = s.Close()
+	}
 }
 
 // loopback reports whether nobody but this machine can reach the address.

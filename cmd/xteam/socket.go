@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,9 +20,10 @@ const (
 	maxSocketPath = 107
 )
 
-// socketPath answers a path to the socket that an address can hold. A folder with a long path is reached through its open descriptor, until done is called.
-func socketPath(folder string) (path string, done func(), err error) {
-	path = filepath.Join(folder, socketName)
+// socketPath answers a path to a socket that an address can hold. A folder with a long path is reached through its open descriptor, until done is called.
+func socketPath(file string) (path string, done func(), err error) {
+	folder, name := filepath.Split(file)
+	path = file
 	if len(path) <= maxSocketPath {
 		return path, func() {}, nil
 	}
@@ -29,18 +31,38 @@ func socketPath(folder string) (path string, done func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return "/proc/self/fd/" + strconv.FormatUint(uint64(f.Fd()), 10) + "/" + socketName, func() { _ = f.Close() }, nil
+	return "/proc/self/fd/" + strconv.FormatUint(uint64(f.Fd()), 10) + "/" + name, func() { _ = f.Close() }, nil
 }
 
-// dialSocket connects to the server that runs on the folder. It is fs.ErrNotExist or ECONNREFUSED when none does.
+// dialSocket connects to the server that runs on the folder. It is fs.ErrNotExist or ECONNREFUSED when none does. What answers is a process of this process' user
+// or of root: nobody else is to hear passwords and tokens.
 func dialSocket(ctx context.Context, folder string) (net.Conn, error) {
-	path, done, err := socketPath(folder)
+	if !peersKnown {
+		return nil, fs.ErrNotExist
+	}
+	return dialFile(ctx, filepath.Join(folder, socketName))
+}
+
+func dialFile(ctx context.Context, file string) (net.Conn, error) {
+	path, done, err := socketPath(file)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	var d net.Dialer
-	return d.DialContext(ctx, "unix", path)
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	switch uid, err := peerUser(conn.(*net.UnixConn)); {
+	case err != nil:
+		_ = conn.Close()
+		return nil, fmt.Errorf("who answers on %s cannot be told: %w", absolute(file), err)
+	case !mayOperate(uid, os.Geteuid()):
+		_ = conn.Close()
+		return nil, fmt.Errorf("%s is answered by a process of user %d, which is neither you nor root: nothing was sent to it; run this as that user, or name another folder with DATA_DIR", absolute(file), uid)
+	}
+	return conn, nil
 }
 
 // nobodyListens reports whether dialSocket failed because no server runs, not because it may not be reached.
@@ -74,7 +96,7 @@ func listenOperator(ctx context.Context, folder string) (*operatorListener, erro
 			return nil, fmt.Errorf("replace the operator's socket: %w", err)
 		}
 	}
-	path, done, err := socketPath(folder)
+	path, done, err := socketPath(file)
 	if err != nil {
 		return nil, fmt.Errorf("open the operator's socket: %w", err)
 	}
@@ -107,8 +129,24 @@ func (o *operatorListener) Accept() (net.Conn, error) {
 	}
 }
 
-// mayOperate reports whether a process of the user peer may do what the operator may, to a server of the user own.
+// mayOperate reports whether a process of the user peer, at the other end of the socket, may be trusted by one of the user own: as the operator, or as the server.
 func mayOperate(peer, own int) bool { return peer == 0 || peer == own }
+
+// leave takes the socket's name away, so that nobody else comes, and answers once all who came before have been let in: they are let in one after the other, and
+// the last is we. Who is not let in when the listener is closed is cut off.
+func (o *operatorListener) leave(ctx context.Context) error {
+	gone := o.file + ".leaving"
+	if err := os.Rename(o.file, gone); err != nil {
+		return err
+	}
+	o.file = gone
+	last := &http.Client{Transport: &http.Transport{
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dialFile(ctx, gone) },
+		DisableKeepAlives: true,
+	}}
+	_, err := exchange(ctx, last, http.MethodGet, "http://operator/healthz", "", nil, nil)
+	return err
+}
 
 // Close stops listening and removes the socket.
 func (o *operatorListener) Close() error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -13,20 +12,9 @@ import (
 	"github.com/xteam/xteam/app/xteam/assembly"
 )
 
-// makeFolder makes the data folder if there is none.
-func makeFolder(s settings) error {
-	if err := os.MkdirAll(s.Folder, 0o700); err != nil {
-		return fmt.Errorf("the data folder %s cannot be made: %w", s.Folder, err)
-	}
-	return nil
-}
-
 // openSecrets reads secrets from the settings, and keeps those that are made in the data folder.
-func openSecrets(s settings, get lookup, log *slog.Logger) (*assembly.Secrets, error) {
-	if err := makeFolder(s); err != nil {
-		return nil, err
-	}
-	return assembly.OpenSecrets(envsecrets.New(get), s.Folder, log), nil
+func openSecrets(s settings, get lookup, log *slog.Logger) *assembly.Secrets {
+	return assembly.OpenSecrets(envsecrets.New(get), s.Folder, log)
 }
 
 // openDatabase opens what DATABASE_URL names.

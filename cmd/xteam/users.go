@@ -57,7 +57,7 @@ standard input, so that it stays out of the process list.`,
 		if in.Password, err = c.line("the password"); err != nil {
 			return err
 		}
-		api, err := c.admin(cmd.Context())
+		api, err := c.admin(cmd.Context(), true)
 		if err != nil {
 			return err
 		}

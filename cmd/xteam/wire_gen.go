@@ -27,11 +27,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	secrets, err := openSecrets(s, get, logger)
-	if err != nil {
-		cleanup()
-		return nil, nil, err
-	}
+	secrets := openSecrets(s, get, logger)
 	database, cleanup2, err := openDatabase(ctx, s, secrets, logger)
 	if err != nil {
 		cleanup()

@@ -160,33 +160,12 @@ func TestStopUnderLoad(t *testing.T) {
 		})
 	}
 
-	address := strings.TrimPrefix(s.base, "http://")
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	body := fmt.Sprintf(`{"email":"admin@example.com","password":%q}`, password)
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: e2e\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", login, len(body))
-	in := bufio.NewReader(conn)
-	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
-		t.Fatalf("the handler does not read the body: %q, %v", line, err)
-	}
-	if _, err := in.ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
-
+	conn, in, body := s.halfSignedIn()
 	// The handler waits for the body. It gets it when the server has stopped listening.
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the listener is closed", func() bool {
-		probe, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = probe.Close()
-		}
-		return err != nil
-	})
+	s.closed()
 	if _, err := conn.Write([]byte(body)); err != nil {
 		t.Fatal(err)
 	}
@@ -205,4 +184,36 @@ func TestStopUnderLoad(t *testing.T) {
 
 	s = serve(t, env) // the folder is free, and whole
 	s.want(http.StatusOK, http.MethodGet, me, boss.Access, nil)
+}
+
+// halfSignedIn sends a sign-in of the administrator without its body, which the handler waits for.
+func (s *server) halfSignedIn() (conn net.Conn, in *bufio.Reader, body string) {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.base, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	body = fmt.Sprintf(`{"email":"admin@example.com","password":%q}`, password)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: e2e\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", login, len(body))
+	in = bufio.NewReader(conn)
+	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		s.t.Fatalf("the handler does not read the body: %q, %v", line, err)
+	}
+	if _, err := in.ReadString('\n'); err != nil {
+		s.t.Fatal(err)
+	}
+	return conn, in, body
+}
+
+// closed waits until the server does not listen any more.
+func (s *server) closed() {
+	s.t.Helper()
+	until(s.t, "the listener is closed", func() bool {
+		probe, err := net.Dial("tcp", strings.TrimPrefix(s.base, "http://"))
+		if err == nil {
+			_ = probe.Close()
+		}
+		return err != nil
+	})
 }

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// absolute is a path as a message names it.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// exposed is a folder that others could write to, and its mode then.
+type exposed struct {
+	path string
+	mode fs.FileMode
+}
+
+// claimFolders makes the data folder if there is none, and sees to it that the folders of the settings are this user's own. Whoever else could write to one could
+// put another store, other secrets or another socket there. It answers those that it had to close to others.
+func claimFolders(s settings) (were []exposed, err error) {
+	if err := os.MkdirAll(s.Folder, 0o700); err != nil {
+		return nil, fmt.Errorf("the data folder %s cannot be made: %w", absolute(s.Folder), err)
+	}
+	for _, f := range []struct{ setting, path string }{{"DATA_DIR", s.Folder}, {"DATABASE_URL", s.Store}} {
+		if f.setting == "DATABASE_URL" && f.path == s.Folder {
+			continue
+		}
+		mode, err := claim(f.setting, absolute(f.path))
+		if err != nil {
+			return nil, err
+		}
+		if mode != 0 {
+			were = append(were, exposed{absolute(f.path), mode})
+		}
+	}
+	return were, nil
+}
+
+// claim answers the folder's mode if it had to be changed, else 0.
+func claim(setting, folder string) (before fs.FileMode, err error) {
+	info, err := os.Stat(folder)
+	if err != nil || !info.IsDir() {
+		return 0, nil //nolint:nilerr // opening the store says what is wrong with it, or makes it
+	}
+	uid, known := ownerOf(info)
+	mode, own := info.Mode(), os.Geteuid()
+	switch {
+	case !known:
+		return 0, nil
+	case uid != own:
+		return 0, fmt.Errorf("%s: the folder %s belongs to user %d, and this is run by user %d: run it as that user, or name another folder", setting, folder, uid, own)
+	case mode.Perm()&0o022 == 0:
+		return 0, nil
+	case mode&fs.ModeSticky != 0:
+		return 0, fmt.Errorf("%s: the folder %s is shared by all users of this machine: name one of its own, such as %s", setting, folder, filepath.Join(folder, "xteam"))
+	}
+	if err := os.Chmod(folder, 0o700); err != nil {
+		return 0, fmt.Errorf("%s: other users can write to the folder %s, and that cannot be changed: %w", setting, folder, err)
+	}
+	return mode.Perm(), nil
+}
+
+// storeExists reports whether there is a store, whole or damaged.
+func storeExists(s settings) bool {
+	entries, err := os.ReadDir(s.Store)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) // opening it says what is wrong
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() == "MANIFEST" || slices.Contains([]string{".sst", ".vlog", ".mem"}, filepath.Ext(e.Name()))
+	})
+}
+
+// noStore says so. Commands on a new store would report success, and have done nothing to the one that was meant.
+func noStore(s settings) error {
+	setting := "DATA_DIR"
+	if s.Store != s.Folder {
+		setting = "DATABASE_URL"
+	}
+	return fmt.Errorf("there is no store in %s: name the folder of one with %s", absolute(s.Store), setting)
+}
+
+// inUse reports whether a store could not be opened because somebody has it open.
+func inUse(err error) bool { return err != nil && strings.Contains(err.Error(), " is in use, ") }
+
+const (
+	waiting = 10 * time.Second // for a store that is in use: longer than a command takes, or a stop
+	looking = 20 * time.Millisecond
+)
+
+// whenFree tries again while that meets a store that is in use, for a while.
+func whenFree(ctx context.Context, try func() (busy bool, err error)) error {
+	tooLong := time.After(waiting)
+	again := time.NewTicker(looking)
+	defer again.Stop()
+	for {
+		busy, err := try()
+		if !busy {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-tooLong:
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
