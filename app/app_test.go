@@ -696,37 +696,92 @@ func TestRefusalsAreTold(t *testing.T) {
 	}
 }
 
-// TestSuccessorIsWiped: once the grace is over, the sealed successor is no longer kept.
+// TestSuccessorIsWiped: once the grace is over, the sealed successor is no longer kept, whatever came between.
 func TestSuccessorIsWiped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(c *app.Core) { c.Now = time.Now })
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); w.sessions.Run(ctx) }()
-		w.user("ann")
-		tk := w.signIn("ann")
-		if _, err := w.sessions.Refresh(t.Context(), home, tk.Refresh); err != nil {
-			t.Fatal(err)
+	refresh := func(w *world, tk app.Tokens) app.Tokens {
+		w.t.Helper()
+		next, err := w.refresh(tk)
+		if err != nil {
+			w.t.Fatal(err)
 		}
-		sid, _ := session.ParseRefresh(tk.Refresh.RevealPlaintext())
-		sealed := func() bool {
-			x, err := w.store.Sessions().Find(t.Context(), sid.Session)
-			if err != nil {
-				t.Fatal(err)
+		return next
+	}
+	for name, do := range map[string]func(w *world, store *failingSessions, run func(), tk app.Tokens){
+		"nothing": func(w *world, _ *failingSessions, run func(), tk app.Tokens) {
+			run()
+			refresh(w, tk)
+		},
+		"a restart within the grace": func(w *world, _ *failingSessions, run func(), tk app.Tokens) {
+			refresh(w, tk)
+			w.sessions = app.NewSessions(w.core)
+			run()
+		},
+		"a restart long after it": func(w *world, _ *failingSessions, run func(), tk app.Tokens) {
+			refresh(w, tk)
+			w.turn(time.Hour)
+			w.sessions = app.NewSessions(w.core)
+			run()
+		},
+		"a clock that goes back": func(w *world, _ *failingSessions, run func(), tk app.Tokens) {
+			run()
+			refresh(w, tk)
+			w.turn(-time.Hour)
+		},
+		"a store that fails once": func(w *world, store *failingSessions, run func(), tk app.Tokens) {
+			run()
+			refresh(w, tk)
+			store.off.Store(true)
+			<-time.After(session.Grace + time.Second)
+			store.off.Store(false)
+		},
+		"another refresh": func(w *world, _ *failingSessions, run func(), tk app.Tokens) {
+			run()
+			next := refresh(w, tk)
+			<-time.After(session.Grace - time.Second)
+			w.turn(session.Grace - time.Second)
+			last := refresh(w, next)
+			<-time.After(2 * time.Second)
+			w.turn(2 * time.Second)
+			synctest.Wait()
+			if again := refresh(w, next); !again.Refresh.Equal(last.Refresh) {
+				w.t.Error("the wipe of the refresh before took the grace from this one")
 			}
-			return x.Last.Successor != nil
-		}
-		if !sealed() {
-			t.Fatal("nothing is kept for the grace")
-		}
-		<-time.After(session.Grace + time.Second) // in the time of the bubble
-		synctest.Wait()
-		if sealed() {
-			t.Error("the successor is still kept after the grace")
-		}
-		cancel()
-		<-done
-	})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &failingSessions{}
+				w := newWorld(t, func(c *app.Core) { store.Sessions, c.Stores.Sessions = c.Stores.Sessions, store })
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				run := func() {
+					go func() { defer close(done); w.sessions.Run(ctx) }()
+					synctest.Wait()
+				}
+				w.user("ann")
+				tk := w.signIn("ann")
+				do(w, store, run, tk)
+				link, _ := session.ParseRefresh(tk.Refresh.RevealPlaintext())
+				sealed := func() bool {
+					x, err := w.store.Sessions().Find(t.Context(), link.Session)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return x.Last.Successor != nil
+				}
+				if !sealed() {
+					t.Fatal("nothing is kept for the grace")
+				}
+				<-time.After(session.Grace + time.Second) // in the time of the bubble
+				synctest.Wait()
+				if sealed() {
+					t.Error("the successor is still kept after the grace")
+				}
+				cancel()
+				<-done
+			})
+		})
+	}
 }
 
 // TestGuardBudget: an admitted request allocates next to nothing.

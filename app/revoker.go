@@ -289,26 +289,33 @@ func (rv *Revoker) whole(ctx context.Context, by Actor, note string, dry bool, f
 }
 
 // hit counts the sessions that lived under one state of the system and are ended under the next.
-func (c *Core) hit(ctx context.Context, before, after system.State, now instant.Instant) (int, error) {
+func (c *Core) hit(ctx context.Context, before, after system.State, now instant.Instant) (n int, err error) {
+	err = c.eachSession(ctx, func(a *account.Account, x *session.Session) {
+		_, is := after.MayRefresh(x)
+		n += count(lives(x, a, before, now) && !is)
+	})
+	return n, err
+}
+
+// eachSession calls f with every session that is kept, and its account.
+func (c *Core) eachSession(ctx context.Context, f func(*account.Account, *session.Session)) error {
 	const page = 500
-	n := 0
 	for from := (id.User{}); ; {
 		accounts, err := c.Stores.Accounts.List(ctx, from, page)
 		if err != nil {
-			return n, err
+			return err
 		}
 		for i := range accounts {
 			all, err := c.Stores.Sessions.OfUser(ctx, accounts[i].ID)
 			if err != nil {
-				return n, err
+				return err
 			}
 			for j := range all {
-				_, is := after.MayRefresh(&all[j])
-				n += count(lives(&all[j], &accounts[i], before, now) && !is)
+				f(&accounts[i], &all[j])
 			}
 		}
 		if len(accounts) < page {
-			return n, nil
+			return nil
 		}
 		from = accounts[len(accounts)-1].ID
 	}

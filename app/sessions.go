@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/xteam/xteam/domain/account"
@@ -309,7 +310,7 @@ func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken
 	case session.Reused:
 		return Tokens{}, &session.EndedError{Reason: revocation.RefreshReuse}
 	case session.Rotated:
-		s.wipeLater(t.Session)
+		s.wipeLater(wipe{session: t.Session, counter: next.Counter})
 	case session.Repeated: // told, not kept: the token can be repeated any number of times
 		refreshed.Details["repeated"] = "true"
 		s.core.Journal.Write(ctx, refreshed)
@@ -452,20 +453,26 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 // wipe is a successor that is to be forgotten.
 type wipe struct {
 	session id.Session
-	due     time.Time
+	counter uint64    // of the successor
+	due     time.Time // with its monotonic reading: a wall clock that is turned keeps nothing
+	again   bool      // it has failed once
 }
 
-// wipeLater has the sealed successor of a rotation wiped once the grace is over. When more wait than fit, one stays sealed until the next rotation: it opens with
-// its parent only, and is refused by then.
-func (s *Sessions) wipeLater(sid id.Session) {
+// wipeLater has the sealed successor of a rotation wiped once the grace is over. When more wait than fit, one stays sealed until the next rotation or start: it
+// opens with its parent only, and is refused by then.
+func (s *Sessions) wipeLater(w wipe) {
+	w.due = time.Now().Add(session.Grace)
 	select {
-	case s.wipes <- wipe{sid, time.Now().Add(session.Grace)}:
+	case s.wipes <- w:
 	default:
 	}
 }
 
-// Run wipes the successors of rotations whose grace is over, until ctx ends.
+// Run wipes the successors of rotations whose grace is over, until ctx ends. It begins with those that an earlier run has left behind.
 func (s *Sessions) Run(ctx context.Context) {
+	var looking sync.WaitGroup
+	looking.Go(func() { s.wipeLeft(ctx) })
+	defer looking.Wait()
 	for {
 		var w wipe
 		select {
@@ -480,13 +487,30 @@ func (s *Sessions) Run(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		// A failure is no harm and has no remedy: the next rotation overwrites the successor.
-		_ = s.core.Stores.Sessions.Update(ctx, w.session, func(x session.Session) (session.Session, ports.Effects, error) {
-			x, ok := x.Wiped(s.core.now())
+		err := s.core.Stores.Sessions.Update(ctx, w.session, func(x session.Session) (session.Session, ports.Effects, error) {
+			x, ok := x.Wiped(w.counter)
 			if !ok {
 				return x, ports.Effects{}, errNothing
 			}
 			return x, ports.Effects{}, nil
 		})
+		if err != nil && !errors.Is(err, errNothing) && !w.again {
+			w.again = true
+			s.wipeLater(w)
+		}
 	}
+}
+
+// wipeLeft has every successor wiped that is kept now: its rotation is over, so a grace from now on is long enough, whatever the wall clock said then. A store
+// that fails leaves the rest for the next rotation or start.
+func (s *Sessions) wipeLeft(ctx context.Context) {
+	_ = s.core.eachSession(ctx, func(_ *account.Account, x *session.Session) {
+		if x.Last.Successor == nil {
+			return
+		}
+		select {
+		case s.wipes <- wipe{session: x.ID, counter: x.Counter, due: time.Now().Add(session.Grace)}:
+		case <-ctx.Done():
+		}
+	})
 }

@@ -157,9 +157,10 @@ func TestSessionIsItsContract(t *testing.T) {
 			"wait": func(t *rapid.T) { now = now.Add(steps.Draw(t, "for")) },
 			"wipe": func(t *rapid.T) {
 				var ok bool
-				due := len(m.chain) > 1 && !m.wiped && now >= m.rotated.Add(session.Grace)
-				if s, ok = s.Wiped(now); ok != due {
-					t.Fatalf("Wiped %v after the rotation: %v, want %v", now.Sub(m.rotated), ok, due)
+				counter := uint64(len(m.chain)) - rapid.SampledFrom([]uint64{0, 0, 1}).Draw(t, "rotations ago")
+				due := len(m.chain) > 1 && !m.wiped && counter == uint64(len(m.chain))
+				if s, ok = s.Wiped(counter); ok != due {
+					t.Fatalf("Wiped as of token %d of %d: %v, want %v", counter, len(m.chain), ok, due)
 				}
 				m.wiped = m.wiped || due
 			},

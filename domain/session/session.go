@@ -166,9 +166,10 @@ func (s Session) End(why revocation.Reason, e End) (Session, revocation.Entry) {
 		At: min(s.Ended, e.Now), Until: e.Until}
 }
 
-// Wiped is s without the sealed successor, once Grace is over; ok reports whether anything was to be wiped.
-func (s Session) Wiped(now instant.Instant) (_ Session, ok bool) {
-	if s.Last.Successor == nil || now.Sub(s.Last.At) < Grace {
+// Wiped is s without the sealed successor, provided that the live token is still the one with that counter; ok reports whether anything was to be wiped. Whoever
+// calls it has waited for Grace since that token's rotation, by a clock that nobody turns.
+func (s Session) Wiped(counter uint64) (_ Session, ok bool) {
+	if s.Last.Successor == nil || s.Counter != counter {
 		return s, false
 	}
 	s.Last.Successor = nil

@@ -132,24 +132,25 @@ func TestTheGraceEndsOnTheMicrosecond(t *testing.T) {
 		if _, out := s.Redeem(all[0], link(sid, 2, 1), home, week, now.Add(wait)); out.Verdict != want {
 			t.Errorf("the parent %v after its rotation: verdict %d, want %d", wait, out.Verdict, want)
 		}
-		_, wiped := s.Wiped(now.Add(wait))
-		if want := wait >= session.Grace; wiped != want {
-			t.Errorf("wiped %v after the rotation: %v, want %v", wait, wiped, want)
-		}
 	}
 }
 
 func TestAWipedSuccessorIsGone(t *testing.T) {
 	s, all, now := chain(2)
 	kept := bytes.Clone(s.Last.Successor)
-	after, ok := s.Wiped(now.Add(session.Grace))
+	for _, other := range []uint64{0, 1, 3} { // of a rotation before or after
+		if same, ok := s.Wiped(other); ok || !bytes.Equal(same.Last.Successor, kept) {
+			t.Errorf("the successor was wiped in the place of token %d", other)
+		}
+	}
+	after, ok := s.Wiped(2)
 	if !ok || after.Last.Successor != nil {
 		t.Fatalf("Wiped = %v and left %d bytes", ok, len(after.Last.Successor))
 	}
 	if !bytes.Equal(s.Last.Successor, kept) {
 		t.Error("the session that was asked has changed")
 	}
-	if _, again := after.Wiped(now.Add(session.Grace)); again {
+	if _, again := after.Wiped(2); again {
 		t.Error("wiped twice")
 	}
 	if _, out := after.Redeem(all[0], link(sid, 2, 1), home, week, now); out.Verdict != session.Reused { // a clock that has gone back brings nothing back
