@@ -2,8 +2,10 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -82,6 +84,26 @@ type Tunables struct {
 // DefaultMaxSessions is how many sessions a user may have at a time unless Tunables says otherwise.
 const DefaultMaxSessions = 100
 
+// Validate says in one sentence what cannot be. Lives are bounded below by the second, in which tokens count time.
+func (t Tunables) Validate() error {
+	const day = 24 * time.Hour
+	bounds := func(what string, is, least, most time.Duration) error {
+		if is < least || is > most {
+			return fmt.Errorf("%s is %v: it must be between %v and %v", what, is, least, most)
+		}
+		return nil
+	}
+	err := cmp.Or(
+		bounds("the leeway", t.Leeway, 0, token.MaxLeeway),
+		bounds("the life of an access token", t.Access, time.Second, day),
+		bounds("the life of a session", t.Session, time.Second, 3650*day),
+		bounds("the life of an unused refresh token", t.Refresh, time.Second, min(365*day, t.Session)))
+	if err == nil && t.MaxSessions < 0 {
+		err = fmt.Errorf("the most sessions of a user are %d: it must be 1 or more, or 0 for %d", t.MaxSessions, DefaultMaxSessions)
+	}
+	return err
+}
+
 // Policy is what the guard holds tokens against.
 func (t Tunables) Policy() token.Policy {
 	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
@@ -102,8 +124,12 @@ type Core struct {
 
 func (c *Core) now() instant.Instant { return instant.Of(c.Now()) }
 
-// Start notes the configured lifetime of access tokens in the database. It is to be called once before the first token is issued.
+// Start notes the configured lifetime of access tokens in the database. It is to be called once before the first token is issued. It refuses tunables that
+// cannot be.
 func (c *Core) Start(ctx context.Context) error {
+	if err := c.Tunables.Validate(); err != nil {
+		return err
+	}
 	s, err := c.Stores.System.Load(ctx)
 	if err != nil || s.LongestAccess >= c.Tunables.Access {
 		return err

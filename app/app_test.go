@@ -335,7 +335,7 @@ func TestSessionHasAnAbsoluteEnd(t *testing.T) {
 
 // TestAccessTokensEndWithTheirSession: no access token outlives the absolute end of its session, and each is worth something while that has not come.
 func TestAccessTokensEndWithTheirSession(t *testing.T) {
-	w := newWorld(t, func(c *app.Core) { c.Tunables.Session = time.Hour })
+	w := newWorld(t, func(c *app.Core) { c.Tunables.Refresh, c.Tunables.Session = time.Hour, time.Hour })
 	w.user("ann")
 	w.turn(700 * time.Millisecond)
 	tk := w.signIn("ann")

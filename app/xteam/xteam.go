@@ -19,6 +19,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -45,7 +46,7 @@ type Options struct {
 	Issuer     string        // claim iss; default xteam
 	Audience   string        // claim aud; default xteam
 	Access     time.Duration // life of an access token; default 30 minutes
-	Refresh    time.Duration // life of an unused refresh token; default 7 days
+	Refresh    time.Duration // life of an unused refresh token; default 7 days, or that of a session if it is shorter
 	Session    time.Duration // life of a session; default 30 days
 	Leeway     time.Duration // clock skew that is allowed; default 0, for there is one clock
 	BcryptCost int           // default 12
@@ -65,6 +66,9 @@ type XTeam struct {
 func Open(ctx context.Context, o Options) (*XTeam, error) {
 	if o.Dir == "" {
 		return nil, errors.New("xteam: Options.Dir is empty: name a folder")
+	}
+	if err := options(o).Tunables.Validate(); err != nil {
+		return nil, fmt.Errorf("xteam: %w", err)
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
@@ -121,9 +125,10 @@ func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Log
 }
 
 func options(o Options) assembly.Options {
+	life := cmp.Or(o.Session, 30*24*time.Hour)
 	return assembly.Options{BcryptCost: o.BcryptCost, Node: "embedded", Tunables: app.Tunables{
 		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,
-		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, 7*24*time.Hour), Session: cmp.Or(o.Session, 30*24*time.Hour),
+		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, min(7*24*time.Hour, life)), Session: life,
 	}}
 }
 

@@ -3,11 +3,16 @@ package xteam_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -98,4 +103,23 @@ func TestOpenNeedsAFolder(t *testing.T) {
 	if _, err := xteam.Open(t.Context(), xteam.Options{}); err == nil {
 		t.Error("it opened without a folder")
 	}
+}
+
+// What cannot be is said before anything is made.
+func TestOpenRefusesLivesThatCannotBe(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	for want, o := range map[string]xteam.Options{"access token": {Access: 25 * time.Hour}, "refresh token": {Refresh: 31 * 24 * time.Hour}, "leeway": {Leeway: time.Hour}, "session": {Session: -1}} {
+		o.Dir = dir
+		if _, err := xteam.Open(t.Context(), o); err == nil || !strings.HasPrefix(err.Error(), "xteam: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error that tells of the %s", err, want)
+		}
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder: %v, want that there is none", err)
+	}
+	x, err := xteam.Open(t.Context(), xteam.Options{Dir: dir, Session: time.Hour, BcryptCost: 10}) // refresh tokens are no longer good than that
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Close()
 }

@@ -167,7 +167,7 @@ func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec
 		Random: rand.Reader, Now: time.Now, Tunables: o.Tunables,
 	}
 	if err := c.Start(ctx); err != nil {
-		return nil, fmt.Errorf("note the lifetime of access tokens: %w", err)
+		return nil, fmt.Errorf("start the use cases: %w", err)
 	}
 	return c, nil
 }
