@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/xteam/xteam/domain/id"
 )
 
 func (c *cli) dev() *cobra.Command {
@@ -18,7 +21,10 @@ func (c *cli) dev() *cobra.Command {
 		Long: `Runs the server for a first look, on this machine alone. It makes an
 administrator with a random password, signs in, uses the token, revokes it and
 shows how it is refused; then it prints the same as five lines of curl and stays
-up. The log goes to dev.log in DATA_DIR unless LOG_FILE names another file.`,
+up. Its store is in data/dev, and with --once in a folder that is removed at the
+end, unless DATA_DIR or DATABASE_URL names one; a store with accounts that dev
+did not make is refused. The log goes to dev.log in the folder unless LOG_FILE
+names another file.`,
 		Example: "  xteam dev\n  xteam dev --once",
 		Args:    cobra.NoArgs,
 	}
@@ -37,10 +43,28 @@ func (c *cli) look(ctx context.Context, once bool) error {
 	case !loopback(s.Addr):
 		return fmt.Errorf("dev listens on this machine alone, and HTTP_ADDR is %s: use `xteam serve`, or HTTP_ADDR=127.0.0.1:8000", s.Addr)
 	}
+	own := given(get, "DATA_DIR") == "" && given(get, "DATABASE_URL") == ""
+	switch {
+	case own && once:
+		passing, err := os.MkdirTemp("", "xteam-dev-")
+		if err != nil {
+			return fmt.Errorf("make a folder for the store: %w", err)
+		}
+		defer os.RemoveAll(passing)
+		s.Folder, s.Store = passing, passing
+	case own:
+		s.Folder = filepath.Join(s.Folder, "dev")
+		s.Store = s.Folder
+	}
 	if s.LogFile == "" {
 		s.LogFile = filepath.Join(s.Folder, "dev.log")
 	}
-	srv, err := start(ctx, s, get, c.err)
+	srv, err := start(ctx, s, get, c.err, func(sys *system) error {
+		if own {
+			return nil // whoever registered there did so for a look
+		}
+		return playground(ctx, s.Store, sys)
+	})
 	if err != nil {
 		return err
 	}
@@ -57,18 +81,40 @@ func (c *cli) look(ctx context.Context, once bool) error {
 	if went != nil || once {
 		return went
 	}
-	if _, err := fmt.Fprintf(c.out, "\nThe same by hand, ready to paste:\n\n%s\nThe log is in %s. Ctrl-C ends the server.\n", t.curl(), s.LogFile); err != nil {
+	if _, err := fmt.Fprintf(c.out, "\nThe same by hand, ready to paste:\n\n%s\nThe log is in %s. Commands reach this server with DATA_DIR=%s. Ctrl-C ends it.\n", t.curl(), s.LogFile, s.Folder); err != nil {
 		return fmt.Errorf("write the tour: %w", err)
 	}
 	return srv.wait(ctx, nil)
 }
 
-// devEmail is the administrator that dev makes in a new store.
-const devEmail = "admin@example.com"
+const (
+	devEmail = "admin@example.com" // of the administrator that dev makes in a new store
+	devName  = "Made by xteam dev" // the full name of each, by which dev knows them again
+)
+
+// playground refuses a store with accounts that dev did not make: the administrators of dev stay, and their passwords were shown on a screen.
+func playground(ctx context.Context, folder string, sys *system) error {
+	const page = 500
+	for from := (id.User{}); ; {
+		accounts, err := sys.accounts.List(ctx, from, page)
+		if err != nil {
+			return fmt.Errorf("look for accounts in the store: %w", err)
+		}
+		for i := range accounts {
+			if accounts[i].FullName.String() != devName {
+				return fmt.Errorf("the store in %s holds accounts that dev did not make: it adds administrators, so give it a folder of its own with DATA_DIR", absolute(folder))
+			}
+		}
+		if len(accounts) < page {
+			return nil
+		}
+		from = accounts[len(accounts)-1].ID
+	}
+}
 
 // administrator makes one to look around with. Nobody but its reader keeps the password, so a later run on the same store makes another administrator.
 func administrator(ctx context.Context, api *admin) (who newUser, note string, err error) {
-	who = newUser{Email: devEmail, Username: "admin", Role: "admin", Password: randomText(12)}
+	who = newUser{Email: devEmail, Username: "admin", FullName: devName, Role: "admin", Password: randomText(12)}
 	note = "An administrator was made; this password is shown only now:"
 	err = api.post(ctx, "/api/v1/admin/users", who, &user{})
 	if no := (*refusal)(nil); errors.As(err, &no) && no.Status == http.StatusConflict {

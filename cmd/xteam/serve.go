@@ -41,7 +41,7 @@ commands reach it through a socket in DATA_DIR.`,
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP) // from the first moment: unheard, it would end the process
 		defer signal.Stop(hangups)
-		srv, err := start(cmd.Context(), s, get, c.err)
+		srv, err := start(cmd.Context(), s, get, c.err, func(*system) error { return nil })
 		if err != nil {
 			return err
 		}
@@ -66,8 +66,8 @@ type server struct {
 	ended    chan error   // why a listener ended before the stop
 }
 
-// start opens the system and its listeners. When it answers, requests are taken.
-func start(ctx context.Context, s settings, get lookup, errs io.Writer) (_ *server, err error) {
+// start opens the system and, if it is fit, its listeners. When it answers, requests are taken.
+func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func(*system) error) (_ *server, err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log whose reader has gone must not end the server
 	were, err := claimFolders(s)
 	if err != nil {
@@ -98,6 +98,9 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer) (_ *serv
 	}()
 	for _, folder := range were {
 		sys.Log.Warn("Others could write to the data folder; now it is open to its owner alone", "folder", folder.path, "mode_before", folder.mode.String())
+	}
+	if err := fit(sys); err != nil {
+		return nil, err
 	}
 	// The store comes first: a second server on one folder is told of the folder, whatever its address.
 	public, err := net.Listen("tcp", s.Addr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -188,6 +189,12 @@ func environment() (lookup, error) {
 	}, nil
 }
 
+// given is a setting's value as it was given, if it was.
+func given(get lookup, name string) string {
+	v, _ := get(name)
+	return v
+}
+
 // faults is everything that is wrong with the settings, a line each.
 type faults []string
 
@@ -197,12 +204,7 @@ func (f faults) Error() string { return strings.Join(f, "\n") }
 func parse(get lookup) (settings, error) {
 	var s settings
 	var wrong faults
-	value := func(row *setting) string {
-		if v, _ := get(row.name); v != "" {
-			return v
-		}
-		return row.initial
-	}
+	value := func(row *setting) string { return cmp.Or(given(get, row.name), row.initial) }
 	complain := func(name string) {
 		for i := range table {
 			if row := &table[i]; row.name == name {
@@ -221,8 +223,7 @@ func parse(get lookup) (settings, error) {
 	if len(wrong) == 0 && s.Poll >= s.MaxStaleness {
 		complain("REVOCATION_POLL")
 	}
-	signing, _ := get("SECRET_KEY")
-	root, _ := get("ROOT_KEY")
+	signing, root := given(get, "SECRET_KEY"), given(get, "ROOT_KEY")
 	if root == "" && s.Environment == production {
 		wrong = append(wrong, "ROOT_KEY: got nothing, takes at least 32 bytes: production needs it; `xteam secret generate` makes one")
 	}

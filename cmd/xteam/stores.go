@@ -10,6 +10,7 @@ import (
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
+	"github.com/xteam/xteam/ports"
 )
 
 // openSecrets reads secrets from the settings, and keeps those that are made in the data folder.
@@ -39,9 +40,10 @@ type system struct {
 	Public   http.Handler // for anybody
 	Operator http.Handler // for whoever may open the store itself
 	Log      *slog.Logger
+	accounts ports.Accounts
 	output   *output
 }
 
-func newSystem(api *httpapi.API, log *slog.Logger, out *output) *system {
-	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Log: log, output: out}
+func newSystem(api *httpapi.API, db assembly.Database, log *slog.Logger, out *output) *system {
+	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Log: log, accounts: db.Stores.Accounts, output: out}
 }

@@ -74,7 +74,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	accounts := app.NewAccounts(core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
 	api := assembly.NewAPI(database, view, guard, sessions, accounts, revoker, logger)
-	mainSystem := newSystem(api, logger, mainOutput)
+	mainSystem := newSystem(api, database, logger, mainOutput)
 	return mainSystem, func() {
 		cleanup4()
 		cleanup3()

@@ -87,6 +87,32 @@ func TestDevLines(t *testing.T) {
 	}
 }
 
+// Where nothing names a folder, dev has its own, beside the one of serve; commands reach it there, and a later run takes up the same store, whoever registered.
+func TestDevFolder(t *testing.T) {
+	dir := t.TempDir()
+	in := func(cmd *exec.Cmd) { cmd.Dir = dir }
+	env := environ("")
+	s := launch(t, env, in, "dev")
+	until(t, "the tour is printed", func() bool { return strings.Contains(s.out.String(), "DATA_DIR=data/dev. Ctrl-C ends it.\n") })
+	s.want(http.StatusCreated, http.MethodPost, register, "", object{"email": "ann@example.com", "username": "ann", "password": password})
+	must(t, environ(filepath.Join(dir, "data/dev")), "", "revoke", "--user", "ann")
+	if err := s.end(os.Interrupt); err != nil {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "data/*"))
+	if err != nil || len(found) != 1 {
+		t.Errorf("data holds %v, %v, want the folder dev alone", found, err)
+	}
+	s = launch(t, env, in, "dev")
+	until(t, "the tour is printed", func() bool { return strings.Contains(s.out.String(), "token_revoked, reason user_revoked") })
+	if !strings.Contains(s.out.String(), "admin@example.com is from an earlier run") {
+		t.Errorf("the second run says:\n%s", s.out)
+	}
+	if err := s.end(os.Interrupt); err != nil {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+}
+
 func TestSecondServer(t *testing.T) {
 	folder := t.TempDir()
 	env := environ(folder)
