@@ -28,17 +28,19 @@ type Services struct {
 
 // Options of the transport. The zero value works.
 type Options struct {
-	Logger *slog.Logger // default: nothing is logged
+	Logger  *slog.Logger // default: nothing is logged
+	Proxies Proxies      // default: none is trusted
 }
 
 // API is the REST transport of one system. It holds no state of its own but a counter and the store's last answer to /readyz.
 type API struct {
 	Services
-	log    *slog.Logger
-	mux    *http.ServeMux
-	prefix string // of request ids: tells this process from others
-	count  atomic.Uint64
-	store  asked
+	log     *slog.Logger
+	mux     *http.ServeMux
+	proxies Proxies
+	prefix  string // of request ids: tells this process from others
+	count   atomic.Uint64
+	store   asked
 }
 
 // New serves the services.
@@ -48,7 +50,7 @@ func New(s Services, o Options) *API {
 	}
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails; a request id is no secret
-	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), prefix: hex.EncodeToString(b[:]) + "-"}
+	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), prefix: hex.EncodeToString(b[:]) + "-"}
 	for _, r := range a.routes() {
 		r.api = a
 		a.mux.Handle(r.method+" "+r.path, &r)

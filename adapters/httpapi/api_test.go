@@ -43,7 +43,7 @@ type service struct {
 
 const password = "correct horse battery"
 
-func newService(t testing.TB) *service {
+func newService(t testing.TB, o ...httpapi.Options) *service {
 	t.Helper()
 	store := memstore.New()
 	key := secret.New("a-signing-secret-of-at-least-32-bytes")
@@ -70,8 +70,15 @@ func newService(t testing.TB) *service {
 	sessions := app.NewSessions(s.core)
 	s.accounts = app.NewAccounts(s.core)
 	s.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(s.core), Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), View: v,
-		Probe: func(context.Context) error { return s.probe }}, httpapi.Options{Logger: logger}).Handler()
+		Probe: func(context.Context) error { return s.probe }}, with(logger, o)).Handler()
 	return s
+}
+
+// with adds the logger to the options of a test, if it has any.
+func with(log *slog.Logger, o []httpapi.Options) httpapi.Options {
+	all := append(o[:len(o):len(o)], httpapi.Options{})[0]
+	all.Logger = log
+	return all
 }
 
 func check(t testing.TB, err error) {

@@ -17,10 +17,10 @@ import (
 	"github.com/xteam/xteam/domain/token"
 )
 
-// ServeHTTP is what every request passes through, in this order: a request id, a panic's end, the headers of every answer, the form of the
-// request, the route and, there, the guard.
+// ServeHTTP is what every request passes through, in this order: a request id, the client's address, a panic's end, the headers of every answer, the form of
+// the request, the route and, there, the guard.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{ResponseWriter: w, api: a, r: r, id: a.requestID(r)}
+	x := a.begin(w, r)
 	defer x.recover()
 	x.setHeaders()
 	if err := wellFormed(r); err != nil {
@@ -38,8 +38,18 @@ type exchange struct {
 	id    string
 	wrote bool // the status line is out
 
+	address netip.Addr // where the request comes from; the zero Addr on a Unix socket
+	secure  bool       // the client's own connection is encrypted
+
 	caller   app.Caller // zero unless an access token was admitted
 	operator bool       // the listener is the operator's, and the route let them in
+}
+
+// begin is the start of every exchange.
+func (a *API) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{ResponseWriter: w, api: a, r: r, id: a.requestID(r)}
+	x.address, x.secure = a.proxies.from(r)
+	return x
 }
 
 // Unwrap is for http.ResponseController.
@@ -116,7 +126,7 @@ func (x *exchange) setHeaders() {
 	h["Cross-Origin-Resource-Policy"] = sameOrigin
 	h["Cache-Control"] = noStore
 	h["X-Request-Id"] = []string{x.id}
-	if x.r.TLS != nil {
+	if x.secure {
 		h["Strict-Transport-Security"] = hsts
 	}
 }
@@ -191,14 +201,9 @@ func (x *exchange) request() app.Request {
 	return app.Request{ID: x.id, Origin: session.Origin{Address: x.client(), UserAgent: cut(agent, audit.MaxUserAgent)}}
 }
 
-// client is the address of the socket's other end, an IPv4 address in its own form; the zero Addr on a Unix socket.
-func (x *exchange) client() netip.Addr {
-	ap, err := netip.ParseAddrPort(x.r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
-}
+// client is where the request comes from: the socket's other end, or by the word of proxies that are trusted. It has no zone, and IPv4 has its own form; it
+// is the zero Addr on a Unix socket.
+func (x *exchange) client() netip.Addr { return x.address }
 
 // actor is who asks for an administrator's act.
 func (x *exchange) actor() app.Actor {

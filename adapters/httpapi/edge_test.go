@@ -294,6 +294,35 @@ func TestOriginOfEvents(t *testing.T) {
 	}
 }
 
+// TestOriginBehindAProxy: an event names the client that a trusted proxy names; a header that is not the configured one changes nothing, nor does Connection.
+func TestOriginBehindAProxy(t *testing.T) {
+	s := newService(t, httpapi.Options{Proxies: behind(httpapi.XForwardedFor)})
+	s.post("/api/v1/auth/login", `{"username":"ann","password":"wrong"}`, "X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 203.0.113.9", "Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6",
+		"X_Forwarded_For: 6.6.6.6", "Connection: close, x-forwarded-for", "X-Forwarded-Proto: https")
+	all, _, err := s.core.Stores.Events.List(t.Context(), 0, 10)
+	check(t, err)
+	if len(all) != 1 || all[0].IPAddress != "203.0.113.9" {
+		t.Errorf("got %+v, want one event from 203.0.113.9", all)
+	}
+}
+
+// TestStrictTransport: Strict-Transport-Security is sent where the client's own connection is encrypted, as far as somebody who is trusted says so.
+func TestStrictTransport(t *testing.T) {
+	const want = "max-age=31536000; includeSubDomains"
+	s := newService(t, httpapi.Options{Proxies: behind(httpapi.XForwardedFor)})
+	if got := s.call("GET", "/nothing", "", "X-Forwarded-Proto: https").Header().Get("Strict-Transport-Security"); got != want {
+		t.Errorf("behind a proxy that says https: got %q, want %q", got, want)
+	}
+	for _, heads := range [][]string{{"X-Forwarded-Proto: http"}, {"Forwarded: for=203.0.113.9;proto=https"}, nil} {
+		if got := s.call("GET", "/health", "", heads...).Header()["Strict-Transport-Security"]; got != nil {
+			t.Errorf("%q: got %q, want none", heads, got)
+		}
+	}
+	if got := newService(t).call("GET", "/health", "", "X-Forwarded-Proto: https").Header()["Strict-Transport-Security"]; got != nil {
+		t.Errorf("with no trusted proxy: got %q, want none", got)
+	}
+}
+
 // TestNobodyChoosesASession: each sign-in has a session of its own, whatever cookies come with it.
 func TestNobodyChoosesASession(t *testing.T) {
 	s := newService(t)

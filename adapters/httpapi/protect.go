@@ -13,7 +13,7 @@ type callerKey struct{}
 // changes nothing else: the headers of next's answers are next's own.
 func (a *API) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{ResponseWriter: w, api: a, r: r, id: a.requestID(r)}
+		x := a.begin(w, r)
 		if err := x.admit(signedIn); err != nil {
 			x.setHeaders()
 			x.refuse(err)

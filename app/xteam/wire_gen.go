@@ -58,7 +58,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	accounts := app.NewAccounts(core)
 	sessions, cleanup3 := assembly.StartSessions(ctx, core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, sessions, accounts, revoker, slogLogger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, sessions, accounts, revoker, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, api)
 	return xTeam, func() {
 		cleanup3()

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -50,6 +51,10 @@ type Options struct {
 	Session    time.Duration // life of a session; default 30 days
 	Leeway     time.Duration // clock skew that is allowed; default 0, for there is one clock
 	BcryptCost int           // default 12
+
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-For tells where a request comes from, read from the right. Default: none is
+	// believed, and a request comes from the other end of its socket.
+	TrustedProxies []netip.Prefix
 }
 
 // XTeam is an open system. Its methods may be called from many goroutines.
@@ -126,7 +131,7 @@ func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Log
 
 func options(o Options) assembly.Options {
 	life := cmp.Or(o.Session, 30*24*time.Hour)
-	return assembly.Options{BcryptCost: o.BcryptCost, Node: "embedded", Tunables: app.Tunables{
+	return assembly.Options{BcryptCost: o.BcryptCost, Node: "embedded", HTTP: httpapi.Options{Proxies: httpapi.Proxies{Trusted: o.TrustedProxies}}, Tunables: app.Tunables{
 		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,
 		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, min(7*24*time.Hour, life)), Session: life,
 	}}

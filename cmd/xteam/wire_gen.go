@@ -73,7 +73,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	sessions, cleanup4 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	api := assembly.NewAPI(database, view, guard, sessions, accounts, revoker, logger)
+	api := assembly.NewAPI(database, view, guard, sessions, accounts, revoker, assemblyOptions, logger)
 	mainSystem := newSystem(api, database, logger, mainOutput)
 	return mainSystem, func() {
 		cleanup4()

@@ -27,10 +27,11 @@ import (
 // Options are what a system is tuned by.
 type Options struct {
 	Tunables     app.Tunables
-	MaxStaleness time.Duration // of the view; default 5 s
-	Strict       bool          // trust the database only
-	BcryptCost   int           // default 12
-	Node         string        // this node's name in answers
+	MaxStaleness time.Duration   // of the view; default 5 s
+	Strict       bool            // trust the database only
+	BcryptCost   int             // default 12
+	Node         string          // this node's name in answers
+	HTTP         httpapi.Options // of the transport, all but its Logger
 }
 
 // The secrets that are read through the port for secrets.
@@ -184,7 +185,8 @@ func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, s *app.Sessions, a *app.Accounts, r *app.Revoker, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, s *app.Sessions, a *app.Accounts, r *app.Revoker, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error { _, err := db.Stores.System.Load(ctx); return err }
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, Revoker: r, View: v, Probe: probe}, httpapi.Options{Logger: log})
+	o.HTTP.Logger = log
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, Revoker: r, View: v, Probe: probe}, o.HTTP)
 }
