@@ -30,6 +30,8 @@ type Services struct {
 type Options struct {
 	Logger  *slog.Logger // default: nothing is logged
 	Proxies Proxies      // default: none is trusted
+	Hosts   Hosts        // default: any
+	Origins Origins      // default: none
 }
 
 // API is the REST transport of one system. It holds no state of its own but a counter and the store's last answer to /readyz.
@@ -38,6 +40,9 @@ type API struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	proxies Proxies
+	hosts   Hosts
+	probes  map[string]bool // paths that are answered whatever the host
+	origins Origins
 	prefix  string // of request ids: tells this process from others
 	count   atomic.Uint64
 	store   asked
@@ -50,7 +55,8 @@ func New(s Services, o Options) *API {
 	}
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails; a request id is no secret
-	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), prefix: hex.EncodeToString(b[:]) + "-"}
+	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), hosts: o.Hosts, origins: o.Origins, prefix: hex.EncodeToString(b[:]) + "-"}
+	a.probes = probesOf(a.routes())
 	for _, r := range a.routes() {
 		r.api = a
 		a.mux.Handle(r.method+" "+r.path, &r)

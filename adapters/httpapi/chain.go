@@ -17,12 +17,19 @@ import (
 	"github.com/xteam/xteam/domain/token"
 )
 
-// ServeHTTP is what every request passes through, in this order: a request id, the client's address, a panic's end, the headers of every answer, the form of
-// the request, the route and, there, the guard.
+// ServeHTTP is what every request passes through, in this order: a request id, the client's address, a panic's end, the headers of every answer, the host that is
+// asked, other origins, the form of the request, the route and, there, the guard.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := a.begin(w, r)
 	defer x.recover()
 	x.setHeaders()
+	if err := x.hosted(); err != nil {
+		x.refuse(err)
+		return
+	}
+	if x.cors() {
+		return
+	}
 	if err := wellFormed(r); err != nil {
 		x.refuse(err)
 		return
@@ -125,6 +132,7 @@ func (x *exchange) setHeaders() {
 	h["Cross-Origin-Opener-Policy"] = sameOrigin
 	h["Cross-Origin-Resource-Policy"] = sameOrigin
 	h["Cache-Control"] = noStore
+	h["Vary"] = varyOrigin
 	h["X-Request-Id"] = []string{x.id}
 	if x.secure {
 		h["Strict-Transport-Security"] = hsts

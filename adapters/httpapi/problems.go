@@ -105,6 +105,7 @@ var sentinels = []struct {
 	{errCutOff, 400, "malformed_request"},
 	{errTooSlow, 408, "request_timeout"},
 	{errTwoCredentials, 400, "malformed_request"},
+	{errUnknownHost, 400, "host_unknown"},
 	{account.ErrNotOne, 422, "validation_failed"},
 	{id.ErrInvalid, 422, "validation_failed"},
 	{system.ErrFuture, 422, "validation_failed"},

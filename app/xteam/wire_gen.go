@@ -23,7 +23,11 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	assemblyOptions := options(o)
+	assemblyOptions, err := options(o)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
 	view, cleanup2, err := assembly.StartView(ctx, assemblyDatabase, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup()

@@ -55,6 +55,10 @@ type Options struct {
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For tells where a request comes from, read from the right. Default: none is
 	// believed, and a request comes from the other end of its socket.
 	TrustedProxies []netip.Prefix
+	// Hosts are the names that the Handler answers to, such as example.com and *.example.com. Default: any. Handlers behind Protect see to theirs themselves.
+	Hosts []string
+	// Origins are the web origins whose scripts may read the Handler's answers, such as https://app.example.com. Default: none.
+	Origins []string
 }
 
 // XTeam is an open system. Its methods may be called from many goroutines.
@@ -72,7 +76,7 @@ func Open(ctx context.Context, o Options) (*XTeam, error) {
 	if o.Dir == "" {
 		return nil, errors.New("xteam: Options.Dir is empty: name a folder")
 	}
-	if err := options(o).Tunables.Validate(); err != nil {
+	if _, err := options(o); err != nil { // before anything is touched
 		return nil, fmt.Errorf("xteam: %w", err)
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
@@ -129,12 +133,22 @@ func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Log
 	return assembly.OpenBadger(ctx, o.Dir, s, log)
 }
 
-func options(o Options) assembly.Options {
+func options(o Options) (assembly.Options, error) {
+	hosts, err := httpapi.ParseHosts(o.Hosts)
+	if err != nil {
+		return assembly.Options{}, fmt.Errorf("Options.Hosts: %w", err)
+	}
+	origins, err := httpapi.ParseOrigins(o.Origins)
+	if err != nil {
+		return assembly.Options{}, fmt.Errorf("Options.Origins: %w", err)
+	}
+	transport := httpapi.Options{Proxies: httpapi.Proxies{Trusted: o.TrustedProxies}, Hosts: hosts, Origins: origins}
 	life := cmp.Or(o.Session, 30*24*time.Hour)
-	return assembly.Options{BcryptCost: o.BcryptCost, Node: "embedded", HTTP: httpapi.Options{Proxies: httpapi.Proxies{Trusted: o.TrustedProxies}}, Tunables: app.Tunables{
+	tunables := app.Tunables{
 		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,
 		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, min(7*24*time.Hour, life)), Session: life,
-	}}
+	}
+	return assembly.Options{BcryptCost: o.BcryptCost, Node: "embedded", HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
 func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, api *httpapi.API) *XTeam {
