@@ -18,6 +18,7 @@ import (
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
 )
 
 // about are the details of an event.
@@ -276,6 +277,39 @@ func TestOfWhatRefusalsTell(t *testing.T) {
 	}
 	if n := len(s.events()) - stored; n != 0 {
 		t.Errorf("%d of them are stored", n)
+	}
+}
+
+// TestRefusalsWithoutRandomness: a line that has no id is not told, and the refusal is what it was.
+func TestRefusalsWithoutRandomness(t *testing.T) {
+	s := newScene(t)
+	told := len(s.journal.told)
+	taken := registration(t, "ann")
+	s.core.Random = &stumbles{s.core.Random, 2} // the ids of the account and of its event are drawn before the name is found taken
+	if _, err := s.accounts.Register(t.Context(), abroad, taken); !errors.Is(err, ports.ErrTaken) {
+		t.Errorf("a taken name: %v", err)
+	}
+	s.core.Random = broken{}
+	s.guard.Refused(t.Context(), abroad, s.c, "GET /", token.ErrExpired)
+	if lines := s.journal.told[told:]; len(lines) != 0 {
+		t.Errorf("told: %+v", lines)
+	}
+}
+
+// TestATakenNameIsToldOf: what the journal, and it alone, is told of a registration that meets another's name.
+func TestATakenNameIsToldOf(t *testing.T) {
+	s := newScene(t)
+	stored, told := len(s.events()), len(s.journal.told)
+	if _, err := s.accounts.Register(t.Context(), abroad, registration(t, "ann")); !errors.Is(err, ports.ErrTaken) {
+		t.Fatal(err)
+	}
+	want := []audit.Event{{Time: instant.Instant(s.clock.Load()), Kind: audit.RegistrationRefused, Severity: audit.Warning, Outcome: audit.Failure, Email: "ann@example.com",
+		IPAddress: "198.51.100.9", UserAgent: "curl", RequestID: "req-abroad", Reason: "taken"}}
+	if diff := cmp.Diff(want, s.journal.told[told:], cmpopts.IgnoreFields(audit.Event{}, "ID")); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if n := len(s.events()) - stored; n != 0 {
+		t.Errorf("%d events are stored", n)
 	}
 }
 
