@@ -50,16 +50,17 @@ type faulty struct {
 	at     int                      // the call that fails, from 0; -1: none
 	when   moment                   // where in it
 	err    error                    // how
+	hollow bool                     // with nothing beside the error
 	struck bool                     // whether it has failed
 	after  func(method string)      // runs after each call that stored something
 	gone   func(method string) bool // whether what the method looks for is not there
 }
 
-// arm forgets the calls so far and has the at-th from now fail; -1: none.
+// arm forgets the calls so far and has the at-th from now fail; -1: none. What a failing read answers beside its error looks good.
 func (f *faulty) arm(at int, when moment, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.calls, f.wrote, f.at, f.when, f.err, f.struck = nil, nil, at, when, err, false
+	f.calls, f.wrote, f.at, f.when, f.err, f.struck, f.hollow = nil, nil, at, when, err, false, false
 }
 
 // meet notes a call, and answers its number and where it is to fail, or "".
@@ -81,17 +82,21 @@ func (f *faulty) strike() error {
 	return f.err
 }
 
-// get reads. What comes with a fault looks good, and counts for nothing.
+// get reads.
 func get[T any](f *faulty, method string, do func() (T, error)) (T, error) {
 	_, when := f.meet(method)
 	v, err := do()
 	if f.gone != nil && f.gone(method) {
 		return v, ports.ErrNotFound
 	}
-	if when != "" && err == nil {
-		err = f.strike()
+	if when == "" || err != nil {
+		return v, err
 	}
-	return v, err
+	if f.hollow {
+		var none T
+		return none, f.strike()
+	}
+	return v, f.strike()
 }
 
 // put stores.
@@ -713,15 +718,27 @@ func TestAFaultIsNoRefusal(t *testing.T) {
 			calls, wrote := a.trace(t)
 			for at, method := range calls {
 				for _, f := range []struct {
-					when moment
-					err  error
-				}{{before, outage{}}, {before, context.DeadlineExceeded}, {rolledBack, outage{}}, {committed, outage{}}} {
+					when   moment
+					err    error
+					hollow bool
+				}{{before, outage{}, false}, {before, outage{}, true}, {before, context.DeadlineExceeded, true}, {rolledBack, outage{}, false}, {committed, outage{}, false}} {
 					stores := strings.HasSuffix(method, ".Update") || slices.Contains(wrote, at)
+					if f.hollow && stores {
+						continue
+					}
 					if f.when != before && !stores || f.when == rolledBack && !strings.HasSuffix(method, ".Update") {
 						continue
 					}
-					t.Run(fmt.Sprintf("%d %s fails %s with %v", at, method, f.when, f.err), func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) { a.failing(t, name, at, method, wrote, f.when, f.err) })
+					t.Run(fmt.Sprintf("%d %s fails %s with %v, hollow %v", at, method, f.when, f.err, f.hollow), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) {
+							s := newScene(t)
+							if a.ready != nil {
+								a.ready(s)
+							}
+							s.stores.arm(at, f.when, f.err)
+							s.stores.hollow = f.hollow
+							a.failing(s, name, method, wrote)
+						})
 					})
 				}
 			}
@@ -729,14 +746,10 @@ func TestAFaultIsNoRefusal(t *testing.T) {
 	}
 }
 
-func (a act) failing(t *testing.T, name string, at int, method string, wrote []int, when moment, fault error) {
-	s := newScene(t)
-	if a.ready != nil {
-		a.ready(s)
-	}
+func (a act) failing(s *scene, name, method string, wrote []int) {
+	t, at, when := s.t, s.stores.at, s.stores.when
 	was, told := s.stored(), len(s.journal.told)
 	_, verdict := s.admit(s.tk)
-	s.stores.arm(at, when, fault)
 	tk, err := a.do(t.Context(), s)
 	if !s.stores.struck { // there was nothing to store
 		a.answers(s, err)
@@ -751,7 +764,7 @@ func (a act) failing(t *testing.T, name string, at int, method string, wrote []i
 		}
 		return
 	}
-	honest(t, err, fault)
+	honest(t, err, s.stores.err)
 	if tk != (app.Tokens{}) {
 		t.Error("tokens are handed out")
 	}
@@ -869,6 +882,31 @@ func (a act) without(t *testing.T, n int) bool {
 		a.done(s, tk)
 	}
 	return false
+}
+
+// dumb is a codec that cannot sign.
+type dumb struct{ ports.Codec }
+
+func (dumb) Sign(token.Claims) (secret.Text, error) {
+	return secret.New("half a token"), errors.New("the key is away")
+}
+
+// TestNothingIsSigned: without an access token there is no session either, and no refresh token.
+func TestNothingIsSigned(t *testing.T) {
+	for _, name := range []string{"login", "refresh", "change of password"} {
+		s := newScene(t)
+		was, codec := s.stored(), s.core.Codec
+		s.core.Codec = dumb{codec}
+		tk, err := acts[name].do(t.Context(), s)
+		if err == nil || app.RefusalCode(err) != "" || errors.Is(err, account.ErrCredentials) || tk != (app.Tokens{}) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !reflect.DeepEqual(was, s.stored()) {
+			t.Errorf("%s: something is stored", name)
+		}
+		s.core.Codec = codec
+		s.works(s.tk)
+	}
 }
 
 // lost is an authenticator that has lost its current key.

@@ -46,8 +46,8 @@ func newHashing(t *testing.T) (*scene, *hashing) {
 	return s, h
 }
 
-// TestDisabledWhileTheHashIsMadeAnew: a sign-in that improves the hash asks once more, too, whether it may.
-func TestDisabledWhileTheHashIsMadeAnew(t *testing.T) {
+// TestOvertakenSignIn: what happened to the account during the slow comparison, or while the hash was made anew, keeps Ann out.
+func TestOvertakenSignIn(t *testing.T) {
 	for name, meanwhile := range map[string]func(*scene) error{
 		"disabled": func(s *scene) error { return s.accounts.Disable(context.Background(), root, s.ann.ID) },
 		"given another password": func(s *scene) error {
@@ -57,23 +57,42 @@ func TestDisabledWhileTheHashIsMadeAnew(t *testing.T) {
 			})
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			s, h := newHashing(t)
-			h.meanwhile = func() error { return meanwhile(s) }
-			tk, err := s.login("ann")
-			if !errors.Is(err, account.ErrCredentials) || tk != (app.Tokens{}) {
-				t.Errorf("a sign-in: %v", err)
-			}
-			if n := s.count(audit.PasswordRehashed); n != 0 {
-				t.Errorf("%d events of a new hash", n)
-			}
-			if n := s.count(audit.AuthenticationFailed); n != 1 {
-				t.Errorf("%d events of a sign-in that failed, want 1", n)
-			}
-			if all, err := s.store.Sessions().OfUser(t.Context(), s.ann.ID); err != nil || len(all) != 1 {
-				t.Errorf("%d sessions, %v; want that from before", len(all), err)
-			}
-		})
+		for _, when := range []string{"the comparison", "the comparison, before the hash is made anew", "the making of a new hash"} {
+			t.Run(name+" during "+when, func(t *testing.T) {
+				s, h := newHashing(t)
+				if when == "the comparison" {
+					s.passwords.weak = ""
+				}
+				if when == "the making of a new hash" {
+					h.meanwhile = func() error { return meanwhile(s) }
+				} else {
+					s.passwords.between = func() { s.must(meanwhile(s)) }
+				}
+				tk, err := s.login("ann")
+				if !errors.Is(err, account.ErrCredentials) || tk != (app.Tokens{}) {
+					t.Errorf("a sign-in: %v", err)
+				}
+				if n := s.count(audit.PasswordRehashed); n != 0 {
+					t.Errorf("%d events of a new hash", n)
+				}
+				if n := s.count(audit.AuthenticationFailed); n != 1 {
+					t.Errorf("%d events of a sign-in that failed, want 1", n)
+				}
+				if all, err := s.store.Sessions().OfUser(t.Context(), s.ann.ID); err != nil || len(all) != 1 {
+					t.Errorf("%d sessions, %v; want that from before", len(all), err)
+				}
+			})
+		}
+	}
+}
+
+// TestAnAccountThatGoesDuringItsSignIn: of whom the store knows no more by then, nobody learns that they were there.
+func TestAnAccountThatGoesDuringItsSignIn(t *testing.T) {
+	s := newScene(t)
+	s.stores.gone = func(m string) bool { return m == "Accounts.Find" }
+	tk, err := acts["login"].do(t.Context(), s)
+	if !errors.Is(err, account.ErrCredentials) || tk != (app.Tokens{}) || s.count(audit.AuthenticationFailed) != 1 {
+		t.Errorf("%v, and %d events", err, s.count(audit.AuthenticationFailed))
 	}
 }
 
@@ -329,6 +348,25 @@ func TestARefreshOfWhatIsGone(t *testing.T) {
 		}
 		if diff := cmp.Diff(was["events"], s.stored()["events"]); diff != "" {
 			t.Errorf("events:\n%s", diff)
+		}
+	}
+}
+
+// TestWhatIsNoTokenAsksNoStore: a text that has not the form of a refresh token, or that nobody made here, costs no look-up.
+func TestWhatIsNoTokenAsksNoStore(t *testing.T) {
+	s := newScene(t)
+	good, err := session.ParseRefresh(s.tk.Refresh.RevealPlaintext())
+	s.must(err)
+	forged, unknown := good, good
+	forged.Secret[0]++
+	unknown.Key++
+	for text, want := range map[secret.Text]error{
+		secret.New("x"): session.ErrMalformed, s.tk.Access: session.ErrMalformed, forged.Text(): session.ErrInvalid, unknown.Text(): session.ErrInvalid,
+	} {
+		s.stores.arm(-1, "", nil)
+		tk, err := s.sessions.Refresh(t.Context(), abroad, text)
+		if !errors.Is(err, want) || tk != (app.Tokens{}) || len(s.stores.calls) != 0 {
+			t.Errorf("got %v after %q, want %v after nothing", err, s.stores.calls, want)
 		}
 	}
 }
