@@ -34,6 +34,9 @@ func Parse(env map[string]string) (Parsed, error) {
 	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict}, err
 }
 
+// Assignments reads the text of a settings' file.
+var Assignments = assignments
+
 // Output is where the log goes.
 type Output = output
 

@@ -2,19 +2,15 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/joho/godotenv"
 	"github.com/xteam/xteam/domain/token"
 )
 
@@ -168,26 +164,42 @@ var table = []setting{
 		}},
 }
 
-const day = 24 * time.Hour
-
-// lookup answers the value of a setting as it was given, and whether it was given at all.
-type lookup func(name string) (string, bool)
-
-// environment looks a name up in the environment, and then in the file .env of the working directory.
-func environment() (lookup, error) {
-	file, err := godotenv.Read(".env")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		// The parser's error quotes the file, and the file holds secrets.
-		return nil, errors.New(".env: it cannot be read as lines of NAME=value")
-	}
-	return func(name string) (string, bool) {
-		if v, ok := os.LookupEnv(name); ok {
-			return v, true
-		}
-		v, ok := file[name]
-		return v, ok
-	}, nil
+// notYet is every setting of the contract that this build does not have, in the contract's order: who sets one must not believe that it is done. A row moves into the
+// table when it is built.
+var notYet = []struct{ name, initial, lacks string }{
+	{"REDIS_URL", "", "Redis"},
+	{"REVOCATION_URL", "", "feed beside the database"},
+	{"RATE_LIMIT_URL", "memory:", "rate limits"},
+	{"SECRETS_URL", "env:", "source of secrets but the environment"},
+	{"ROOT_KEY_PREVIOUS", "", "rotation of ROOT_KEY"},
+	{"KEY_ROTATION_INTERVAL", "0", "rotation of signing keys by itself"},
+	{"RATE_LIMIT_ENABLED", "true", "rate limits"},
+	{"RATE_LIMIT_REQUESTS_PER_MINUTE", "60", "rate limits"},
+	{"RATE_LIMIT_AUTH", "5", "rate limits"},
+	{"RATE_LIMIT_READ", "60", "rate limits"},
+	{"RATE_LIMIT_WRITE", "30", "rate limits"},
+	{"RATE_LIMIT_EXPENSIVE", "5", "rate limits"},
+	{"RATE_LIMIT_REFRESH", "30", "rate limits"},
+	{"RATE_LIMIT_VERIFY", "0", "rate limits"},
+	{"TRUSTED_PROXIES", "", "addresses from a proxy's header"},
+	{"TRUSTED_PROXY_HEADER", "x-forwarded-for", "addresses from a proxy's header"},
+	{"TRUSTED_HOSTS", "", "check of the Host header"},
+	{"CORS_ORIGINS", "", "CORS"},
+	{"SSL_CERTFILE", "", "TLS"},
+	{"SSL_KEYFILE", "", "TLS"},
+	{"COOKIE_MODE", "off", "cookies"},
+	{"ALERT_WEBHOOK_URL", "", "alerts"},
+	{"MIN_FREE_SPACE", "256MiB", "watch of the free space"},
+	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
+	{"METRICS_ADDR", "", "metrics"},
+	{"GRAPHQL_INTROSPECTION", "", "GraphQL"},
+	{"FEED_RETENTION", "", "feed of revocations"},
+	{"UPLOAD_DIR", "", "uploads"},
+	{"MAX_UPLOAD_SIZE", "104857600", "uploads"},
+	{"ALLOWED_EXTENSIONS", ".py,.js,.ts,.json,.md", "uploads"},
 }
+
+const day = 24 * time.Hour
 
 // given is a setting's value as it was given, if it was.
 func given(get lookup, name string) string {
@@ -212,15 +224,18 @@ func parse(get lookup) (settings, error) {
 			}
 		}
 	}
+	bad := map[string]bool{}
 	for i := range table {
 		if row := &table[i]; !row.set(&s, value(row)) {
+			bad[row.name] = true
 			complain(row.name)
 		}
 	}
-	if len(wrong) == 0 && s.Refresh > s.Session {
+	// What two settings say together is judged where each by itself is good.
+	if !bad["REFRESH_TOKEN_EXPIRE_DAYS"] && !bad["SESSION_MAX_DAYS"] && s.Refresh > s.Session {
 		complain("REFRESH_TOKEN_EXPIRE_DAYS")
 	}
-	if len(wrong) == 0 && s.Poll >= s.MaxStaleness {
+	if !bad["REVOCATION_POLL"] && !bad["REVOCATION_MAX_STALENESS"] && s.Poll >= s.MaxStaleness {
 		complain("REVOCATION_POLL")
 	}
 	signing, root := given(get, "SECRET_KEY"), given(get, "ROOT_KEY")
@@ -229,6 +244,11 @@ func parse(get lookup) (settings, error) {
 	}
 	if root != "" && root == signing {
 		wrong = append(wrong, "ROOT_KEY: got the value of SECRET_KEY, takes one of its own: other services may know SECRET_KEY")
+	}
+	for _, row := range notYet {
+		if v := given(get, row.name); v != "" && v != row.initial {
+			wrong = append(wrong, fmt.Sprintf("%s: this build has no %s yet: leave it empty", row.name, row.lacks))
+		}
 	}
 	if wrong != nil {
 		return settings{}, wrong

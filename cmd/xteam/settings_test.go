@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestSettingsTaken(t *testing.T) {
 	got, err := xteam.Parse(map[string]string{"HTTP_ADDR": "[::1]:0", "DATA_DIR": "/a/b/", "DATABASE_URL": "badger:///c/d", "ACCESS_TOKEN_EXPIRE_MINUTES": "1440",
 		"REFRESH_TOKEN_EXPIRE_DAYS": "30", "JWT_LEEWAY": "0s", "BCRYPT_COST": "10", "LOG_FORMAT": "text", "JWT_ISSUER": "i", "REVOCATION_STRICT": "true",
 		"SECRET_KEY": key, "ROOT_KEY": key + "r", "SECRET_KEY_PREVIOUS": key + "1, " + key + "2", "ENVIRONMENT": "production",
-		"RATE_LIMIT_AUTH": "no number", "REDIS_URL": "nonsense"})
+		"RATE_LIMIT_AUTH": "5", "SECRETS_URL": "env:", "REDIS_URL": "", "TERM": "dumb"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,17 +86,54 @@ func TestSettingsRefused(t *testing.T) {
 }
 
 func TestSettingsAllFaultsAtOnce(t *testing.T) {
-	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short"})
-	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "ROOT_KEY: "}
-	var got []string
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			name, _, _ := strings.Cut(line, "got")
-			got = append(got, name)
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short",
+		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "REDIS_URL": "redis://h", "SSL_CERTFILE": "c.pem"})
+	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "REDIS_URL: ", "SSL_CERTFILE: "}
+	if diff := cmp.Diff(want, faulty(err)); diff != "" {
 		t.Errorf("the faults (-want +got):\n%s", diff)
+	}
+	// What two settings say together is judged only where both say something.
+	_, err = xteam.Parse(map[string]string{"REFRESH_TOKEN_EXPIRE_DAYS": "0", "SESSION_MAX_DAYS": "9999", "REVOCATION_POLL": "1h", "REVOCATION_MAX_STALENESS": "5",
+		"ENVIRONMENT": "productive"})
+	want = []string{"ENVIRONMENT: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "SESSION_MAX_DAYS: ", "REVOCATION_MAX_STALENESS: "}
+	if diff := cmp.Diff(want, faulty(err)); diff != "" {
+		t.Errorf("the faults (-want +got):\n%s", diff)
+	}
+}
+
+// faulty are the names that an error begins its lines with.
+func faulty(err error) (names []string) {
+	if err == nil {
+		return nil
+	}
+	for line := range strings.Lines(err.Error()) {
+		name, _, _ := strings.Cut(line, " ")
+		names = append(names, name+" ")
+	}
+	return names
+}
+
+// A setting of the contract that this build does not have must not be believed to do something.
+func TestSettingsNotBuilt(t *testing.T) {
+	initial := map[string]string{
+		"REDIS_URL": "", "REVOCATION_URL": "", "RATE_LIMIT_URL": "memory:", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
+		"RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_REQUESTS_PER_MINUTE": "60", "RATE_LIMIT_AUTH": "5", "RATE_LIMIT_READ": "60", "RATE_LIMIT_WRITE": "30",
+		"RATE_LIMIT_EXPENSIVE": "5", "RATE_LIMIT_REFRESH": "30", "RATE_LIMIT_VERIFY": "0", "TRUSTED_PROXIES": "", "TRUSTED_PROXY_HEADER": "x-forwarded-for",
+		"TRUSTED_HOSTS": "", "CORS_ORIGINS": "", "SSL_CERTFILE": "", "SSL_KEYFILE": "", "COOKIE_MODE": "off", "ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
+		"DB_ALLOWED_NETWORKS": "", "METRICS_ADDR": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
+		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
+	}
+	form := regexp.MustCompile(`^[A-Z_]+: this build has no [^\n:]+ yet: leave it empty$`)
+	for name, v := range initial {
+		for _, taken := range []string{"", v} {
+			if _, err := xteam.Parse(map[string]string{name: taken}); err != nil {
+				t.Errorf("%s=%q, which is the default: %v", name, taken, err)
+			}
+		}
+		_, err := xteam.Parse(map[string]string{name: "planted-value"})
+		if err == nil || !form.MatchString(err.Error()) || !strings.HasPrefix(err.Error(), name+": ") {
+			t.Errorf("%s=planted-value: got %v, want one line that says that this build has it not", name, err)
+		}
 	}
 }
 

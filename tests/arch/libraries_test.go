@@ -21,7 +21,6 @@ var homes = map[string][]string{
 	"golang.org/x/crypto/argon2":           {"adapters/passhash"},
 	"golang.org/x/crypto/chacha20poly1305": {"adapters/fieldcrypt"},
 	"github.com/spf13/cobra":               {"cmd/xteam"},
-	"github.com/joho/godotenv":             {"cmd/xteam"},
 	"github.com/google/wire":               nil, // anywhere, in files that the tag wireinject guards: wireTagged
 	"pgregory.net/rapid":                   {"ports/porttest"},
 	"github.com/google/go-cmp":             {"ports/porttest"},
