@@ -23,8 +23,8 @@ type Class uint8
 
 // The classes.
 const (
-	Exempt    Class = iota // takes from none, not even the address's: whether the service lives may be asked without end
-	Unclassed              // the address's alone
+	Unclassed Class = iota // the address's alone
+	Exempt                 // none, not even that: whether the service lives may be asked without end
 	Auth                   // sign-in, registration, change of password
 	Read
 	Write
@@ -131,7 +131,7 @@ func (l *Limiter) Policies() (all []*Policy) {
 	if l == nil {
 		return nil
 	}
-	for c := Unclassed; int(c) < len(l.families); c++ {
+	for c := range l.families {
 		for i := range l.families[c] {
 			all = append(all, &l.families[c][i])
 		}

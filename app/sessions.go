@@ -331,6 +331,15 @@ func (s *Sessions) proved(text secret.Text) (session.RefreshToken, error) {
 	return t, nil
 }
 
+// Named answers the session that a refresh token names, if this system made the token; else the zero id. No store is asked: the session may have ended.
+func (s *Sessions) Named(refresh secret.Text) id.Session {
+	t, err := s.proved(refresh)
+	if err != nil {
+		return id.Session{}
+	}
+	return t.Session
+}
+
 // owner answers a session and its account; a token whose session or account is gone is worth nothing.
 func (s *Sessions) owner(ctx context.Context, sid id.Session) (account.Account, session.Session, error) {
 	x, err := s.core.Stores.Sessions.Find(ctx, sid)

@@ -16,13 +16,14 @@ import (
 	"github.com/xteam/xteam/app/view"
 )
 
-// Services are the use cases that are served. All are needed.
+// Services are the use cases that are served. All but Limiter are needed.
 type Services struct {
 	Guard    *app.Guard
 	Sessions *app.Sessions
 	Accounts *app.Accounts
 	Revoker  *app.Revoker
 	View     *view.View
+	Limiter  *app.Limiter                // nil: nothing is limited
 	Probe    func(context.Context) error // asks the store whether it answers; for /readyz
 }
 
@@ -46,6 +47,7 @@ type API struct {
 	prefix  string // of request ids: tells this process from others
 	count   atomic.Uint64
 	store   asked
+	quotas  map[*app.Policy]*quota
 }
 
 // New serves the services.
@@ -55,7 +57,7 @@ func New(s Services, o Options) *API {
 	}
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails; a request id is no secret
-	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), hosts: o.Hosts, origins: o.Origins, prefix: hex.EncodeToString(b[:]) + "-"}
+	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), hosts: o.Hosts, origins: o.Origins, prefix: hex.EncodeToString(b[:]) + "-", quotas: quotas(s.Limiter.Policies())}
 	a.probes = probesOf(a.routes())
 	for _, r := range a.routes() {
 		r.api = a

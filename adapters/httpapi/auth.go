@@ -105,12 +105,17 @@ func (a *API) login(x *exchange) error {
 	return x.writeTokens(t)
 }
 
+// refresh is charged to the session of a token that proves itself, so that many behind one address are not signed out; anything else is charged as a guess.
 func (a *API) refresh(x *exchange) error {
 	var in struct {
 		RefreshToken hidden `json:"refresh_token"`
 	}
-	if err := x.read(&in); err != nil {
+	unreadable := x.read(&in)
+	if err := x.limit(app.Charge{Class: refresh, Session: a.Sessions.Named(in.RefreshToken.Text)}); err != nil {
 		return err
+	}
+	if unreadable != nil {
+		return unreadable
 	}
 	if in.RefreshToken.IsZero() {
 		return invalid("refresh_token", "is required")

@@ -18,7 +18,7 @@ import (
 )
 
 // ServeHTTP is what every request passes through, in this order: a request id, the client's address, a panic's end, the headers of every answer, the host that is
-// asked, other origins, the form of the request, the route and, there, the guard.
+// asked, other origins, the form of the request, the route and, there, the guard and the limits: who asks is known before it is charged, and it is charged before anything is done or told.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := a.begin(w, r)
 	defer x.recover()
@@ -31,6 +31,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := wellFormed(r); err != nil {
+		if limited := x.limit(app.Charge{Class: unclassed}); limited != nil {
+			err = limited
+		}
 		x.refuse(err)
 		return
 	}
@@ -43,7 +46,8 @@ type exchange struct {
 	api   *API
 	r     *http.Request
 	id    string
-	wrote bool // the status line is out
+	wrote bool      // the status line is out
+	told  [2]string // values of RateLimit and X-RateLimit-Remaining
 
 	address netip.Addr // where the request comes from; the zero Addr on a Unix socket
 	secure  bool       // the client's own connection is encrypted
@@ -154,32 +158,42 @@ func wellFormed(r *http.Request) error {
 	return nil
 }
 
-// admit decides whether the route is for whoever asks.
-func (x *exchange) admit(a access) error {
+// admit charges whoever asks, and decides whether the route is for them.
+func (x *exchange) admit(a access, c class) error {
+	who, err := x.identify(a)
+	if c != exempt && c != refresh {
+		if limited := x.limit(charge(c, who, err)); limited != nil {
+			return limited
+		}
+	}
+	if err != nil {
+		if !errors.Is(err, revocation.ErrStale) { // of which the view tells, when it changes
+			x.api.Guard.Refused(x.ctx(), x.request(), who, x.endpoint(), err)
+		}
+		return err
+	}
+	x.caller = who
+	if a == admin && !x.operator && !who.IsAdmin() {
+		return x.api.Guard.Denied(x.ctx(), x.request(), who, x.endpoint())
+	}
+	return nil
+}
+
+// identify answers who asks, as far as the route wants to know, and beside some refusals whose token it was.
+func (x *exchange) identify(a access) (app.Caller, error) {
 	if a == anyone {
-		return nil
+		return app.Caller{}, nil
 	}
 	sent := x.r.Header["Authorization"]
 	if a == admin && len(sent) == 0 && x.ctx().Value(operatorKey{}) != nil {
 		x.operator = true
-		return nil
+		return app.Caller{}, nil
 	}
 	bearer, err := credential(sent)
-	var c app.Caller
-	if err == nil {
-		c, err = x.api.Guard.Admit(bearer)
-	}
 	if err != nil {
-		if !errors.Is(err, revocation.ErrStale) { // of which the view tells, when it changes
-			x.api.Guard.Refused(x.ctx(), x.request(), c, x.endpoint(), err)
-		}
-		return err
+		return app.Caller{}, err
 	}
-	x.caller = c
-	if a == admin && !c.IsAdmin() {
-		return x.api.Guard.Denied(x.ctx(), x.request(), c, x.endpoint())
-	}
-	return nil
+	return x.api.Guard.Admit(bearer)
 }
 
 // endpoint is what was asked for, without the query, which may hold anything.

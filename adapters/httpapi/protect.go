@@ -14,7 +14,7 @@ type callerKey struct{}
 func (a *API) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := a.begin(w, r)
-		if err := x.admit(signedIn); err != nil {
+		if err := x.admit(signedIn, exempt); err != nil {
 			x.setHeaders()
 			x.refuse(err)
 			return

@@ -1,16 +1,21 @@
 package httpapi
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/xteam/xteam/app"
+)
 
 // class is which rate limit a route is charged to.
-type class uint8
+type class = app.Class
 
 const (
-	exempt class = iota // never limited
-	auth
-	read
-	write
-	refresh
+	unclassed = app.Unclassed
+	exempt    = app.Exempt
+	auth      = app.Auth
+	read      = app.Read
+	write     = app.Write
+	refresh   = app.Refresh // charged by the handler, once it has read the token
 )
 
 // access is who may call a route.
@@ -54,11 +59,11 @@ func (a *API) routes() []route {
 	}
 }
 
-// ServeHTTP lets in whom the route is for and serves them. It runs inside the chain, so w is the exchange.
+// ServeHTTP charges whoever asks, lets in whom the route is for and serves them. It runs inside the chain, so w is the exchange.
 func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x := w.(*exchange)
 	x.r = req
-	err := x.admit(r.access)
+	err := x.admit(r.access, r.class)
 	if err == nil {
 		err = r.serve(x)
 	}
@@ -71,6 +76,10 @@ func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // its credentials, everywhere; else 404. Nothing is ever redirected.
 func (a *API) unrouted(w http.ResponseWriter, req *http.Request) {
 	x := w.(*exchange)
+	if err := x.limit(app.Charge{Class: unclassed}); err != nil {
+		x.refuse(err)
+		return
+	}
 	probe := *req
 	var allow []string
 	for _, m := range []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"} {

@@ -48,6 +48,21 @@ type Decision struct {
 	Reset      time.Duration // until the bucket is full, if nobody takes any more
 }
 
+// Next is how long until one token more than Remaining is there, if nobody takes any; 0 when the bucket is full. It may be a microsecond too long, and is
+// told only where 1 to the capacity were asked for.
+func (d Decision) Next() time.Duration {
+	lacks := d.Limit.Capacity - d.Remaining
+	if lacks <= 0 {
+		return 0
+	}
+	later := (lacks - 1) * d.Limit.Period.Microseconds() / d.Limit.Capacity // of the tokens after it; below 2^63
+	next := d.Reset - time.Duration(later)*time.Microsecond
+	if d.RetryAfter > 0 {
+		next = min(next, d.RetryAfter) // exact, when one was asked for
+	}
+	return next
+}
+
 // units are whole numbers in which both a token and a microsecond's refill are exact: one token is token units, a microsecond refills refill.
 func (l Limit) units() (tok, refill int64) {
 	us := l.Period.Microseconds()

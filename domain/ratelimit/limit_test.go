@@ -99,6 +99,16 @@ func TestTakeIsExact(t *testing.T) {
 					t.Fatalf("%d tokens are not there after RetryAfter %v, of %+v at %v", n, d.RetryAfter, b, now)
 				}
 			}
+			if next := d.Next(); n >= 1 && n <= l.Capacity && d.Remaining < l.Capacity { // Next is when one more is there, or a microsecond later
+				if _, due := l.Take(b, 0, now.Add(next)); due.Remaining <= d.Remaining {
+					t.Fatalf("%d are there after Next %v, of %+v, %+v at %v", due.Remaining, next, b, d, now)
+				}
+				if _, early := l.Take(b, 0, now.Add(next-2*time.Microsecond)); next > time.Microsecond && early.Remaining > d.Remaining {
+					t.Fatalf("%d are there before Next %v, of %+v, %+v at %v", early.Remaining, next, b, d, now)
+				}
+			} else if d.Remaining == l.Capacity && next != 0 {
+				t.Fatalf("Next of a full bucket is %v", next)
+			}
 			if _, due := l.Take(b, l.Capacity, now.Add(d.Reset)); !due.OK { // Reset is the first at which all are there
 				t.Fatalf("not full after Reset %v, of %+v at %v", d.Reset, b, now)
 			}

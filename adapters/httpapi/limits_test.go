@@ -1,0 +1,363 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/journal"
+	"github.com/xteam/xteam/adapters/memstore"
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/secret"
+)
+
+// limited is a service with rate limits, whose clock stands until it is turned.
+type limited struct {
+	*service // the same without limits
+	h        http.Handler
+	clock    atomic.Int64 // ns since the start
+	from     string       // the client's address and port
+}
+
+func newLimited(t testing.TB, o app.LimiterOptions) *limited {
+	t.Helper()
+	l := &limited{service: newService(t), from: "192.0.2.7:4711"}
+	start := time.Now()
+	o.Now = func() time.Time { return start.Add(time.Duration(l.clock.Load())) }
+	limiter, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), journal.New(slog.New(slog.NewJSONHandler(l.log, nil))), rand.Reader, o)
+	check(t, err)
+	sessions := app.NewSessions(l.core)
+	l.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(l.core), Sessions: sessions, Accounts: l.accounts, Revoker: app.NewRevoker(l.core, sessions, "node-1"), View: l.core.View, Limiter: limiter,
+		Probe: func(context.Context) error { return l.probe }}, httpapi.Options{}).Handler()
+	return l
+}
+
+func (l *limited) turn(d time.Duration) { l.clock.Add(int64(d)) }
+
+func (l *limited) call(method, target, body string, heads ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "http://xteam.test"+target, strings.NewReader(body))
+	if body == "" {
+		r.Body = http.NoBody
+	}
+	r.RemoteAddr = l.from
+	for _, h := range heads {
+		k, v, _ := strings.Cut(h, ": ")
+		r.Header.Add(k, v)
+	}
+	w := httptest.NewRecorder()
+	l.h.ServeHTTP(w, r)
+	return w
+}
+
+func (l *limited) post(target, body string, heads ...string) *httptest.ResponseRecorder {
+	return l.call("POST", target, body, append(heads, asJSON)...)
+}
+
+// tokens signs in without the transport, which would count it.
+func (l *limited) tokens(name string) pair {
+	l.t.Helper()
+	who, err := account.ParseLogin("", name)
+	check(l.t, err)
+	t, err := app.NewSessions(l.core).Login(context.Background(), app.Request{}, who, secret.New(password))
+	check(l.t, err)
+	return pair{AccessToken: t.Access.RevealPlaintext(), RefreshToken: t.Refresh.RevealPlaintext()}
+}
+
+// limitsOf is what an answer says of the limits.
+func limitsOf(w *httptest.ResponseRecorder) map[string]string {
+	got := map[string]string{}
+	for _, name := range []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "RateLimit", "RateLimit-Policy", "Retry-After"} {
+		if v := w.Header().Values(name); len(v) > 0 {
+			got[name] = strings.Join(v, " | ")
+		}
+	}
+	return got
+}
+
+const (
+	mePath    = "/api/v1/users/me"
+	loginPath = "/api/v1/auth/login"
+	wrong     = `{"email":"ann@example.com","password":"not her password"}`
+)
+
+func TestLimitHeaders(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{Read: 50})
+	l.user("ann", account.RoleUser)
+	p := l.tokens("ann")
+	w := l.call("GET", mePath, "", bearer(p))
+	want := map[string]string{"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "49", "RateLimit": `"read";r=49;t=2`, "RateLimit-Policy": `"read";q=50;w=60`}
+	if diff := cmp.Diff(want, limitsOf(w)); w.Code != 200 || diff != "" {
+		t.Errorf("a read: %d, headers (-want +got):\n%s", w.Code, diff)
+	}
+	w = l.call("HEAD", mePath, "", bearer(p))
+	want["X-RateLimit-Remaining"], want["RateLimit"] = "48", `"read";r=48;t=2`
+	if diff := cmp.Diff(want, limitsOf(w)); w.Code != 200 || diff != "" {
+		t.Errorf("a HEAD: %d, headers (-want +got):\n%s", w.Code, diff)
+	}
+	w = l.call("GET", "/api/v1/nothing", "")
+	want = map[string]string{"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "57", "RateLimit": `"address";r=57;t=1`, "RateLimit-Policy": `"address";q=60;w=60`}
+	if diff := cmp.Diff(want, limitsOf(w)); w.Code != 404 || diff != "" {
+		t.Errorf("a 404: %d, headers (-want +got):\n%s", w.Code, diff)
+	}
+}
+
+// The seed's: sign-in 5 a minute, and the headers that tell a client how long to wait.
+func TestTheSixthSignIn(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{})
+	l.user("ann", account.RoleUser)
+	for i := range 5 {
+		w := l.post(loginPath, wrong)
+		wants(t, w, 401, "credentials_invalid")
+		if got := w.Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(4-i) {
+			t.Errorf("sign-in %d: %s left, want %d", i+1, got, 4-i)
+		}
+	}
+	for after, retry := range map[time.Duration]string{0: "12", 11 * time.Second: "1", 11*time.Second + 999*time.Millisecond: "1"} {
+		l.clock.Store(int64(after))
+		w := l.post(loginPath, wrong)
+		wants(t, w, 429, "rate_limited")
+		want := map[string]string{"X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "0", "RateLimit": `"auth";r=0;t=` + retry, "RateLimit-Policy": `"auth";q=5;w=60`, "Retry-After": retry}
+		if diff := cmp.Diff(want, limitsOf(w)); diff != "" {
+			t.Errorf("after %v (-want +got):\n%s", after, diff)
+		}
+	}
+	l.clock.Store(int64(12 * time.Second))
+	wants(t, l.post(loginPath, wrong), 401, "credentials_invalid")
+	wants(t, l.post(loginPath, wrong), 429, "rate_limited")
+	wants(t, l.post("/api/v1/auth/register", `{}`), 429, "rate_limited") // one class, one bucket
+	if n := strings.Count(l.log.String(), `"msg":"Rate limit exceeded"`); n != 1 || !strings.Contains(l.log.String(), `"client_ip":"192.0.2.7"`) || !strings.Contains(l.log.String(), `"endpoint":"POST /api/v1/auth/login"`) {
+		t.Errorf("5 refusals: %d lines, want one with client_ip and endpoint: %s", n, l.log)
+	}
+}
+
+// No header says who the client is.
+func TestForwardedAddressesAreNotBelieved(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{})
+	for i := range 6 {
+		w := l.post(loginPath, wrong, fmt.Sprintf("X-Forwarded-For: 203.0.113.%d", i), fmt.Sprintf("Forwarded: for=203.0.113.%d", i), fmt.Sprintf("X-Real-Ip: 203.0.113.%d", i),
+			fmt.Sprintf("True-Client-Ip: 203.0.113.%d", i), fmt.Sprintf("Cf-Connecting-Ip: 203.0.113.%d", i), fmt.Sprintf("X_Forwarded_For: 203.0.113.%d", i))
+		if want := 401 + 28*(i/5); w.Code != want {
+			t.Errorf("sign-in %d: %d, want %d", i+1, w.Code, want)
+		}
+	}
+}
+
+// Health is exempt by its routes: nothing that only looks like one is.
+func TestHealthIsExempt(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{PerAddress: 1})
+	l.call("GET", "/api/v1/nothing", "")
+	for _, path := range []string{"/health", "/healthz", "/readyz", "/health?x=1"} {
+		for range 100 {
+			if w := l.call("GET", path, ""); w.Code != 200 || len(limitsOf(w)) != 0 {
+				t.Fatalf("%s: %d, headers %v", path, w.Code, limitsOf(w))
+			}
+		}
+	}
+	for _, path := range []string{"/health/", "/healthz/../api/v1/users/me", "/api/v1/users/me?/healthz", "/api/v1/health", "/%68ealth/x", "//health", "/readyzz"} {
+		wants(t, l.call("GET", path, ""), 429, "rate_limited")
+	}
+	wants(t, l.call("POST", "/health", ""), 429, "rate_limited")
+}
+
+// Whatever is refused is charged to the address first.
+func TestRefusedRequestsAreCharged(t *testing.T) {
+	const patience = 20
+	for name, send := range map[string]func(*limited) *httptest.ResponseRecorder{
+		"no route":        func(l *limited) *httptest.ResponseRecorder { return l.call("GET", "/nothing", "") },
+		"a doubled slash": func(l *limited) *httptest.ResponseRecorder { return l.call("GET", "//api/v1/users/me", "") },
+		"another method":  func(l *limited) *httptest.ResponseRecorder { return l.call("PUT", mePath, "") },
+		"TRACE":           func(l *limited) *httptest.ResponseRecorder { return l.call("TRACE", "/", "") },
+		"an encoding": func(l *limited) *httptest.ResponseRecorder {
+			return l.call("POST", "/api/v1/auth/logout", "x", "Content-Encoding: gzip")
+		},
+		"no token": func(l *limited) *httptest.ResponseRecorder { return l.call("GET", mePath, "") },
+		"a garbage token": func(l *limited) *httptest.ResponseRecorder {
+			return l.call("GET", mePath, "", "Authorization: Bearer garbage")
+		},
+		"two tokens": func(l *limited) *httptest.ResponseRecorder {
+			return l.call("GET", mePath, "", "Authorization: Bearer a", "Authorization: Bearer b")
+		},
+		"a body too large": func(l *limited) *httptest.ResponseRecorder {
+			return l.post("/api/v1/auth/logout", strings.Repeat(" ", 1<<20+1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLimited(t, app.LimiterOptions{PerAddress: patience})
+			for i := range patience {
+				w := send(l)
+				if w.Code < 400 || w.Code == 429 || w.Header().Get("X-RateLimit-Remaining") != fmt.Sprint(patience-1-i) {
+					t.Fatalf("request %d: %d, headers %v", i+1, w.Code, limitsOf(w))
+				}
+			}
+			told := strings.Count(l.log.String(), "\n")
+			for range 50 {
+				if w := send(l); w.Code != 429 || w.Header().Get("Retry-After") != "3" {
+					t.Fatalf("once %d are spent: %d, headers %v", patience, w.Code, limitsOf(w))
+				}
+			}
+			if got := strings.Count(l.log.String(), "\n") - told; got != 1 {
+				t.Errorf("50 refusals: %d lines more, want 1", got)
+			}
+			l.from = "192.0.2.8:1"
+			if w := send(l); w.Code == 429 {
+				t.Error("another address is refused")
+			}
+		})
+	}
+}
+
+// A token that was revoked, or that is garbage, spends nothing of the user whom it names.
+func TestARevokedTokenSpendsNothingOfItsSubject(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{PerAddress: 1000, Read: 10})
+	l.user("ann", account.RoleUser)
+	dead, alive := l.tokens("ann"), l.tokens("ann")
+	if w := l.call("POST", "/api/v1/auth/logout", "", bearer(dead)); w.Code != 204 {
+		t.Fatalf("log out: %d", w.Code)
+	}
+	l.from = "198.51.100.9:1"
+	for i := range 20 { // each is two of the ten that the address has
+		if w := l.call("GET", mePath, "", bearer(dead)); w.Code != 401 && i < 5 || w.Code != 429 && i >= 5 {
+			t.Fatalf("request %d with the revoked token: %d", i+1, w.Code)
+		}
+		l.call("GET", mePath, "", bearer(alive)[:len(bearer(alive))-5]+"AAAAA")
+	}
+	l.from = "203.0.113.1:1"
+	for i := range 10 {
+		if w := l.call("GET", mePath, "", bearer(alive)); w.Code != 200 {
+			t.Fatalf("request %d of the subject: %d %s", i+1, w.Code, w.Body)
+		}
+	}
+	wants(t, l.call("GET", mePath, "", bearer(alive)), 429, "rate_limited")
+}
+
+// A live refresh token is charged to its session, so that an office behind one address is not signed out; everything else that comes there is a guess.
+func TestRefreshIsChargedToItsSession(t *testing.T) {
+	const path = "/api/v1/auth/refresh"
+	l := newLimited(t, app.LimiterOptions{Refresh: 2})
+	l.user("ann", account.RoleUser)
+	one, two := l.tokens("ann"), l.tokens("ann")
+	body := func(p pair) string { return `{"refresh_token":"` + p.RefreshToken + `"}` }
+	for i, garbage := range []string{`{"refresh_token":"xtr_garbage"}`, `{`, `[1]`, `{"refresh_token":""}`, strings.Replace(body(one), "xtr_", "xtr_A", 1)} {
+		if w := l.post(path, garbage); w.Code < 400 || w.Code == 429 || w.Header().Get("X-RateLimit-Remaining") != fmt.Sprint(4-i) {
+			t.Errorf("%s: %d, headers %v", garbage, w.Code, limitsOf(w))
+		}
+	}
+	wants(t, l.post(path, `{"refresh_token":"xtr_garbage"}`), 429, "rate_limited")
+	wants(t, l.post(path, `{`), 429, "rate_limited")
+	for range 60 { // and the address's own
+		l.call("GET", "/nothing", "")
+	}
+	for i := range 2 {
+		w := l.post(path, body(one))
+		want := map[string]string{"X-RateLimit-Limit": "2", "X-RateLimit-Remaining": fmt.Sprint(1 - i), "RateLimit": fmt.Sprintf(`"refresh";r=%d;t=30`, 1-i), "RateLimit-Policy": `"refresh";q=2;w=60`}
+		if diff := cmp.Diff(want, limitsOf(w)); w.Code != 200 || diff != "" {
+			t.Errorf("a live token, try %d: %d (-want +got):\n%s", i, w.Code, diff)
+		}
+	}
+	wants(t, l.post(path, body(one)), 429, "rate_limited")
+	if w := l.post(path, body(two)); w.Code != 200 {
+		t.Errorf("another session: %d %s", w.Code, w.Body)
+	}
+}
+
+// A change of password is guessing too: five a minute for the user, wherever they are.
+func TestChangePasswordIsOfTheAuthClass(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{})
+	l.user("ann", account.RoleUser)
+	p := l.tokens("ann")
+	const body = `{"current_password":"a wrong one entirely","new_password":"another horse entirely"}`
+	for i := range 5 {
+		l.from = fmt.Sprintf("192.0.2.%d:1", i)
+		wants(t, l.post("/api/v1/auth/change-password", body, bearer(p)), 401, "credentials_invalid")
+	}
+	wants(t, l.post("/api/v1/auth/change-password", body, bearer(p)), 429, "rate_limited")
+}
+
+// What an administrator's route refuses is recorded for as long as the limits let it through, and no longer.
+func TestForbiddenIsChargedBeforeItIsRecorded(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{Write: 3})
+	l.user("ann", account.RoleUser)
+	p := l.tokens("ann")
+	for range 3 {
+		wants(t, l.post("/api/v1/admin/revocations", `{"all":true}`, bearer(p)), 403, "forbidden")
+	}
+	for range 10 {
+		wants(t, l.post("/api/v1/admin/revocations", `{"all":true}`, bearer(p)), 429, "rate_limited")
+	}
+	all, _, err := l.core.Stores.Events.List(t.Context(), 0, 1000)
+	check(t, err)
+	denied := 0
+	for _, e := range all {
+		if e.Kind == audit.PermissionDenied {
+			denied++
+		}
+	}
+	if denied != 3 {
+		t.Errorf("permission_denied: %d events, want 3", denied)
+	}
+}
+
+func TestTheOperatorIsNotLimited(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{PerAddress: 1, Write: 1, Read: 1})
+	l.user("ann", account.RoleAdmin)
+	p := l.tokens("ann")
+	l.h = httpapi.AsOperator(l.h)
+	for range 10 {
+		if w := l.post("/api/v1/admin/revocations", `{"user_id":"ann","dry_run":true}`); w.Code != 200 || len(limitsOf(w)) != 0 {
+			t.Fatalf("the operator: %d %s, headers %v", w.Code, w.Body, limitsOf(w))
+		}
+		if w := l.call("GET", mePath, "", bearer(p)); w.Code != 200 {
+			t.Fatalf("the operator with a token: %d", w.Code)
+		}
+	}
+}
+
+func TestShadowRefusesNothing(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{Mode: app.Shadow})
+	for i := range 20 {
+		w := l.post(loginPath, wrong)
+		wants(t, w, 401, "credentials_invalid")
+		if got := w.Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(max(0, 4-i)) || w.Header().Get("Retry-After") != "" {
+			t.Errorf("sign-in %d: headers %v", i+1, limitsOf(w))
+		}
+	}
+	if log := l.log.String(); strings.Count(log, "Rate limit exceeded") != 1 || !strings.Contains(log, `"shadow":"true"`) {
+		t.Errorf("the log: %s", log)
+	}
+}
+
+func TestOffTellsNothing(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{Mode: app.Off})
+	for range 20 {
+		w := l.post(loginPath, wrong)
+		wants(t, w, 401, "credentials_invalid")
+		if got := limitsOf(w); len(got) != 0 {
+			t.Errorf("headers %v", got)
+		}
+	}
+}
+
+// A client over IPv6 is its /64.
+func TestLimitsOverIPv6(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{})
+	for i := range 6 {
+		l.from = fmt.Sprintf("[2001:db8:1:2::%x]:1", i+1)
+		if w, want := l.post(loginPath, wrong), 401+28*(i/5); w.Code != want {
+			t.Errorf("sign-in %d: %d, want %d", i+1, w.Code, want)
+		}
+	}
+	l.from = "[2001:db8:1:3::1]:1"
+	wants(t, l.post(loginPath, wrong), 401, "credentials_invalid")
+}
