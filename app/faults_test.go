@@ -350,7 +350,10 @@ func (s *scene) works(tk app.Tokens) {
 	s.caller(next)
 }
 
-const another = "another horse" // a password
+const (
+	another = "another horse"       // a password
+	stolen  = "a laptop was stolen" // a note
+)
 
 // act is a use case on a scene.
 type act struct {
@@ -377,6 +380,15 @@ var acts = map[string]act{
 		needs: []string{"Accounts.Named", "Passwords.Compare", "Passwords.Hash", "Accounts.Update", "System.Load", "Sessions.Create"},
 		done:  (*scene).works,
 		lax:   []string{"Passwords.Hash"},
+	},
+	"login with too many sessions": {
+		ready: func(s *scene) { s.core.Tunables.MaxSessions = 1 },
+		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
+		needs: []string{"Accounts.Named", "Passwords.Compare", "Accounts.Find", "System.Load", "Sessions.OfUser", "Sessions.Update", "Sessions.Create"},
+		done: func(s *scene, tk app.Tokens) {
+			s.works(tk)
+			s.dead(s.tk, revocation.SessionEnded, revocation.SessionEnded)
+		},
 	},
 	"login with a wrong password": {
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", another) },
@@ -554,6 +566,7 @@ var acts = map[string]act{
 	"revoke a refresh token":  revoke(func(s *scene) app.Selector { return app.Selector{Token: s.tk.Refresh} }, revocation.SessionEnded, revocation.SessionEnded, "System.Load", "Sessions.Update"),
 	"revoke a token id":       revoke(func(s *scene) app.Selector { return app.Selector{JTI: s.c.Claims.ID.String()} }, revocation.UserRevoked, 0, "System.Load", "System.Update"),
 	"revoke a key":            revoke(func(s *scene) app.Selector { return app.Selector{Key: s.c.Claims.KeyID} }, revocation.KeyRevoked, 0, "System.Update"),
+	"revoke a key of before":  revoke(func(*scene) app.Selector { return app.Selector{Key: "hs-before", Force: true} }, 0, 0, "System.Update"),
 	"revoke what was issued before": revoke(func(s *scene) app.Selector { return app.Selector{IssuedBefore: instant.Instant(s.clock.Load())} },
 		revocation.BeforeTime, revocation.BeforeTime, "System.Update"),
 	"revoke all": revoke(func(*scene) app.Selector { return app.Selector{All: true} }, revocation.EpochRaised, revocation.EpochRaised, "System.Update"),
@@ -563,6 +576,20 @@ var acts = map[string]act{
 			return s.counted(s.revoker.Revoke(ctx, s.admin, app.Selector{User: "ann"}, "", true))
 		},
 		needs: []string{"Accounts.Named", "Sessions.OfUser", "System.Load"},
+		done:  func(s *scene, _ app.Tokens) { s.works(s.tk) },
+	},
+	"see what revoking all would do": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return s.counted(s.revoker.Revoke(ctx, s.admin, app.Selector{All: true}, "", true))
+		},
+		needs: []string{"System.Update", "Accounts.List", "Sessions.OfUser"},
+		done:  func(s *scene, _ app.Tokens) { s.works(s.tk) },
+	},
+	"see what revoking what was issued before would do": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return s.counted(s.revoker.Revoke(ctx, s.admin, app.Selector{IssuedBefore: instant.Instant(s.clock.Load())}, "", true))
+		},
+		needs: []string{"System.Update", "Accounts.List", "Sessions.OfUser"},
 		done:  func(s *scene, _ app.Tokens) { s.works(s.tk) },
 	},
 	"see what revoking a session would do": {
@@ -591,18 +618,24 @@ var acts = map[string]act{
 	},
 }
 
-// revoke is an act of an administrator, after which Ann's tokens are dead for the reasons given; 0: her session goes on.
+// revoke is an act of an administrator, after which Ann's tokens are dead for the reasons given; 0: that one goes on.
 func revoke(sel func(*scene) app.Selector, access, refresh revocation.Reason, needs ...string) act {
 	return act{
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
-			got, err := s.revoker.Revoke(ctx, s.admin, sel(s), "a laptop was stolen", false)
+			got, err := s.revoker.Revoke(ctx, s.admin, sel(s), stolen, false)
 			if err != nil && !reflect.DeepEqual(got, app.Revoked{}) {
 				s.t.Errorf("a revocation that failed tells of %+v", got)
 			}
 			return app.Tokens{}, err
 		},
 		needs: needs,
-		done:  func(s *scene, _ app.Tokens) { s.dead(s.tk, access, refresh) },
+		done: func(s *scene, _ app.Tokens) {
+			if access == 0 {
+				s.works(s.tk)
+				return
+			}
+			s.dead(s.tk, access, refresh)
+		},
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // withdraws says which kinds of entry each act leaves.
 var withdraws = map[string][]revocation.Kind{
 	"refresh with an earlier token":          {revocation.Session},
+	"login with too many sessions":           {revocation.Session},
 	"log-out":                                {revocation.Token, revocation.Session},
 	"log-out of a session that is forgotten": {revocation.Token, revocation.Session},
 	"log-out of all":                         {revocation.User},
@@ -30,6 +31,7 @@ var withdraws = map[string][]revocation.Kind{
 	"revoke a refresh token":                 {revocation.Session},
 	"revoke a token id":                      {revocation.Token},
 	"revoke a key":                           {revocation.Key},
+	"revoke a key of before":                 {revocation.Key},
 	"revoke what was issued before":          {revocation.IssuedBefore},
 	"revoke all":                             {revocation.Epoch},
 }
