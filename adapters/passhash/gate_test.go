@@ -15,13 +15,13 @@ import (
 
 // held is a hasher whose comparisons end when the test says so.
 type held struct {
-	*passhash.Bcrypt
+	*passhash.Hasher
 	release chan struct{}
 	results chan error
 }
 
 func newHeld(t *testing.T, o passhash.Options) *held {
-	h := &held{newBcrypt(t, o), make(chan struct{}), make(chan error, 1000)}
+	h := &held{newHasher(t, o), make(chan struct{}), make(chan error, 1000)}
 	h.SetCompare(func(_, _ []byte) error { <-h.release; return nil })
 	return h
 }
@@ -111,7 +111,7 @@ func TestWhoeverIsGoneLeavesTheQueue(t *testing.T) {
 }
 
 func TestACancelledCallHashesNothing(t *testing.T) {
-	b := newBcrypt(t, passhash.Options{Cost: 10})
+	b := newHasher(t, passhash.Options{Cost: 10})
 	b.SetCompare(func(_, _ []byte) error { t.Error("a hash was computed"); return nil })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -145,7 +145,7 @@ func TestNobodyWaitsForEver(t *testing.T) {
 
 // A thousand at once: never more than the gate's number compute, whoever is refused is refused, and all the others are answered.
 func TestAHerd(t *testing.T) {
-	b := newBcrypt(t, passhash.Options{Gate: 2, Queue: 50})
+	b := newHasher(t, passhash.Options{Gate: 2, Queue: 50})
 	var mu sync.Mutex
 	inside, most := 0, 0
 	b.SetCompare(func(_, _ []byte) error {

@@ -45,14 +45,14 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	bcrypt, err := assembly.NewPasswords(assemblyOptions)
+	hasher, err := assembly.NewPasswords(assemblyOptions)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
 	journalJournal := journal.New(slogLogger)
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, bcrypt, journalJournal, assemblyOptions)
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, journalJournal, assemblyOptions)
 	if err != nil {
 		cleanup2()
 		cleanup()

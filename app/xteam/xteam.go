@@ -51,6 +51,9 @@ type Options struct {
 	Session    time.Duration // life of a session; default 30 days
 	Leeway     time.Duration // clock skew that is allowed; default 0, for there is one clock
 	BcryptCost int           // default 12
+	// PasswordHasher is bcrypt or argon2id; default bcrypt. Hashes of the other are compared all the same, and made anew at the next sign-in. With argon2id,
+	// which takes 19 MiB for each sign-in that is hashing, BcryptCost is the cost of the hashes that are left from before.
+	PasswordHasher string
 
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For tells where a request comes from, read from the right. Default: none is
 	// believed, and a request comes from the other end of its socket.
@@ -148,7 +151,7 @@ func options(o Options) (assembly.Options, error) {
 		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,
 		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, min(7*24*time.Hour, life)), Session: life,
 	}
-	return assembly.Options{BcryptCost: o.BcryptCost, Node: "embedded", HTTP: transport, Tunables: tunables}, tunables.Validate()
+	return assembly.Options{PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
 func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, api *httpapi.API) *XTeam {

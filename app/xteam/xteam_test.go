@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,8 +17,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam"
+	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/secret"
 )
@@ -122,4 +125,67 @@ func TestOpenRefusesLivesThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.Close()
+}
+
+// A folder goes from one password hasher to the other and back: the password stays good, and its hash is made anew once, at the first sign-in.
+func TestThePasswordHasherIsChanged(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	ctx, dir := t.Context(), t.TempDir()
+	email, _ := account.ParseEmail("ann@example.com")
+	name, _ := account.ParseUsername("ann")
+	stored := func() string {
+		silent := slog.New(slog.DiscardHandler)
+		none := envsecrets.New(func(string) (string, bool) { return "", false })
+		db, closeStore, err := assembly.OpenBadger(ctx, dir, assembly.OpenSecrets(none, dir, silent), silent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeStore()
+		ann, err := db.Stores.Accounts.Named(ctx, account.Login{Email: email})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ann.Password.RevealPlaintext()
+	}
+	x, err := xteam.Open(ctx, xteam.Options{Dir: dir, BcryptCost: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = x.Accounts().Create(ctx, app.Actor{Name: app.System}, app.Registration{Email: email, Username: name, Password: secret.New(password)}, account.RoleUser)
+	x.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := stored()
+	for i, c := range []struct {
+		hasher, prefix string
+		anew           bool
+	}{
+		{"", "$2a$10$", false},
+		{"argon2id", "$argon2id$v=19$m=19456,t=2,p=1$", true},
+		{"argon2id", "$argon2id$v=19$m=19456,t=2,p=1$", false},
+		{"bcrypt", "$2a$10$", true},
+	} {
+		x, err := xteam.Open(ctx, xteam.Options{Dir: dir, BcryptCost: 10, PasswordHasher: c.hasher})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, wrong := x.Sessions().Login(ctx, app.Request{}, account.Login{Email: email}, secret.New("not "+password))
+		_, right := x.Sessions().Login(ctx, app.Request{}, account.Login{Email: email}, secret.New(password))
+		x.Close()
+		if !errors.Is(wrong, account.ErrCredentials) || right != nil {
+			t.Errorf("step %d: a wrong password: %v; the right one: %v", i, wrong, right)
+		}
+		after := stored()
+		if !strings.HasPrefix(after, c.prefix) || (after != before) != c.anew {
+			t.Errorf("step %d: the hash is %.40s…, and was %.40s…; want %s…, made anew: %v", i, after, before, c.prefix, c.anew)
+		}
+		before = after
+	}
+}
+
+func TestOpenNeedsAKnownHasher(t *testing.T) {
+	if _, err := xteam.Open(t.Context(), xteam.Options{Dir: t.TempDir(), PasswordHasher: "argon2i"}); err == nil || !strings.Contains(err.Error(), "argon2id") {
+		t.Errorf("with a hasher that there is not: got %v, want an error that names those there are", err)
+	}
 }

@@ -25,13 +25,14 @@ type Parsed struct {
 	Access, Refresh, Leeway   time.Duration
 	BcryptCost                int
 	LogFormat, Issuer, Strict string
+	Hasher                    string
 }
 
 // Parse reads settings from a map.
 func Parse(env map[string]string) (Parsed, error) {
 	s, err := parse(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	strict := map[bool]string{true: "true", false: "false"}[s.Strict]
-	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict}, err
+	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict, s.Hasher}, err
 }
 
 // Assignments reads the text of a settings' file.

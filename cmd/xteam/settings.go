@@ -27,6 +27,7 @@ type settings struct {
 	Access           time.Duration
 	Refresh          time.Duration
 	Session          time.Duration
+	Hasher           string // bcrypt or argon2id
 	BcryptCost       int
 
 	LogFile   string // empty: stderr
@@ -143,8 +144,11 @@ var table = []setting{
 		}},
 	{name: "LOG_FORMAT", initial: "json", takes: "json or text", meaning: "how log lines are written",
 		set: func(s *settings, v string) bool { s.LogFormat = v; return v == "json" || v == "text" }},
+	{name: "PASSWORD_HASHER", initial: "bcrypt", takes: "bcrypt or argon2id",
+		meaning: "how passwords are hashed; a hash of the other kind is upgraded at the next sign-in",
+		set:     func(s *settings, v string) bool { s.Hasher = v; return v == "bcrypt" || v == "argon2id" }},
 	{name: "BCRYPT_COST", initial: "12", takes: "a whole number from 10 to 16",
-		meaning: "the cost of password hashes; another one is upgraded at the next sign-in",
+		meaning: "the cost of bcrypt hashes; another one is upgraded at the next sign-in. With argon2id, of those that are left",
 		set: func(s *settings, v string) bool {
 			n, err := strconv.Atoi(v)
 			s.BcryptCost = n

@@ -18,7 +18,7 @@ func TestSettingsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := xteam.Parsed{Addr: "127.0.0.1:8000", Folder: "data", Store: "data", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour,
-		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false"}
+		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false", Hasher: "bcrypt"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with nothing set (-want +got):\n%s", diff)
 	}
@@ -26,14 +26,14 @@ func TestSettingsDefaults(t *testing.T) {
 
 func TestSettingsTaken(t *testing.T) {
 	got, err := xteam.Parse(map[string]string{"HTTP_ADDR": "[::1]:0", "DATA_DIR": "/a/b/", "DATABASE_URL": "badger:///c/d", "ACCESS_TOKEN_EXPIRE_MINUTES": "1440",
-		"REFRESH_TOKEN_EXPIRE_DAYS": "30", "JWT_LEEWAY": "0s", "BCRYPT_COST": "10", "LOG_FORMAT": "text", "JWT_ISSUER": "i", "REVOCATION_STRICT": "true",
+		"REFRESH_TOKEN_EXPIRE_DAYS": "30", "JWT_LEEWAY": "0s", "BCRYPT_COST": "10", "PASSWORD_HASHER": "argon2id", "LOG_FORMAT": "text", "JWT_ISSUER": "i", "REVOCATION_STRICT": "true",
 		"SECRET_KEY": key, "ROOT_KEY": key + "r", "SECRET_KEY_PREVIOUS": key + "1, " + key + "2", "ENVIRONMENT": "production",
 		"RATE_LIMIT_AUTH": "5", "SECRETS_URL": "env:", "REDIS_URL": "", "TERM": "dumb"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := xteam.Parsed{Addr: "[::1]:0", Folder: "/a/b", Store: "/c/d", Access: 24 * time.Hour, Refresh: 30 * 24 * time.Hour,
-		BcryptCost: 10, LogFormat: "text", Issuer: "i", Strict: "true"}
+		BcryptCost: 10, LogFormat: "text", Issuer: "i", Strict: "true", Hasher: "argon2id"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with everything set (-want +got):\n%s", diff)
 	}
@@ -59,6 +59,7 @@ func TestSettingsRefused(t *testing.T) {
 		"LOG_FILE":                    {"a\x00b"},
 		"LOG_LEVEL":                   {"trace", "INFO", "info+2"},
 		"LOG_FORMAT":                  {"xml"},
+		"PASSWORD_HASHER":             {"argon2", "argon2i", "Argon2id", "scrypt", "bcrypt,argon2id"},
 		"BCRYPT_COST":                 {"9", "17", "twelve"},
 		"REVOCATION_MAX_STALENESS":    {"5", "99ms", "2h"},
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},

@@ -54,7 +54,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	bcrypt, err := assembly.NewPasswords(assemblyOptions)
+	hasher, err := assembly.NewPasswords(assemblyOptions)
 	if err != nil {
 		cleanup3()
 		cleanup2()
@@ -62,7 +62,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	journalJournal := journal.New(logger)
-	core, err := assembly.StartCore(ctx, database, view, codec, bcrypt, journalJournal, assemblyOptions)
+	core, err := assembly.StartCore(ctx, database, view, codec, hasher, journalJournal, assemblyOptions)
 	if err != nil {
 		cleanup3()
 		cleanup2()

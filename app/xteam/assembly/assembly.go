@@ -26,12 +26,13 @@ import (
 
 // Options are what a system is tuned by.
 type Options struct {
-	Tunables     app.Tunables
-	MaxStaleness time.Duration   // of the view; default 5 s
-	Strict       bool            // trust the database only
-	BcryptCost   int             // default 12
-	Node         string          // this node's name in answers
-	HTTP         httpapi.Options // of the transport, all but its Logger
+	Tunables       app.Tunables
+	MaxStaleness   time.Duration   // of the view; default 5 s
+	Strict         bool            // trust the database only
+	PasswordHasher string          // bcrypt or argon2id; default bcrypt
+	BcryptCost     int             // default 12; with argon2id, of the hashes that are left from before
+	Node           string          // this node's name in answers
+	HTTP           httpapi.Options // of the transport, all but its Logger
 }
 
 // The secrets that are read through the port for secrets.
@@ -156,9 +157,9 @@ func NewCodec(ring keyset.Ring) (*jwtcodec.Codec, error) {
 	return jwtcodec.New(ring, jwtcodec.Options{})
 }
 
-// NewPasswords hashes at the configured cost.
-func NewPasswords(o Options) (*passhash.Bcrypt, error) {
-	return passhash.New(passhash.Options{Cost: o.BcryptCost})
+// NewPasswords hashes with the configured kind and cost.
+func NewPasswords(o Options) (*passhash.Hasher, error) {
+	return passhash.New(passhash.Options{Kind: passhash.Kind(o.PasswordHasher), Cost: o.BcryptCost})
 }
 
 // StartCore makes what the use cases stand on, and notes the lifetime of access tokens before the first is issued.

@@ -15,5 +15,5 @@ import (
 var Set = wire.NewSet(
 	StartView, SigningRing, NewCodec, NewPasswords, StartCore, StartSessions, NewRevoker, app.NewGuard, app.NewAccounts, NewAPI,
 	wire.Bind(new(ports.Codec), new(*jwtcodec.Codec)),
-	wire.Bind(new(ports.Passwords), new(*passhash.Bcrypt)),
+	wire.Bind(new(ports.Passwords), new(*passhash.Hasher)),
 )
