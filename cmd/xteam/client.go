@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,11 +107,17 @@ type refusal struct {
 	} `json:"errors"`
 }
 
+// flags are what a command calls the fields of its requests.
+var flags = map[string]string{
+	"email": "--email", "username": "--username", "full_name": "--full-name", "role": "--role",
+	"user_id": "--user", "session_id": "--session", "token": "--token", "jti": "--jti", "kid": "--key", "issued_before": "--issued-before", "reason": "--reason",
+}
+
 // Error is one line: the fields and what they take, else the detail.
 func (r *refusal) Error() string {
 	var parts []string
 	for _, e := range r.Errors {
-		parts = append(parts, strings.TrimPrefix(e.Field+": "+e.Message, ": "))
+		parts = append(parts, strings.TrimPrefix(cmp.Or(flags[e.Field], e.Field)+": "+e.Message, ": "))
 	}
 	text := r.Detail
 	if text == "" {
@@ -120,6 +127,12 @@ func (r *refusal) Error() string {
 		text = strings.Join(parts, "; ")
 	}
 	return strings.Join(strings.Fields(text), " ")
+}
+
+// refused answers the API's refusal if it is one with this status, which says little by itself.
+func refused(err error, status int) (*refusal, bool) {
+	var no *refusal
+	return no, errors.As(err, &no) && no.Status == status && len(no.Errors) == 0
 }
 
 // maxAnswer bounds what is read of an answer, in bytes.

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 )
+
+const revocationsPath = "/api/v1/admin/revocations"
 
 // revocationRequest names what is to be revoked: exactly one of the first seven.
 type revocationRequest struct {
@@ -56,10 +60,20 @@ revoked stays so.`,
 	f.StringVar(&in.Reason, "reason", "", "why, in your words: kept with the event")
 	f.BoolVar(&in.DryRun, "dry-run", false, "only say how many sessions it would hit")
 	selectors := []string{"user", "session", "token", "jti", "key", "issued-before", "all"}
-	cmd.MarkFlagsMutuallyExclusive(selectors...)
-	cmd.MarkFlagsOneRequired(selectors...)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = c.does(func(cmd *cobra.Command) error {
+		var given []string
+		for _, name := range selectors {
+			if f.Changed(name) {
+				given = append(given, "--"+name)
+			}
+		}
+		switch last := len(given) - 1; {
+		case last < 0:
+			return c.misuse("say what to revoke: --user, --session, --token, --jti, --key, --issued-before or --all")
+		case last > 0:
+			return c.misuse("one at a time: " + strings.Join(given[:last], ", ") + " and " + given[last] + " were given")
+		}
 		for _, name := range selectors {
 			if f.Changed(name) && (f.Lookup(name).Value.String() == "" || f.Lookup(name).Value.String() == "false") {
 				return c.misuse("--" + name + " needs a value")
@@ -72,7 +86,7 @@ revoked stays so.`,
 		}
 		if in.Token == "-" {
 			var err error
-			if in.Token, err = c.line("the token"); err != nil {
+			if in.Token, err = c.line(cmd.Context(), "the token"); err != nil {
 				return err
 			}
 		}
@@ -82,12 +96,29 @@ revoked stays so.`,
 		}
 		defer api.close()
 		var hit revoked
-		if err := api.post(cmd.Context(), "/api/v1/admin/revocations", in, &hit); err != nil {
+		err = api.post(cmd.Context(), revocationsPath, in, &hit)
+		if _, unknown := refused(err, http.StatusNotFound); unknown {
+			return in.notFound(err)
+		}
+		if err != nil {
 			return err
 		}
 		return c.print(*asJSON, hit, hit.text(in.DryRun))
 	})
 	return cmd
+}
+
+// notFound says what there is not, since the API says only that something is not there. A token is not shown.
+func (in revocationRequest) notFound(otherwise error) error {
+	switch {
+	case in.User != "":
+		return fmt.Errorf("no account has %q as its id, e-mail address or user name: give --user one that is in use", in.User)
+	case in.Session != "":
+		return fmt.Errorf("no session has %q as its id: give --session the claim sid of one of its tokens", in.Session)
+	case in.Token != "":
+		return errors.New("the session of this token is not in the store any more: it needs no revocation")
+	}
+	return otherwise
 }
 
 // text says it in one line.

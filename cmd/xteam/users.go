@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"fmt"
-	"io"
+	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,8 +33,9 @@ func (c *cli) usersCreate() *cobra.Command {
 		Use:   "create --email E --username U [--full-name N] [--role user|admin] --password-stdin",
 		Short: "Make an account and print its id",
 		Long: `Makes an account and prints its id. It works through the running server, or on
-the store itself while the server is stopped. The password is the first line of
-standard input, so that it stays out of the process list.`,
+the store itself while the server is stopped, which it makes if there is none.
+The password is the first line of standard input, so that it stays out of the
+process list; on a terminal it is asked for and not shown.`,
 		Example: `  printf '%s\n' "$PASSWORD" |
     xteam users create --email ann@example.com --username ann --role admin --password-stdin`,
 		Args: cobra.NoArgs,
@@ -54,7 +55,7 @@ standard input, so that it stays out of the process list.`,
 			return c.misuse("--role takes user or admin")
 		}
 		var err error
-		if in.Password, err = c.line("the password"); err != nil {
+		if in.Password, err = c.line(cmd.Context(), "the password"); err != nil {
 			return err
 		}
 		api, err := c.admin(cmd.Context(), true)
@@ -63,7 +64,11 @@ standard input, so that it stays out of the process list.`,
 		}
 		defer api.close()
 		var made user
-		if err := api.post(cmd.Context(), "/api/v1/admin/users", in, &made); err != nil {
+		err = api.post(cmd.Context(), "/api/v1/admin/users", in, &made)
+		if _, taken := refused(err, http.StatusConflict); taken {
+			return api.taken(cmd.Context(), in, err)
+		}
+		if err != nil {
 			return err
 		}
 		return c.print(*asJSON, made, made.ID)
@@ -71,21 +76,16 @@ standard input, so that it stays out of the process list.`,
 	return cmd
 }
 
-// maxLine bounds a secret that is read from standard input, in bytes: an access token is the longest.
-const maxLine = 16 << 10
-
-// line reads a secret from standard input: all of it, less one line end.
-func (c *cli) line(what string) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(c.in, maxLine+1))
-	if err != nil {
-		return "", fmt.Errorf("read %s from standard input: %w", what, err)
+// taken says which name of a new account is another's, since the API says only that one is. It asks what a revocation of each would hit.
+func (a *admin) taken(ctx context.Context, in newUser, otherwise error) error {
+	var parts []string
+	for _, name := range []struct{ flag, value string }{{"--email", in.Email}, {"--username", in.Username}} {
+		if a.post(ctx, revocationsPath, revocationRequest{User: name.value, DryRun: true}, nil) == nil {
+			parts = append(parts, name.flag+": "+name.value+" is another account's")
+		}
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
-	switch {
-	case text == "":
-		return "", errors.New("standard input is empty: " + what + " was expected there")
-	case len(b) > maxLine || strings.ContainsAny(text, "\r\n"):
-		return "", errors.New("standard input holds more than one line: " + what + " alone was expected there")
+	if len(parts) == 0 {
+		return otherwise
 	}
-	return text, nil
+	return errors.New(strings.Join(parts, "; "))
 }

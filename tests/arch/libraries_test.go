@@ -19,6 +19,7 @@ var homes = map[string][]string{
 	"github.com/go-json-experiment/json":   {"adapters/httpapi", "adapters/jwtcodec"},
 	"golang.org/x/crypto/bcrypt":           {"adapters/passhash"},
 	"golang.org/x/crypto/argon2":           {"adapters/passhash"},
+	"golang.org/x/term":                    {"cmd/xteam"},
 	"golang.org/x/crypto/chacha20poly1305": {"adapters/fieldcrypt"},
 	"github.com/spf13/cobra":               {"cmd/xteam"},
 	"github.com/google/wire":               nil, // anywhere, in files that the tag wireinject guards: wireTagged
