@@ -62,9 +62,17 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	accounts := app.NewAccounts(core)
 	sessions, cleanup3 := assembly.StartSessions(ctx, core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, sessions, accounts, revoker, assemblyOptions, slogLogger)
+	limiter, cleanup4, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, slogLogger)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	api := assembly.NewAPI(assemblyDatabase, view, guard, limiter, sessions, accounts, revoker, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, api)
 	return xTeam, func() {
+		cleanup4()
 		cleanup3()
 		cleanup2()
 		cleanup()

@@ -55,6 +55,10 @@ type Options struct {
 	// which takes 19 MiB for each sign-in that is hashing, BcryptCost is the cost of the hashes that are left from before.
 	PasswordHasher string
 
+	// Limits are the rate limits of the Handler. The zero value has the server's defaults: 60 requests a minute of one address, 5 sign-ins a minute,
+	// and so on; Mode app.Off is none.
+	Limits app.LimiterOptions
+
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For tells where a request comes from, read from the right. Default: none is
 	// believed, and a request comes from the other end of its socket.
 	TrustedProxies []netip.Prefix
@@ -151,7 +155,7 @@ func options(o Options) (assembly.Options, error) {
 		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,
 		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, min(7*24*time.Hour, life)), Session: life,
 	}
-	return assembly.Options{PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", HTTP: transport, Tunables: tunables}, tunables.Validate()
+	return assembly.Options{PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
 func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, api *httpapi.API) *XTeam {

@@ -189,3 +189,32 @@ func TestOpenNeedsAKnownHasher(t *testing.T) {
 		t.Errorf("with a hasher that there is not: got %v, want an error that names those there are", err)
 	}
 }
+
+// An embedded system has the server's rate limits, unless its program says otherwise.
+func TestLimits(t *testing.T) {
+	for want, o := range map[int]xteam.Options{5: {}, 2: {Limits: app.LimiterOptions{Auth: 2}}, 20: {Limits: app.LimiterOptions{Mode: app.Off}}} {
+		o.Dir = t.TempDir()
+		x, err := xteam.Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		let := 0
+		for range 20 {
+			req, res := httptest.NewRequest(http.MethodPost, "/api/v1/auth/register", strings.NewReader(`{}`)), httptest.NewRecorder()
+			req.Header.Set("Content-Type", "application/json")
+			if x.Handler().ServeHTTP(res, req); res.Code == http.StatusUnprocessableEntity {
+				let++
+			} else if res.Code != http.StatusTooManyRequests {
+				t.Errorf("register: got %d %s", res.Code, res.Body)
+			}
+		}
+		x.Close()
+		if let != want {
+			t.Errorf("with %+v: %d of 20 registrations were let through, want %d", o.Limits, let, want)
+		}
+	}
+	if x, err := xteam.Open(t.Context(), xteam.Options{Dir: t.TempDir(), Limits: app.LimiterOptions{Read: -1}}); err == nil {
+		x.Close()
+		t.Error("a limit of -1 was taken")
+	}
+}

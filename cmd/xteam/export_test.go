@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/xteam/xteam/app"
 )
 
 // Run is the program without its process.
@@ -26,13 +28,14 @@ type Parsed struct {
 	BcryptCost                int
 	LogFormat, Issuer, Strict string
 	Hasher                    string
+	Limits                    app.LimiterOptions
 }
 
 // Parse reads settings from a map.
 func Parse(env map[string]string) (Parsed, error) {
 	s, err := parse(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	strict := map[bool]string{true: "true", false: "false"}[s.Strict]
-	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict, s.Hasher}, err
+	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict, s.Hasher, s.Limits}, err
 }
 
 // Assignments reads the text of a settings' file.

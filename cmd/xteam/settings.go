@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/token"
 )
 
@@ -33,6 +35,8 @@ type settings struct {
 	LogFile   string // empty: stderr
 	LogLevel  slog.Level
 	LogFormat string // json or text
+
+	Limits app.LimiterOptions // none is 0, but Verify may be
 
 	MaxStaleness time.Duration
 	Poll         time.Duration // of a database that other processes write to, which Badger is not
@@ -95,6 +99,9 @@ var table = []setting{
 			s.Store = filepath.Clean(u.Path)
 			return true
 		}},
+	{name: "RATE_LIMIT_URL", initial: "memory:", takes: "memory:; this build has no other buckets yet",
+		meaning: "where the buckets of the rate limits are kept", mask: maskURL,
+		set: func(_ *settings, v string) bool { return v == "memory:" }},
 	{name: "SECRET_KEY", takes: "at least 32 bytes; `xteam secret generate` makes one",
 		meaning: "the HS256 signing secret; empty: made at the first start and kept in DATA_DIR/secrets", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
@@ -132,6 +139,34 @@ var table = []setting{
 	{name: "SESSION_MAX_DAYS", initial: "30", takes: "a whole number from 1 to 3650",
 		meaning: "the absolute life of a session, however often it is refreshed",
 		set:     count(func(s *settings) *time.Duration { return &s.Session }, day, 3650)},
+	{name: "RATE_LIMIT_ENABLED", initial: "true", takes: "true, false or shadow, and true in production",
+		meaning: "whether requests beyond the limits are refused; shadow counts and logs them, and refuses nothing",
+		set: func(s *settings, v string) bool {
+			mode, ok := map[string]app.Mode{"true": app.Enforce, "shadow": app.Shadow, "false": app.Off}[v]
+			s.Limits.Mode = mode
+			return ok && (mode == app.Enforce || s.Environment != production)
+		}},
+	{name: "RATE_LIMIT_REQUESTS_PER_MINUTE", initial: "60", takes: "a whole number from 1 to 1000000000",
+		meaning: "requests a minute of one address: its bucket holds so many, and is refilled evenly",
+		set:     requests(func(s *settings) *int64 { return &s.Limits.PerAddress }, 1)},
+	{name: "RATE_LIMIT_AUTH", initial: "5", takes: "a whole number from 1 to 1000000000",
+		meaning: "sign-ins, registrations and changes of password a minute, of one client: the user, or the address when nobody is signed in",
+		set:     requests(func(s *settings) *int64 { return &s.Limits.Auth }, 1)},
+	{name: "RATE_LIMIT_READ", initial: "60", takes: "a whole number from 1 to 1000000000",
+		meaning: "reads a minute, of one client",
+		set:     requests(func(s *settings) *int64 { return &s.Limits.Read }, 1)},
+	{name: "RATE_LIMIT_WRITE", initial: "30", takes: "a whole number from 1 to 1000000000",
+		meaning: "writes a minute, of one client",
+		set:     requests(func(s *settings) *int64 { return &s.Limits.Write }, 1)},
+	{name: "RATE_LIMIT_EXPENSIVE", initial: "5", takes: "a whole number from 1 to 1000000000",
+		meaning: "expensive requests a minute, of one client",
+		set:     requests(func(s *settings) *int64 { return &s.Limits.Expensive }, 1)},
+	{name: "RATE_LIMIT_REFRESH", initial: "30", takes: "a whole number from 1 to 1000000000",
+		meaning: "refreshes a minute, of one session",
+		set:     requests(func(s *settings) *int64 { return &s.Limits.Refresh }, 1)},
+	{name: "RATE_LIMIT_VERIFY", initial: "0", takes: "a whole number from 0 to 1000000000",
+		meaning: "verifications a minute of one credential that is good; 0: as many as come",
+		set:     requests(func(s *settings) *int64 { return &s.Limits.Verify }, 0)},
 	{name: "LOG_FILE", takes: "the path of a file", meaning: "where the log is appended to; empty: stderr",
 		set: func(s *settings, v string) bool { s.LogFile = v; return !strings.ContainsRune(v, 0) }},
 	{name: "LOG_LEVEL", initial: "info", takes: "debug, info, warn or error", meaning: "the least level that is logged",
@@ -173,18 +208,9 @@ var table = []setting{
 var notYet = []struct{ name, initial, lacks string }{
 	{"REDIS_URL", "", "Redis"},
 	{"REVOCATION_URL", "", "feed beside the database"},
-	{"RATE_LIMIT_URL", "memory:", "rate limits"},
 	{"SECRETS_URL", "env:", "source of secrets but the environment"},
 	{"ROOT_KEY_PREVIOUS", "", "rotation of ROOT_KEY"},
 	{"KEY_ROTATION_INTERVAL", "0", "rotation of signing keys by itself"},
-	{"RATE_LIMIT_ENABLED", "true", "rate limits"},
-	{"RATE_LIMIT_REQUESTS_PER_MINUTE", "60", "rate limits"},
-	{"RATE_LIMIT_AUTH", "5", "rate limits"},
-	{"RATE_LIMIT_READ", "60", "rate limits"},
-	{"RATE_LIMIT_WRITE", "30", "rate limits"},
-	{"RATE_LIMIT_EXPENSIVE", "5", "rate limits"},
-	{"RATE_LIMIT_REFRESH", "30", "rate limits"},
-	{"RATE_LIMIT_VERIFY", "0", "rate limits"},
 	{"TRUSTED_PROXIES", "", "addresses from a proxy's header"},
 	{"TRUSTED_PROXY_HEADER", "x-forwarded-for", "addresses from a proxy's header"},
 	{"TRUSTED_HOSTS", "", "check of the Host header"},
@@ -288,6 +314,15 @@ func duration(field func(*settings) *time.Duration, least, most time.Duration) f
 		d, err := time.ParseDuration(v)
 		*field(s) = d
 		return err == nil && d >= least && d <= most
+	}
+}
+
+// requests reads a number of requests a minute.
+func requests(field func(*settings) *int64, least int64) func(*settings, string) bool {
+	return func(s *settings, v string) bool {
+		n, err := strconv.ParseInt(v, 10, 64)
+		*field(s) = n
+		return err == nil && n >= least && n <= ratelimit.MaxCapacity
 	}
 }
 

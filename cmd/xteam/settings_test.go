@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/xteam/xteam/app"
 	xteam "github.com/xteam/xteam/cmd/xteam"
 )
 
@@ -19,6 +22,7 @@ func TestSettingsDefaults(t *testing.T) {
 	}
 	want := xteam.Parsed{Addr: "127.0.0.1:8000", Folder: "data", Store: "data", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour,
 		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false", Hasher: "bcrypt"}
+	got.Limits = app.LimiterOptions{} // a test of their own
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with nothing set (-want +got):\n%s", diff)
 	}
@@ -34,6 +38,7 @@ func TestSettingsTaken(t *testing.T) {
 	}
 	want := xteam.Parsed{Addr: "[::1]:0", Folder: "/a/b", Store: "/c/d", Access: 24 * time.Hour, Refresh: 30 * 24 * time.Hour,
 		BcryptCost: 10, LogFormat: "text", Issuer: "i", Strict: "true", Hasher: "argon2id"}
+	got.Limits = app.LimiterOptions{}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with everything set (-want +got):\n%s", diff)
 	}
@@ -64,6 +69,16 @@ func TestSettingsRefused(t *testing.T) {
 		"REVOCATION_MAX_STALENESS":    {"5", "99ms", "2h"},
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},
 		"REVOCATION_STRICT":           {"yes", "1"},
+
+		"RATE_LIMIT_URL":                 {"redis://:planted-secret@h", "memory", "memory://"},
+		"RATE_LIMIT_ENABLED":             {"yes", "True", "1", "off"},
+		"RATE_LIMIT_REQUESTS_PER_MINUTE": {"0", "-1", "1000000001", "60/m", "99999999999999999999"},
+		"RATE_LIMIT_AUTH":                {"0", "1000000001", "5.0"},
+		"RATE_LIMIT_READ":                {"0", "1000000001", "no number"},
+		"RATE_LIMIT_WRITE":               {"0", "1000000001", "+"},
+		"RATE_LIMIT_EXPENSIVE":           {"0", "1000000001", "1e3"},
+		"RATE_LIMIT_REFRESH":             {"0", "1000000001", "0x10"},
+		"RATE_LIMIT_VERIFY":              {"-1", "1000000001", "none"},
 	}
 	for _, name := range xteam.SettingNames() {
 		if len(bad[name]) == 0 {
@@ -117,9 +132,8 @@ func faulty(err error) (names []string) {
 // A setting of the contract that this build does not have must not be believed to do something.
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
-		"REDIS_URL": "", "REVOCATION_URL": "", "RATE_LIMIT_URL": "memory:", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
-		"RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_REQUESTS_PER_MINUTE": "60", "RATE_LIMIT_AUTH": "5", "RATE_LIMIT_READ": "60", "RATE_LIMIT_WRITE": "30",
-		"RATE_LIMIT_EXPENSIVE": "5", "RATE_LIMIT_REFRESH": "30", "RATE_LIMIT_VERIFY": "0", "TRUSTED_PROXIES": "", "TRUSTED_PROXY_HEADER": "x-forwarded-for",
+		"REDIS_URL": "", "REVOCATION_URL": "", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
+		"TRUSTED_PROXIES": "", "TRUSTED_PROXY_HEADER": "x-forwarded-for",
 		"TRUSTED_HOSTS": "", "CORS_ORIGINS": "", "SSL_CERTFILE": "", "SSL_KEYFILE": "", "COOKIE_MODE": "off", "ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
 		"DB_ALLOWED_NETWORKS": "", "METRICS_ADDR": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
@@ -137,6 +151,34 @@ func TestSettingsNotBuilt(t *testing.T) {
 		}
 	}
 }
+
+func TestSettingsOfTheLimits(t *testing.T) {
+	got, err := xteam.Parse(nil)
+	want := app.LimiterOptions{Mode: app.Enforce, PerAddress: 60, Auth: 5, Read: 60, Write: 30, Expensive: 5, Refresh: 30}
+	if diff := cmp.Diff(want, got.Limits, noFuncs); err != nil || diff != "" {
+		t.Errorf("with nothing set: %v (-want +got):\n%s", err, diff)
+	}
+	got, err = xteam.Parse(map[string]string{"RATE_LIMIT_ENABLED": "shadow", "RATE_LIMIT_REQUESTS_PER_MINUTE": "1000000000", "RATE_LIMIT_AUTH": "1", "RATE_LIMIT_READ": "2", "RATE_LIMIT_WRITE": "3",
+		"RATE_LIMIT_EXPENSIVE": "4", "RATE_LIMIT_REFRESH": "6", "RATE_LIMIT_VERIFY": "7", "RATE_LIMIT_URL": "memory:"})
+	want = app.LimiterOptions{Mode: app.Shadow, PerAddress: 1_000_000_000, Auth: 1, Read: 2, Write: 3, Expensive: 4, Refresh: 6, Verify: 7}
+	if diff := cmp.Diff(want, got.Limits, noFuncs); err != nil || diff != "" {
+		t.Errorf("with everything set: %v (-want +got):\n%s", err, diff)
+	}
+	for v, want := range map[string]app.Mode{"true": app.Enforce, "false": app.Off} {
+		if got, err := xteam.Parse(map[string]string{"RATE_LIMIT_ENABLED": v}); err != nil || got.Limits.Mode != want {
+			t.Errorf("RATE_LIMIT_ENABLED=%s: %v, %v, want %v", v, got.Limits.Mode, err, want)
+		}
+	}
+	// Production goes without them in no way.
+	for _, v := range []string{"false", "shadow"} {
+		_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "ROOT_KEY": key, "RATE_LIMIT_ENABLED": v})
+		if diff := cmp.Diff([]string{"RATE_LIMIT_ENABLED: "}, faulty(err)); diff != "" {
+			t.Errorf("production with RATE_LIMIT_ENABLED=%s (-want +got):\n%s", v, diff)
+		}
+	}
+}
+
+var noFuncs = cmpopts.IgnoreFields(app.LimiterOptions{}, "Now", "Logger")
 
 func TestSettingsKeysApart(t *testing.T) {
 	if _, err := xteam.Parse(map[string]string{"SECRET_KEY": key, "ROOT_KEY": key}); err == nil {

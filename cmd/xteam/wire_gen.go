@@ -70,12 +70,20 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	guard := app.NewGuard(core)
-	sessions, cleanup4 := assembly.StartSessions(ctx, core)
+	limiter, cleanup4, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, logger)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	sessions, cleanup5 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	api := assembly.NewAPI(database, view, guard, sessions, accounts, revoker, assemblyOptions, logger)
+	api := assembly.NewAPI(database, view, guard, limiter, sessions, accounts, revoker, assemblyOptions, logger)
 	mainSystem := newSystem(api, database, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup5()
 		cleanup4()
 		cleanup3()
 		cleanup2()

@@ -44,9 +44,9 @@ func build(m *testing.M) int {
 // patience is how long anything may take that is sure to come. It is no measurement: a slow machine only waits.
 const patience = 60 * time.Second
 
-// environ is what a program of a test sees: nothing of this process' settings.
+// environ is what a program of a test sees: nothing of this process' settings, and no rate limits, which the tests of this package would soon meet.
 func environ(folder string, more ...string) []string {
-	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "DATA_DIR=" + folder, "HTTP_ADDR=127.0.0.1:0", "BCRYPT_COST=10"}, more...)
+	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "DATA_DIR=" + folder, "HTTP_ADDR=127.0.0.1:0", "BCRYPT_COST=10", "RATE_LIMIT_ENABLED=false"}, more...)
 }
 
 // result is how a command ended.

@@ -15,6 +15,7 @@ import (
 	"github.com/xteam/xteam/adapters/fieldcrypt"
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/jwtcodec"
+	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/adapters/passhash"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
@@ -27,12 +28,13 @@ import (
 // Options are what a system is tuned by.
 type Options struct {
 	Tunables       app.Tunables
-	MaxStaleness   time.Duration   // of the view; default 5 s
-	Strict         bool            // trust the database only
-	PasswordHasher string          // bcrypt or argon2id; default bcrypt
-	BcryptCost     int             // default 12; with argon2id, of the hashes that are left from before
-	Node           string          // this node's name in answers
-	HTTP           httpapi.Options // of the transport, all but its Logger
+	MaxStaleness   time.Duration      // of the view; default 5 s
+	Strict         bool               // trust the database only
+	PasswordHasher string             // bcrypt or argon2id; default bcrypt
+	BcryptCost     int                // default 12; with argon2id, of the hashes that are left from before
+	Limits         app.LimiterOptions // all but its Now and Logger
+	Node           string             // this node's name in answers
+	HTTP           httpapi.Options    // of the transport, all but its Logger
 }
 
 // The secrets that are read through the port for secrets.
@@ -185,9 +187,19 @@ func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 	return app.NewRevoker(c, s, o.Node)
 }
 
+// StartLimiter counts requests in this process' memory, and tells of those that are refused until the cleanup.
+func StartLimiter(ctx context.Context, o Options, journal ports.Journal, log *slog.Logger) (*app.Limiter, func(), error) {
+	o.Limits.Logger = log
+	l, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), journal, rand.Reader, o.Limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	return l, background(ctx, l.Run), nil
+}
+
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, s *app.Sessions, a *app.Accounts, r *app.Revoker, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, l *app.Limiter, s *app.Sessions, a *app.Accounts, r *app.Revoker, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error { _, err := db.Stores.System.Load(ctx); return err }
 	o.HTTP.Logger = log
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, Revoker: r, View: v, Probe: probe}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, Revoker: r, View: v, Limiter: l, Probe: probe}, o.HTTP)
 }
