@@ -1,13 +1,17 @@
 package httpapi
 
 import (
+	stdlog "log"
 	"log/slog"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
 )
 
 // Server is an http.Server for h with limits that a slow or hostile client cannot stretch: 10 s for the header and 64 KiB of it, a body at 64 KiB a second
-// or more (see body.go), 30 s for a body that no handler reads, 60 s for the answer and for an idle connection. What net/http has to say goes to log.
+// or more (see body.go), 30 s for a body that no handler reads, 60 s for the answer and for an idle connection. What net/http has to say,
+// such as that no more connections can be accepted, is a warning in log: a line a second at most, with the count of what it stands for.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:                      h,
@@ -17,6 +21,26 @@ func Server(h http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:                 60 * time.Second,
 		IdleTimeout:                  60 * time.Second,
 		MaxHeaderBytes:               64 << 10,
-		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:                     stdlog.New(&thinned{log: log}, "", 0),
 	}
+}
+
+// thinned hands on a line a second.
+type thinned struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	last  time.Time // when a line was handed on
+	since int       // lines since then
+}
+
+func (t *thinned) Write(line []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.since++
+	if now := time.Now(); t.last.IsZero() || now.Sub(t.last) >= time.Second {
+		t.log.Warn("The HTTP server met a fault", "says", strings.TrimSpace(string(line)), "count", t.since)
+		t.last, t.since = now, 0
+	}
+	return len(line), nil
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -56,7 +58,7 @@ commands reach it through a socket in DATA_DIR.`,
 
 // server is a system that takes requests on its address and on the operator's socket.
 type server struct {
-	base     string // http://host:port, as it listens
+	base     string // http://host:port
 	sys      *system
 	closeAll func()
 	public   *http.Server
@@ -103,11 +105,11 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func
 		return nil, err
 	}
 	// The store comes first: a second server on one folder is told of the folder, whatever its address.
-	public, err := net.Listen("tcp", s.Addr)
+	public, base, err := listen(ctx, s.Addr)
 	if err != nil {
 		return nil, listenFault(s.Addr, err)
 	}
-	srv := &server{base: "http://" + public.Addr().String(), sys: sys, closeAll: closeAll, ended: make(chan error, 2)}
+	srv := &server{base: base, sys: sys, closeAll: closeAll, ended: make(chan error, 2)}
 	if peersKnown {
 		if srv.socket, err = listenOperator(ctx, s.Folder); err != nil {
 			_ = public.Close()
@@ -119,6 +121,25 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func
 	}
 	srv.public = srv.serve(public, sys.Public, nil)
 	return srv, nil
+}
+
+// listen opens the public listener and answers its URL, with the host as the settings name it. An IPv4 address is that address alone, 0.0.0.0 not also every
+// IPv6 address.
+func listen(ctx context.Context, addr string) (l net.Listener, base string, err error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, "", err
+	}
+	network := "tcp"
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		network = "tcp4"
+	}
+	var lc net.ListenConfig
+	if l, err = lc.Listen(ctx, network, addr); err != nil {
+		return nil, "", err
+	}
+	heard, port, err := net.SplitHostPort(l.Addr().String())
+	return l, "http://" + net.JoinHostPort(cmp.Or(host, heard), port), err
 }
 
 // listenFault says what to do about an address that cannot be listened on.
