@@ -78,6 +78,9 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 	"change of password with a wrong one": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{notSignedIn(s.ann.ID.String(), "ann@example.com")}
 	},
+	"end one's own session": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{revokedBy(s.ann.ID.String(), s.ann.ID.String(), revocation.SessionEnded, about{"session": s.c.Session().String()})}
+	},
 	"register": func(s *scene, _ app.Tokens) []audit.Event {
 		cyd := s.id("cyd") // who registers acts for themselves
 		return []audit.Event{{Kind: audit.AccountCreated, Severity: audit.Info, Outcome: audit.Success, Actor: cyd, Subject: cyd, Email: "cyd@example.com", Details: about{"role": "user"}}}
@@ -129,6 +132,7 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 
 	"refresh once more within the grace": nil,
 	"me":                                 nil,
+	"see one's own sessions":             nil,
 	"look-up":                            nil,
 	"see what revoking a user would do":  nil,
 	"see what revoking all would do":     nil,

@@ -499,6 +499,23 @@ var acts = map[string]act{
 		want:  is(account.ErrCredentials),
 		done:  func(s *scene, _ app.Tokens) { s.works(s.tk) },
 	},
+	"see one's own sessions": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			all, err := s.sessions.Own(ctx, s.c)
+			if err == nil && (len(all) != 1 || all[0].ID != s.c.Session()) {
+				s.t.Errorf("she sees %+v", all)
+			}
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "System.Load"},
+	},
+	"end one's own session": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return app.Tokens{}, s.sessions.EndOwn(ctx, abroad, s.c, s.c.Session())
+		},
+		needs: []string{"Sessions.Find", "System.Load", "Sessions.Update"},
+		done:  func(s *scene, _ app.Tokens) { s.dead(s.tk, revocation.SessionEnded, revocation.SessionEnded) },
+	},
 	"register": {
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			_, err := s.accounts.Register(ctx, abroad, registration(s.t, "cyd"))

@@ -47,6 +47,8 @@ func (a *API) routes() []route {
 		{method: "POST", path: v1 + "/auth/logout", class: write, access: signedIn, serve: a.logout},
 		{method: "POST", path: v1 + "/auth/logout-all", class: write, access: signedIn, serve: a.logoutAll},
 		{method: "POST", path: v1 + "/auth/change-password", class: auth, access: signedIn, serve: a.changePassword},
+		{method: "GET", path: v1 + "/auth/sessions", class: read, access: signedIn, serve: a.ownSessions},
+		{method: "DELETE", path: v1 + "/auth/sessions/{id}", class: write, access: signedIn, serve: a.endOwnSession},
 		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, serve: a.me},
 
 		{method: "POST", path: v1 + "/admin/users", class: write, access: admin, serve: a.createUser},

@@ -1,0 +1,68 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/ports"
+)
+
+// signIn is a session as its owner sees it.
+type signIn struct {
+	ID            string    `json:"id"`
+	UserAgent     string    `json:"user_agent"`      // of the sign-in
+	IPAddress     string    `json:"ip_address"`      // of the sign-in; empty when it is not known
+	LastIPAddress string    `json:"last_ip_address"` // of the last refresh
+	CreatedAt     time.Time `json:"created_at"`
+	LastUsedAt    time.Time `json:"last_used_at"`   // the sign-in or the last refresh
+	RefreshBefore time.Time `json:"refresh_before"` // it ends then unless it is refreshed
+	ExpiresAt     time.Time `json:"expires_at"`     // it ends then whatever is done
+}
+
+func signInOf(s *session.Session) signIn {
+	return signIn{s.ID.String(), s.Device.UserAgent, addressOf(s.Device.Address), addressOf(s.LastFrom.Address), s.Created.Time(), s.LastUsed.Time(), s.Idle.Time(), s.Expires.Time()}
+}
+
+func addressOf(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// list is a page of a list.
+type list[T any] struct {
+	Items []T     `json:"items"`
+	Next  *string `json:"next"` // the cursor of the next page; null on the last
+}
+
+func (a *API) ownSessions(x *exchange) error {
+	all, err := a.Sessions.Own(x.ctx(), x.caller)
+	if err != nil {
+		return err
+	}
+	type own struct {
+		signIn  `json:",inline"`
+		Current bool `json:"current"` // the one that asks
+	}
+	page := list[own]{Items: make([]own, 0, len(all))}
+	for i := range all {
+		page.Items = append(page.Items, own{signInOf(&all[i]), all[i].ID == x.caller.Session()})
+	}
+	return x.write(http.StatusOK, page)
+}
+
+func (a *API) endOwnSession(x *exchange) error {
+	sid, err := id.Parse[id.Session](x.r.PathValue("id"))
+	if err != nil {
+		return ports.ErrNotFound
+	}
+	if err := a.Sessions.EndOwn(x.ctx(), x.request(), x.caller, sid); err != nil {
+		return err
+	}
+	x.WriteHeader(http.StatusNoContent)
+	return nil
+}
