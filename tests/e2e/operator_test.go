@@ -248,6 +248,26 @@ func TestRevokedSecret(t *testing.T) {
 	serve(t, environ(folder, "SECRET_KEY="+fresh))
 }
 
+// A key that was made at the first start is in a file, which the refusal names; without the file there is another key.
+func TestRevokedKeptSecret(t *testing.T) {
+	folder := t.TempDir()
+	env, file := environ(folder), filepath.Join(folder, "secrets", "SECRET_KEY")
+	admin(t, env)
+	s := serve(t, env)
+	boss := s.signIn("admin@example.com")
+	must(t, env, "", "revoke", "--key", kid(t, boss.Access))
+	if err := s.end(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	xteam(t, env, "", "serve").oneLine(t, "a start with the revoked key", "SECRET_KEY", "revoked", file, "remove")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	s = serve(t, env)
+	s.want(http.StatusUnauthorized, http.MethodGet, me, boss.Access, nil)
+	s.signIn("admin@example.com")
+}
+
 // Whoever rotates the log moves the file away and sends SIGHUP; the server goes on in a new one.
 func TestLogRotation(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "xteam.log")

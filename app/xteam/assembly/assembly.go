@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -121,6 +122,9 @@ func SigningRing(ctx context.Context, secrets *Secrets, v *view.View) (keyset.Ri
 	add := func(name string, s secret.Text) error {
 		kid := jwtcodec.SymmetricKeyID(s)
 		if v.KeyRevoked(kid) {
+			if _, err := secrets.given.Get(ctx, name); errors.Is(err, ports.ErrNotFound) {
+				return fmt.Errorf("%s is kept in %s and holds the key %s, which was revoked: remove that file, and the next start makes another", name, filepath.Join(secrets.folder, name), kid)
+			}
 			return fmt.Errorf("%s holds the key %s, which was revoked: take it away and give another; `xteam secret generate` makes one", name, kid)
 		}
 		if _, twice := ring.Find(kid); twice {
