@@ -37,7 +37,7 @@ commands reach it through a socket in DATA_DIR.`,
 	}
 	cmd.RunE = c.does(func(cmd *cobra.Command) error {
 		s, get, err := c.settings()
-		if err != nil {
+		if err := s.forServing(err); err != nil {
 			return err
 		}
 		hangups := make(chan os.Signal, 1)

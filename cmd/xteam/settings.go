@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/token"
@@ -32,6 +34,8 @@ type settings struct {
 	Hasher           string // bcrypt or argon2id
 	BcryptCost       int
 
+	HTTP httpapi.Options // of the transport, all but its Logger
+
 	LogFile   string // empty: stderr
 	LogLevel  slog.Level
 	LogFormat string // json or text
@@ -41,6 +45,8 @@ type settings struct {
 	MaxStaleness time.Duration
 	Poll         time.Duration // of a database that other processes write to, which Badger is not
 	Strict       bool          // matters once there is a feed beside the database
+
+	Unfit faults // why these settings, good as they may be elsewhere, do not serve in production
 }
 
 // The environments.
@@ -167,6 +173,18 @@ var table = []setting{
 	{name: "RATE_LIMIT_VERIFY", initial: "0", takes: "a whole number from 0 to 1000000000",
 		meaning: "verifications a minute of one credential that is good; 0: as many as come",
 		set:     requests(func(s *settings) *int64 { return &s.Limits.Verify }, 0)},
+	{name: "TRUSTED_PROXIES", takes: "addresses and networks of proxies, parted by commas, such as 10.0.0.0/8,2001:db8::/48; no bits beyond the mask",
+		meaning: "proxies whose word is taken for where a request comes from; empty: it comes from the other end of its socket",
+		set:     func(s *settings, v string) bool { return networks(&s.HTTP.Proxies.Trusted, v) }},
+	{name: "TRUSTED_PROXY_HEADER", initial: "x-forwarded-for", takes: "x-forwarded-for or forwarded",
+		meaning: "the one header of trusted proxies that is read",
+		set:     func(s *settings, v string) bool { return proxyHeader(&s.HTTP.Proxies.Header, v) }},
+	{name: "TRUSTED_HOSTS", takes: "hosts without scheme and port, parted by commas, such as example.com,*.example.com",
+		meaning: "the names that are answered; another Host gets 400; empty or *: any, which production refuses",
+		set:     func(s *settings, v string) bool { return hosts(&s.HTTP.Hosts, v) }},
+	{name: "CORS_ORIGINS", takes: "origins as browsers send them, parted by commas, such as https://app.example.com,https://www.example.com",
+		meaning: "the web origins whose scripts may read answers; *: any, which production refuses",
+		set:     func(s *settings, v string) bool { return origins(&s.HTTP.Origins, v) }},
 	{name: "LOG_FILE", takes: "the path of a file", meaning: "where the log is appended to; empty: stderr",
 		set: func(s *settings, v string) bool { s.LogFile = v; return !strings.ContainsRune(v, 0) }},
 	{name: "LOG_LEVEL", initial: "info", takes: "debug, info, warn or error", meaning: "the least level that is logged",
@@ -211,10 +229,6 @@ var notYet = []struct{ name, initial, lacks string }{
 	{"SECRETS_URL", "env:", "source of secrets but the environment"},
 	{"ROOT_KEY_PREVIOUS", "", "rotation of ROOT_KEY"},
 	{"KEY_ROTATION_INTERVAL", "0", "rotation of signing keys by itself"},
-	{"TRUSTED_PROXIES", "", "addresses from a proxy's header"},
-	{"TRUSTED_PROXY_HEADER", "x-forwarded-for", "addresses from a proxy's header"},
-	{"TRUSTED_HOSTS", "", "check of the Host header"},
-	{"CORS_ORIGINS", "", "CORS"},
 	{"SSL_CERTFILE", "", "TLS"},
 	{"SSL_KEYFILE", "", "TLS"},
 	{"COOKIE_MODE", "off", "cookies"},
@@ -280,10 +294,22 @@ func parse(get lookup) (settings, error) {
 			wrong = append(wrong, fmt.Sprintf("%s: this build has no %s yet: leave it empty", row.name, row.lacks))
 		}
 	}
+	if s.Environment == production {
+		s.Unfit = unfit(&s)
+	}
 	if wrong != nil {
-		return settings{}, wrong
+		return settings{Unfit: s.Unfit}, wrong
 	}
 	return s, nil
+}
+
+// forServing is what stops a server: err, which parse answered with s, and in production what is unfit for it. A command that mends a running system has
+// no need to ask.
+func (s *settings) forServing(err error) error {
+	if s.Unfit != nil {
+		return errors.Join(err, s.Unfit)
+	}
+	return err
 }
 
 // show is a refused value as it may be printed: masked when it must not be seen, cut when it is long.

@@ -61,6 +61,10 @@ func TestSettingsRefused(t *testing.T) {
 		"ACCESS_TOKEN_EXPIRE_MINUTES": {"0", "1441", "-1", "30m", "99999999999999999999"},
 		"REFRESH_TOKEN_EXPIRE_DAYS":   {"0", "366", "7d", "31"},
 		"SESSION_MAX_DAYS":            {"0", "3651"},
+		"TRUSTED_PROXIES":             {"*", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8,", ",", "10.0.0.0/8 192.0.2.0/24", "proxy.example.com", "fe80::1%eth0", "::ffff:0.0.0.0/95", "10.0.0", "all"},
+		"TRUSTED_PROXY_HEADER":        {"x-real-ip", "X-Forwarded-For", "x-forwarded-for,forwarded"},
+		"TRUSTED_HOSTS":               {"https://example.com", "example.com:443", "example.com,", "*example.com", "example.com.", "a b"},
+		"CORS_ORIGINS":                {"app.example.com", "https://app.example.com/", "https://*.example.com", "null", "https://app.example.com,", "https://App.example.com"},
 		"LOG_FILE":                    {"a\x00b"},
 		"LOG_LEVEL":                   {"trace", "INFO", "info+2"},
 		"LOG_FORMAT":                  {"xml"},
@@ -133,8 +137,7 @@ func faulty(err error) (names []string) {
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
 		"REDIS_URL": "", "REVOCATION_URL": "", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
-		"TRUSTED_PROXIES": "", "TRUSTED_PROXY_HEADER": "x-forwarded-for",
-		"TRUSTED_HOSTS": "", "CORS_ORIGINS": "", "SSL_CERTFILE": "", "SSL_KEYFILE": "", "COOKIE_MODE": "off", "ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
+		"SSL_CERTFILE": "", "SSL_KEYFILE": "", "COOKIE_MODE": "off", "ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
 		"DB_ALLOWED_NETWORKS": "", "METRICS_ADDR": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
 	}

@@ -31,7 +31,7 @@ func options(s settings) assembly.Options {
 	}
 	return assembly.Options{
 		Tunables:     app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway},
-		MaxStaleness: s.MaxStaleness, Strict: s.Strict, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits,
+		MaxStaleness: s.MaxStaleness, Strict: s.Strict, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, HTTP: s.HTTP,
 	}
 }
 

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/xteam/xteam/adapters/httpapi"
+)
+
+// networks reads addresses and networks (RFC 4632, section 3.1), parted by commas. Bits beyond a mask are refused: whoever wrote 10.1.2.3/8 may have
+// meant one address, and would trust sixteen million.
+func networks(to *[]netip.Prefix, v string) bool {
+	for _, one := range list(v) {
+		one = strings.TrimSpace(one)
+		p, err := netip.ParsePrefix(one)
+		if a, bad := netip.ParseAddr(one); bad == nil && a.Zone() == "" {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil || p != p.Masked() || p.Addr().Is4In6() && p.Bits() < 96 {
+			return false
+		}
+		*to = append(*to, p)
+	}
+	return true
+}
+
+// list parts a list by its commas; nothing is no list.
+func list(v string) []string {
+	if v == "" {
+		return nil
+	}
+	return strings.Split(v, ",")
+}
+
+func hosts(to *httpapi.Hosts, v string) bool {
+	var err error
+	*to, err = httpapi.ParseHosts(list(v))
+	return err == nil
+}
+
+func origins(to *httpapi.Origins, v string) bool {
+	var err error
+	*to, err = httpapi.ParseOrigins(list(v))
+	return err == nil
+}
+
+func proxyHeader(to *httpapi.ProxyHeader, v string) bool {
+	switch v {
+	case "x-forwarded-for":
+		*to = httpapi.XForwardedFor
+	case "forwarded":
+		*to = httpapi.Forwarded
+	default:
+		return false
+	}
+	return true
+}
+
+// unfit says why settings that are good in themselves may not serve in production.
+func unfit(s *settings) (why faults) {
+	for _, p := range s.HTTP.Proxies.Trusted {
+		if wide(p) {
+			why = append(why, fmt.Sprintf("TRUSTED_PROXIES: got %s, takes in production only the networks of your proxies: from so wide a one anybody could choose the address that counts", p))
+		}
+	}
+	if s.HTTP.Hosts.Any() {
+		why = append(why, "TRUSTED_HOSTS: got none, or *, takes in production the names by which clients reach this service, such as example.com,*.example.com")
+	}
+	if s.HTTP.Origins.Any() {
+		why = append(why, "CORS_ORIGINS: got *, takes in production the origins of your own front ends, such as https://app.example.com")
+	}
+	for _, o := range s.HTTP.Origins.All() {
+		if u, err := url.Parse(o); err != nil || u.Scheme != "https" || local(u.Hostname()) {
+			why = append(why, fmt.Sprintf("CORS_ORIGINS: got %s, takes in production only https:// origins that are not of this machine: a script from there could be anybody's", o))
+		}
+	}
+	return why
+}
+
+// local judges a host that every machine is to itself.
+func local(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && (a.IsLoopback() || a.IsUnspecified()) || host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// wide judges a network that nobody's proxies fill: wider than 10.0.0.0/8, or fc00::/7.
+func wide(p netip.Prefix) bool {
+	if p.Addr().Is4In6() {
+		return p.Bits() < 96+8
+	}
+	if p.Addr().Is4() {
+		return p.Bits() < 8
+	}
+	return p.Bits() < 7
+}

@@ -1,0 +1,66 @@
+package main_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/xteam/xteam/adapters/httpapi"
+	xteam "github.com/xteam/xteam/cmd/xteam"
+)
+
+func TestTrustedProxies(t *testing.T) {
+	got, _, err := xteam.ParseEdge(map[string]string{"TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,2001:db8::/48,::1 ,::ffff:172.16.0.0/108", "TRUSTED_PROXY_HEADER": "forwarded"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := httpapi.Proxies{Header: httpapi.Forwarded}
+	for _, p := range []string{"10.0.0.0/8", "192.0.2.7/32", "2001:db8::/48", "::1/128", "::ffff:172.16.0.0/108"} {
+		want.Trusted = append(want.Trusted, netip.MustParsePrefix(p))
+	}
+	if diff := cmp.Diff(want, got.Proxies, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got, _, err := xteam.ParseEdge(nil); err != nil || len(got.Proxies.Trusted) > 0 {
+		t.Errorf("with nothing set: got %v, %v, want nobody trusted", got.Proxies, err)
+	}
+}
+
+// fit are settings that may serve in production.
+func fit(changes ...string) map[string]string {
+	env := map[string]string{"ENVIRONMENT": "production", "ROOT_KEY": key + "r", "SECRET_KEY": key, "TRUSTED_HOSTS": "example.com"}
+	for _, c := range changes {
+		name, v, _ := strings.Cut(c, "=")
+		env[name] = v
+	}
+	return env
+}
+
+// TestUnfitForProduction: what is refused in production only, each reason on a line of its own that begins with the setting, and all at once.
+func TestUnfitForProduction(t *testing.T) {
+	if _, unfit, err := xteam.ParseEdge(fit()); err != nil || unfit != nil {
+		t.Fatalf("got %v, %v, want no reason", unfit, err)
+	}
+	for name, bad := range map[string][]string{
+		"TRUSTED_HOSTS":   {"", "*", "example.com,*"},
+		"CORS_ORIGINS":    {"*", "https://app.example.com,*", "http://app.example.com", "https://localhost", "https://localhost:3000", "https://app.localhost", "https://127.0.0.1", "https://[::1]:8443", "https://0.0.0.0"},
+		"TRUSTED_PROXIES": {"0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "::ffff:0.0.0.0/96", "2000::/3", "10.0.0.0/8,8.0.0.0/7"},
+	} {
+		for _, v := range bad {
+			_, unfit, err := xteam.ParseEdge(fit(name + "=" + v))
+			if err != nil || len(unfit) == 0 || !strings.HasPrefix(unfit[0], name+": got ") || strings.Contains(strings.Join(unfit, ""), "\n") {
+				t.Errorf("%s=%s: got %q, %v, want reasons that begin with the setting", name, v, unfit, err)
+			}
+			if _, unfit, err := xteam.ParseEdge(map[string]string{"ENVIRONMENT": "staging", name: v}); err != nil || unfit != nil {
+				t.Errorf("%s=%s in staging: got %q, %v, want none", name, v, unfit, err)
+			}
+		}
+	}
+	_, unfit, err := xteam.ParseEdge(fit("TRUSTED_PROXIES=0.0.0.0/0", "BCRYPT_COST=4"))
+	if err == nil || strings.Contains(err.Error(), "\n") || len(unfit) != 1 {
+		t.Errorf("with a bad value beside it: got %v, %v, want both, apart", err, unfit)
+	}
+}
