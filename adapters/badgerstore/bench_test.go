@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/adapters/badgerstore"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/ports"
@@ -90,6 +91,38 @@ func BenchmarkLoad(b *testing.B) {
 		s.close(b)
 		b.StartTimer()
 	}
+}
+
+// BenchmarkFind reads sessions, one after the other and by all processors at once.
+func BenchmarkFind(b *testing.B) {
+	s := open(b, b.TempDir())
+	defer s.close(b)
+	var all []id.Session
+	for range 100 {
+		x := aSession()
+		if err := s.Sessions().Create(b.Context(), x, ports.Effects{}); err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, x.ID)
+	}
+	find := func(b *testing.B, n int) {
+		if _, err := s.Sessions().Find(b.Context(), all[n%len(all)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for n := 0; b.Loop(); n++ {
+			find(b, n)
+		}
+	})
+	b.Run("beside others", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for n := 0; pb.Next(); n++ {
+				find(b, n)
+			}
+		})
+	})
 }
 
 var errEnough = errors.New("enough")

@@ -35,9 +35,10 @@ const maxWaiting = 1 << 14
 // overhead is a generous measure of what Badger adds to each key and value, and the Sealer to each event, in bytes.
 const overhead = 128
 
-// committer is the one goroutine that writes.
+// committer is the one goroutine that writes. It also opens Badger again when that has failed: then nobody else holds it.
 type committer struct {
-	db *DB
+	db                *DB
+	maxCount, maxSize int64 // what a transaction of Badger stays below, in records and bytes
 
 	mu      sync.Mutex
 	waiting []*writeSet
@@ -46,12 +47,12 @@ type committer struct {
 
 	// The rest belongs to the goroutine.
 	position uint64 // of the last event
-	broken   bool   // a commit failed
 	stopped  chan struct{}
 }
 
 func newCommitter(db *DB, position uint64) *committer {
-	return &committer{db: db, position: position, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	return &committer{db: db, maxCount: db.badger.MaxBatchCount(), maxSize: db.badger.MaxBatchSize(), position: position,
+		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
 // commit hands w over and waits until it is durable and the followers have it. From here on the committer gives its locks back. When ctx
@@ -79,6 +80,8 @@ func (c *committer) enqueue(ctx context.Context, w *writeSet) error {
 	switch {
 	case c.closed:
 		return c.db.errClosed()
+	case c.db.broken.Load():
+		return c.db.errBroken()
 	case len(c.waiting) >= maxWaiting:
 		return &ports.BusyError{What: "the data folder's disk", RetryAfter: time.Second}
 	}
@@ -106,12 +109,15 @@ func (c *committer) close() {
 func (c *committer) run() {
 	defer close(c.stopped)
 	for range c.wake {
-		c.mu.Lock()
-		batch, closed := c.waiting, c.closed
-		c.waiting = nil
-		c.mu.Unlock()
+		batch, closed := c.take()
 		for len(batch) > 0 {
-			batch = batch[c.together(batch):]
+			n, err := c.together(batch)
+			if err != nil {
+				c.stop(batch, err)
+				c.restart()
+				break
+			}
+			batch = batch[n:]
 		}
 		if closed {
 			return
@@ -119,50 +125,104 @@ func (c *committer) run() {
 	}
 }
 
-// together commits as many of the batch as fit into one transaction, in order, and answers how many are settled: at least one.
-func (c *committer) together(batch []*writeSet) int {
-	if c.broken {
-		return c.settle(batch, c.db.unavailable("write to", errors.New("an earlier commit failed: restart the program")))
-	}
-	txn := c.db.badger.NewTransaction(true)
+// take empties the queue.
+func (c *committer) take() (batch []*writeSet, closed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	batch, c.waiting = c.waiting, nil
+	return batch, c.closed
+}
+
+// together commits as many of the batch as fit into one transaction, in order, and answers how many are settled: at least one, or none and the reason why Badger cannot go on.
+func (c *committer) together(batch []*writeSet) (settled int, err error) {
+	defer rescue(&err)
+	committed := c.db.committed.Load()
+	txn := c.db.badger.NewTransactionAt(committed, true)
 	defer txn.Discard()
 	count, size := int64(1), int64(overhead)
 	position := c.position
 	var news []revocation.Entry
-	n := 0
+	n, records := 0, 0
 	for ; n < len(batch); n++ {
 		w := batch[n]
 		items, err := c.seal(w, position)
 		if err != nil {
 			if n == 0 {
-				return c.settle(batch[:1], err)
+				return c.settle(batch[:1], err), nil
 			}
 			break // it comes first in the next transaction, and fails alone
 		}
 		items = append(items, w.sets...)
 		moreCount, moreSize := w.measure(items)
-		if count+moreCount >= c.db.badger.MaxBatchCount() || size+moreSize >= c.db.badger.MaxBatchSize() {
+		if count+moreCount >= c.maxCount || size+moreSize >= c.maxSize {
 			if n == 0 {
-				return c.settle(batch[:1], fmt.Errorf("badger store: one change of %d records and %d bytes is too large for a transaction", moreCount, moreSize))
+				return c.settle(batch[:1], fmt.Errorf("badger store: one change of %d records and %d bytes is too large for a transaction", moreCount, moreSize)), nil
 			}
 			break
 		}
-		fresh, err := put(txn, w, items)
+		put, fresh, err := put(txn, w, items)
 		if err != nil { // parts of w may be in the transaction: none of it is used
-			return c.settle(batch[:n+1], c.db.unavailable("write to", err))
+			return c.settle(batch[:n+1], c.db.unavailable("write to", err)), nil
 		}
-		count, size, position = count+moreCount, size+moreSize, position+uint64(len(w.events))
+		count, size, position, records = count+moreCount, size+moreSize, position+uint64(len(w.events)), records+put
 		news = append(news, fresh...)
 	}
-	if err := txn.Commit(); err != nil {
-		c.broken = true
-		c.db.log.Error("the store failed to commit, and takes no writes until it is opened again", "folder", c.db.dir, "error", err)
-		c.db.followers.reread() // it may have happened all the same
-		return c.settle(batch[:n], c.db.unavailable("write to", err))
+	if records > 0 { // a version without a record would be a gap, which is the mark of damage
+		committed++
+		if err := txn.CommitAt(committed, nil); err != nil {
+			return 0, err
+		}
 	}
 	c.position = position
+	c.db.committed.Store(committed)
 	c.db.followers.publish(news)
-	return c.settle(batch[:n], nil)
+	return c.settle(batch[:n], nil), nil
+}
+
+// stop answers to everybody that nothing is known any more, beginning with those whose commit has failed.
+func (c *committer) stop(batch []*writeSet, err error) {
+	c.db.broken.Store(true)
+	c.db.log.Error("the store failed to commit; it answers nothing until it has been opened again", "folder", c.db.dir, "error", err)
+	c.settle(batch, c.db.unavailable("write to", err))
+	late, _ := c.take() // nobody comes after them: broken is looked at under the lock of the queue
+	c.settle(late, c.db.errBroken())
+	c.db.followers.reread() // what has failed may have happened all the same
+}
+
+// The pauses before Badger is opened again: the first, doubled until the last.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 30 * time.Second
+)
+
+// restart closes Badger, which writes what it has in memory into a table, and opens it on the same folder, until that succeeds or the store is closed. In its log there may be a
+// hole now, behind which nothing would be replayed.
+func (c *committer) restart() {
+	since := time.Now()
+	said := ""
+	if err := shut(c.db.swap(nil)); err != nil {
+		said = err.Error()
+		c.db.log.Warn("the store was not closed in order", "folder", c.db.dir, "error", err)
+	}
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		select {
+		case <-c.db.closing:
+			return
+		case <-time.After(pause):
+		}
+		position, err := c.db.start()
+		if err == nil {
+			c.position = position
+			c.db.broken.Store(false)
+			c.db.followers.reread()
+			c.db.log.Info("the store has been opened again, and answers", "folder", c.db.dir, "after", time.Since(since).Round(time.Millisecond))
+			return
+		}
+		if s := err.Error(); s != said {
+			said = s
+			c.db.log.Warn("the store cannot be opened again yet", "folder", c.db.dir, "error", err)
+		}
+	}
 }
 
 // seal makes the events of w into items, at the positions behind the given one.
@@ -194,16 +254,16 @@ func (w *writeSet) measure(items []*badger.Entry) (count, size int64) {
 	return count, size
 }
 
-// put adds w to the transaction and answers its revocations that were not there yet.
-func put(txn *badger.Txn, w *writeSet, items []*badger.Entry) (fresh []revocation.Entry, err error) {
+// put adds w to the transaction and answers how many records it puts, and its revocations that were not there yet.
+func put(txn *badger.Txn, w *writeSet, items []*badger.Entry) (records int, fresh []revocation.Entry, err error) {
 	for _, e := range items {
 		if err := txn.SetEntry(e); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 	}
 	for _, k := range w.deletes {
 		if err := txn.Delete(k); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 	}
 	for _, r := range w.revocations {
@@ -211,14 +271,14 @@ func put(txn *badger.Txn, w *writeSet, items []*badger.Entry) (fresh []revocatio
 		case err == nil:
 			continue
 		case !errors.Is(err, badger.ErrKeyNotFound):
-			return nil, err
+			return 0, nil, err
 		}
 		if err := txn.SetEntry(r.item); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 		fresh = append(fresh, r.entry)
 	}
-	return fresh, nil
+	return len(items) + len(w.deletes) + len(fresh), fresh, nil
 }
 
 // settle tells the callers, gives their locks back and answers how many there were.

@@ -164,22 +164,6 @@ func TestACancelledUpdateKeepsItsLock(t *testing.T) {
 	}
 }
 
-func TestAfterAFailedCommit(t *testing.T) {
-	s := open(t, t.TempDir())
-	if err := s.Break(); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"Writes are blocked", "an earlier commit failed: restart the program"} {
-		if err := s.Events().Record(t.Context(), anEvent()); !errors.Is(err, ports.ErrUnavailable) || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want ErrUnavailable with %q", err, want)
-		}
-	}
-	if _, err := s.System().Load(t.Context()); !errors.Is(err, ports.ErrUnavailable) {
-		t.Errorf("reading: got %v, want ErrUnavailable", err)
-	}
-	s.close(t)
-}
-
 func TestAnUpdateThatChangesNothingCommitsNothing(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer s.close(t)

@@ -16,10 +16,11 @@ import (
 
 // DB is an open store. Its ports share it and its transactions.
 type DB struct {
-	dir    string
-	log    *slog.Logger
-	badger *badger.DB
-	sealer atomic.Pointer[ports.Sealer] // nil until Unlock
+	dir      string
+	log      *slog.Logger
+	options  Options
+	sealer   atomic.Pointer[ports.Sealer] // nil until Unlock
+	patience time.Duration                // how long Close waits
 
 	commits   *committer
 	followers followers
@@ -28,11 +29,15 @@ type DB struct {
 	accountLocks, sessionLocks, ringLocks *stripes
 	nameLocks                             *stripes
 
-	life    sync.RWMutex // held for reading while Badger is read; Close takes it for ever
+	life      sync.RWMutex  // held for reading while Badger is read
+	badger    *badger.DB    // the committer's own; changed under life, and nil only while broken or closing
+	committed atomic.Uint64 // the version of the last transaction that succeeded: what is read
+	broken    atomic.Bool   // a commit failed, and Badger has not been opened again since
+
 	closing chan struct{}
 	once    sync.Once
 	closed  error
-	collect sync.WaitGroup
+	keeping sync.WaitGroup
 }
 
 // Accounts answers the port of accounts.
@@ -56,25 +61,59 @@ func (db *DB) Events() *Events { return &Events{db} }
 // Unlock hands over what seals and opens. Before it accounts, sessions, events and revocations with a note answer ports.ErrUnavailable.
 func (db *DB) Unlock(sealer ports.Sealer) { db.sealer.Store(&sealer) }
 
-// Close commits what waits, ends every Follow with ports.ErrUnavailable and frees the folder for another. No goroutine is left. Later calls of the ports answer
-// ports.ErrUnavailable; Close again answers as the first time.
+// Close commits what waits, ends every Follow with ports.ErrUnavailable and frees the folder for another. No goroutine is left. When the disk does not answer, it
+// gives up after ten seconds, with an error and with goroutines that still wait. Later calls of the ports answer ports.ErrUnavailable; Close again answers as the first time.
 func (db *DB) Close() error {
 	db.once.Do(func() {
 		close(db.closing)
-		db.commits.close()
-		db.collect.Wait()
-		db.life.Lock()
-		defer db.life.Unlock()
-		if err := db.badger.Close(); err != nil {
-			db.closed = fmt.Errorf("close the data folder %s: %w", db.dir, err)
+		done := make(chan error, 1)
+		go func() {
+			db.commits.close()
+			db.keeping.Wait()
+			done <- shut(db.swap(nil))
+		}()
+		late := time.NewTimer(db.patience)
+		defer late.Stop()
+		select {
+		case err := <-done:
+			if err != nil {
+				db.closed = fmt.Errorf("close the data folder %s: %w", db.dir, err)
+			}
+		case <-late.C:
+			db.closed = fmt.Errorf("close the data folder %s: its disk has not answered for %v; what was acknowledged is there when it is opened again", db.dir, db.patience)
 		}
 	})
 	return db.closed
 }
 
-// collectGarbage gives the room of values that are gone back to the disk, until Close.
-func (db *DB) collectGarbage(every time.Duration) {
-	defer db.collect.Done()
+// swap puts another Badger, or none, in the place of the one that is read, once nobody reads it. New readers do not queue up behind one that hangs.
+func (db *DB) swap(next *badger.DB) (last *badger.DB) {
+	for !db.life.TryLock() {
+		<-time.After(time.Millisecond)
+	}
+	defer db.life.Unlock()
+	last, db.badger = db.badger, next
+	return last
+}
+
+// shut closes a Badger, if there is one. After a failure of its own it may panic.
+func shut(b *badger.DB) (err error) {
+	defer rescue(&err)
+	if b == nil {
+		return nil
+	}
+	return b.Close()
+}
+
+// rescue makes a panic of Badger's an error.
+func rescue(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v", p)
+	}
+}
+
+// keep is housekeeping, until Close.
+func (db *DB) keep(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -83,8 +122,31 @@ func (db *DB) collectGarbage(every time.Duration) {
 			return
 		case <-tick.C:
 		}
-		for db.badger.RunValueLogGC(0.5) == nil && !db.isClosing() { // until nothing is worth it
+		db.forget()
+		db.collect()
+	}
+}
+
+// forget lets Badger drop the versions of records that no reader can ask for any more: there is a moment without readers, and all later ones read what is committed now.
+// When there is no such moment, the next time will do.
+func (db *DB) forget() {
+	for range 100 {
+		if db.life.TryLock() {
+			if db.ready(context.Background()) == nil {
+				db.badger.SetDiscardTs(db.committed.Load())
+			}
+			db.life.Unlock()
+			return
 		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// collect gives the room of values that are gone back to the disk.
+func (db *DB) collect() {
+	db.life.RLock()
+	defer db.life.RUnlock()
+	for db.ready(context.Background()) == nil && db.badger.RunValueLogGC(0.5) == nil { // until nothing is worth it
 	}
 }
 
@@ -97,7 +159,7 @@ func (db *DB) isClosing() bool {
 	}
 }
 
-// ready answers why a call cannot begin: its context has ended, or the store is closed.
+// ready answers why a call cannot begin: its context has ended, the store is closed, or it is being opened again after a commit that failed.
 func (db *DB) ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -105,17 +167,25 @@ func (db *DB) ready(ctx context.Context) error {
 	if db.isClosing() {
 		return db.errClosed()
 	}
+	if db.broken.Load() {
+		return db.errBroken()
+	}
 	return nil
 }
 
-// view reads. fn must not wait for anything.
-func (db *DB) view(ctx context.Context, fn func(*badger.Txn) error) error {
+// view reads what is committed. A commit that is under way is not waited for. fn must not wait for anything.
+func (db *DB) view(ctx context.Context, fn func(*badger.Txn) error) (err error) {
 	db.life.RLock()
 	defer db.life.RUnlock()
 	if err := db.ready(ctx); err != nil {
 		return err
 	}
-	txn := db.badger.NewTransaction(false)
+	defer func() { // Badger panics after a failure of which we have not heard yet, and over damage
+		if p := recover(); p != nil {
+			err = db.unavailable("read", fmt.Errorf("panic: %v", p))
+		}
+	}()
+	txn := db.badger.NewTransactionAt(db.committed.Load(), false)
 	defer txn.Discard()
 	return fn(txn)
 }
@@ -169,9 +239,9 @@ func (db *DB) effects(w *writeSet, e ports.Effects) error {
 }
 
 // share and shareBytes bound the write-sets into which a long call is cut: a quarter of a transaction.
-func (db *DB) share() int { return int(db.badger.MaxBatchCount() / 4) }
+func (db *DB) share() int { return int(db.commits.maxCount / 4) }
 
-func (db *DB) shareBytes() int { return int(db.badger.MaxBatchSize() / 4) }
+func (db *DB) shareBytes() int64 { return db.commits.maxSize / 4 }
 
 // get answers the value of a key, or ports.ErrNotFound.
 func (db *DB) get(txn *badger.Txn, key []byte) ([]byte, error) {
@@ -260,6 +330,10 @@ func (db *DB) open(key, sealed []byte) ([]byte, error) {
 
 func (db *DB) errClosed() error {
 	return fmt.Errorf("the data folder %s is closed: %w", db.dir, ports.ErrUnavailable)
+}
+
+func (db *DB) errBroken() error {
+	return db.unavailable("use", errors.New("an earlier commit failed, and the folder is being opened again"))
 }
 
 // unavailable is a fault of Badger or of the disk.

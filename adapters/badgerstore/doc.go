@@ -34,5 +34,15 @@
 //
 // One goroutine commits. It gathers the write-sets of all callers that wait into one transaction of Badger, which costs one sync for all of
 // them. A write-set is never parted. Values are all kept in Badger's tables and their log: none is long enough for the value log, whose failed syncs Badger only logs.
-// After a commit that failed, the log may hold half a transaction, behind which nothing would be replayed: the store takes no writes until it is opened again.
+//
+// Transactions are numbered by that goroutine, without a gap (Badger's managed mode), and what is read is what the last one that succeeded has left. So a read waits for no
+// commit: while a sync hangs, reads answer, writers leave when their contexts end, and Close gives up after ten seconds. What cannot be left is a read of a
+// page that is not in memory while the disk is silent: that is the kernel's wait.
+//
+// # Failing
+//
+// After a commit that failed the log may have a hole, behind which nothing would be replayed, and Badger may stand without a log, where a read panics. From that moment all calls
+// answer ports.ErrUnavailable and every Follow ends with it. The committer closes Badger, which writes what it has in memory into a table, and opens it on the same
+// folder, with all that Open looks at, after 100 ms and then ever less often, down to twice a minute. One line tells of the stop, one of the end, and one of each new reason why it
+// takes longer. Nothing else in the process has to be begun anew. The fate of the changes whose commit failed is known then: each is there whole or not at all.
 package badgerstore

@@ -22,12 +22,12 @@ func (p *Events) Record(ctx context.Context, events ...audit.Event) error {
 	}
 	for len(events) > 0 {
 		w := &writeSet{}
-		n, size := 0, 0
+		n, size := 0, int64(0)
 		for ; n < min(len(events), p.db.share()) && size < p.db.shareBytes(); n++ {
 			if err := p.db.effects(w, ports.Effects{Events: events[n : n+1]}); err != nil {
 				return err
 			}
-			size += len(w.events[n])
+			size += int64(len(w.events[n]))
 		}
 		if err := p.db.commits.commit(ctx, w); err != nil {
 			return err

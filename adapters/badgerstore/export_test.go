@@ -2,6 +2,9 @@ package badgerstore
 
 import (
 	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
@@ -19,24 +22,41 @@ func (db *DB) Waiting() int {
 }
 
 // Commits counts Badger's transactions.
-func (db *DB) Commits() uint64 { return db.badger.MaxVersion() }
+func (db *DB) Commits() uint64 { return db.committed.Load() }
 
 // Break makes every later commit fail.
 func (db *DB) Break() error { return db.badger.Close() }
 
+// Lock takes the lock that Badger takes.
+func Lock(dir string) (release func() error, err error) { return lock(dir) }
+
+// SetPatience says how long Close waits.
+func (db *DB) SetPatience(d time.Duration) { db.patience = d }
+
+// Tuned answers options that change Badger's.
+func Tuned(o Options, tune func(*badger.Options)) Options {
+	o.tune = tune
+	return o
+}
+
 // WriteSchema makes the folder one of another layout.
 func (db *DB) WriteSchema(number string) error {
-	txn := db.badger.NewTransaction(true)
+	return db.set([]byte(schemaKey), []byte(number))
+}
+
+// set writes past the committer, while nobody else writes.
+func (db *DB) set(key, value []byte) error {
+	txn := db.badger.NewTransactionAt(db.committed.Load(), true)
 	defer txn.Discard()
-	if err := txn.Set([]byte(schemaKey), []byte(number)); err != nil {
+	if err := txn.Set(key, value); err != nil {
 		return err
 	}
-	return txn.Commit()
+	return txn.CommitAt(db.committed.Add(1), nil)
 }
 
 // AppendField adds a field with a tag that this version does not know to every clear value of a prefix.
 func (db *DB) AppendField(key string) error {
-	txn := db.badger.NewTransaction(true)
+	txn := db.badger.NewTransactionAt(db.committed.Load(), false)
 	defer txn.Discard()
 	value, err := db.get(txn, []byte(key))
 	if err != nil {
@@ -44,10 +64,7 @@ func (db *DB) AppendField(key string) error {
 	}
 	e := encoder(value)
 	e.int(200, 1)
-	if err := txn.Set([]byte(key), e); err != nil {
-		return err
-	}
-	return txn.Commit()
+	return db.set([]byte(key), e)
 }
 
 // Recode reads a value, writes what it has read, and reads that again.
@@ -97,3 +114,12 @@ const (
 
 // Compact rewrites all tables.
 func (db *DB) Compact() error { return db.badger.Flatten(1) }
+
+// PointName makes the index of names name another user.
+func (db *DB) PointName(login account.Login, uid id.User) error {
+	names, err := db.Accounts().names(account.Account{Email: login.Email, Username: login.Username})
+	if err != nil {
+		return err
+	}
+	return db.set(names[0], uid[:])
+}

@@ -26,6 +26,8 @@ type Options struct {
 	Collect time.Duration
 	// UnsafeNoSync acknowledges what a loss of power would lose. It is there so that a test can see that it is missed.
 	UnsafeNoSync bool
+
+	tune func(*badger.Options) // changes Badger's options: tests alone
 }
 
 const (
@@ -51,21 +53,13 @@ func Open(dir string, o Options) (*DB, error) {
 	if err := create(dir, log); err != nil {
 		return nil, err
 	}
-	if err := inspect(dir); err != nil {
-		return nil, err
-	}
-	b := &bridge{log: log}
-	inner, err := openBadger(dir, o, b)
-	if err != nil {
-		return nil, refusal(dir, err)
-	}
 	db := &DB{
-		dir: dir, log: log, badger: inner, closing: make(chan struct{}),
+		dir: dir, log: log, options: o, patience: 10 * time.Second, closing: make(chan struct{}),
 		accountLocks: newStripes(), sessionLocks: newStripes(), ringLocks: newStripes(), nameLocks: newStripes(),
 	}
-	position, err := db.begin(b)
+	position, err := db.start()
 	if err != nil {
-		return nil, errors.Join(err, inner.Close())
+		return nil, err
 	}
 	db.commits = newCommitter(db, position)
 	go db.commits.run()
@@ -73,9 +67,28 @@ func Open(dir string, o Options) (*DB, error) {
 	if every <= 0 {
 		every = 10 * time.Minute
 	}
-	db.collect.Add(1)
-	go db.collectGarbage(every)
+	db.keeping.Go(func() { db.keep(every) })
 	return db, nil
+}
+
+// start opens Badger, once what is in the folder has been looked at, and answers the position of the last event.
+func (db *DB) start() (position uint64, err error) {
+	if err := inspect(db.dir); err != nil {
+		return 0, err
+	}
+	b := &bridge{log: db.log}
+	inner, err := openBadger(db.dir, db.options, b)
+	if err != nil {
+		return 0, refusal(db.dir, err)
+	}
+	committed, position, err := db.begin(inner, b)
+	if err != nil {
+		return 0, errors.Join(err, shut(inner))
+	}
+	inner.SetDiscardTs(committed)
+	db.committed.Store(committed)
+	db.swap(inner)
+	return position, nil
 }
 
 // create makes the folder when it is missing.
@@ -161,7 +174,11 @@ func openBadger(dir string, o Options, b *bridge) (db *badger.DB, err error) {
 	opt.BlockCacheSize = 0
 	opt.IndexCacheSize = 0
 	opt.NumCompactors = 2
-	return badger.Open(opt)
+	if o.tune != nil {
+		o.tune(&opt)
+	}
+	// Managed: we number the transactions. What is read is then what was committed before, and waits for no commit that is under way.
+	return badger.OpenManaged(opt)
 }
 
 // refusal makes Badger's error, which wraps nothing, into a sentence.
@@ -182,12 +199,14 @@ func refusal(dir string, err error) error {
 	return fmt.Errorf("the data folder %s cannot be read: %s; restore it from a backup", dir, strings.Join(strings.Fields(err.Error()), " "))
 }
 
-// begin reads what the folder says of itself, and writes it into a new one.
-func (db *DB) begin(b *bridge) (position uint64, err error) {
+// begin reads what the folder says of itself, and writes it into a new one. It answers the version of the last transaction and the position of the last event.
+func (db *DB) begin(inner *badger.DB, b *bridge) (committed, position uint64, err error) {
 	if b.ignored.Load() {
-		return 0, fmt.Errorf("the data folder %s has a damaged table: restore it from a backup", db.dir)
+		return 0, 0, fmt.Errorf("the data folder %s has a damaged table: restore it from a backup", db.dir)
 	}
-	txn := db.badger.NewTransaction(true)
+	defer rescue(&err)
+	committed = inner.MaxVersion()
+	txn := inner.NewTransactionAt(committed, true)
 	defer txn.Discard()
 	item, err := txn.Get([]byte(schemaKey))
 	switch {
@@ -197,24 +216,24 @@ func (db *DB) begin(b *bridge) (position uint64, err error) {
 		empty := !it.Valid()
 		it.Close()
 		if !empty {
-			return 0, fmt.Errorf("the data folder %s does not say which version wrote it: restore it from a backup, or name another folder", db.dir)
+			return 0, 0, fmt.Errorf("the data folder %s does not say which version wrote it: restore it from a backup, or name another folder", db.dir)
 		}
 		if err := txn.Set([]byte(schemaKey), []byte(schema)); err != nil {
-			return 0, refusal(db.dir, err)
+			return 0, 0, refusal(db.dir, err)
 		}
-		if err := txn.Commit(); err != nil {
-			return 0, refusal(db.dir, err)
+		if err := txn.CommitAt(committed+1, nil); err != nil {
+			return 0, 0, refusal(db.dir, err)
 		}
-		return 0, nil
+		return committed + 1, 0, nil
 	case err != nil:
-		return 0, refusal(db.dir, err)
+		return 0, 0, refusal(db.dir, err)
 	}
 	value, err := item.ValueCopy(nil)
 	if err != nil {
-		return 0, refusal(db.dir, err)
+		return 0, 0, refusal(db.dir, err)
 	}
 	if string(value) != schema {
-		return 0, fmt.Errorf("the data folder %s has layout %q, and this version of the program knows %s: start the version that wrote it", db.dir, value, schema)
+		return 0, 0, fmt.Errorf("the data folder %s has layout %q, and this version of the program knows %s: start the version that wrote it", db.dir, value, schema)
 	}
-	return lastPosition(txn), nil
+	return committed, lastPosition(txn), nil
 }

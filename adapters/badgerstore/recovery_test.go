@@ -1,0 +1,289 @@
+package badgerstore_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/xteam/xteam/adapters/badgerstore"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/ports"
+)
+
+// logged keeps log lines.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
+
+// lines are the messages from info up, each behind its level, and without those of Badger.
+func (l *logged) lines(t testing.TB) (lines []string) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for text := range strings.Lines(l.text.String()) {
+		var line struct{ Level, Msg string }
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatal(err)
+		}
+		if line.Msg != "badger" {
+			lines = append(lines, line.Level+" "+line.Msg)
+		}
+	}
+	return lines
+}
+
+// followed is a follower beside the test.
+func (s store) followed() (caught chan struct{}, done chan error) {
+	caught, done = make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		done <- s.Revocations().Follow(context.Background(), func(n ports.News) error {
+			if n.Caught {
+				select {
+				case caught <- struct{}{}:
+				default:
+				}
+			}
+			return nil
+		})
+	}()
+	return caught, done
+}
+
+func TestAfterAFailedCommit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	var log logged
+	s := store{must(badgerstore.Open(dir, badgerstore.Options{Logger: log.logger()}))}
+	s.Unlock(sealer{})
+	first := tokenEntry(time.Hour)
+	if err := s.Revocations().Record(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	caught, done := s.followed()
+	<-caught
+	if err := s.Break(); err != nil {
+		t.Fatal(err)
+	}
+	release := must(badgerstore.Lock(dir)) // so that it cannot be opened again
+	for _, want := range []string{"Writes are blocked", "an earlier commit failed"} {
+		if err := s.Events().Record(t.Context(), anEvent()); !errors.Is(err, ports.ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want ErrUnavailable with %q", err, want)
+		}
+	}
+	for what, read := range map[string]func() error{
+		"System.Load":        func() error { _, err := s.System().Load(t.Context()); return err },
+		"Sessions.Find":      func() error { _, err := s.Sessions().Find(t.Context(), aSession().ID); return err },
+		"Events.List":        func() error { _, _, err := s.Events().List(t.Context(), 0, 1); return err },
+		"Revocations.Follow": func() error { return s.Revocations().Follow(t.Context(), func(ports.News) error { return nil }) },
+		"a follower":         func() error { return <-done },
+	} {
+		if err := read(); !errors.Is(err, ports.ErrUnavailable) {
+			t.Errorf("%s: got %v, want ErrUnavailable", what, err)
+		}
+	}
+	eventually(t, "it was tried in vain", func() bool { return len(log.lines(t)) >= 2 })
+
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is read again", func() bool { _, err := s.System().Load(t.Context()); return err == nil })
+	second := tokenEntry(time.Hour)
+	if err := s.Revocations().Record(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	if all := s.all(t); all[first.Key()] != first || all[second.Key()] != second {
+		t.Errorf("got %d entries, want both", len(all))
+	}
+	s.close(t)
+	want := []string{"ERROR the store failed to commit; it answers nothing until it has been opened again", "WARN the store cannot be opened again yet",
+		"INFO the store has been opened again, and answers"}
+	if got := log.lines(t); !slices.Equal(got, want) {
+		t.Errorf("logged:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestCloseWhileItCannotBeOpenedAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if err := s.Break(); err != nil {
+		t.Fatal(err)
+	}
+	release := must(badgerstore.Lock(dir))
+	defer func() { _ = release() }()
+	if err := s.Events().Record(t.Context(), anEvent()); !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+	s.close(t)
+}
+
+// standing is a logger of Badger's that holds a commit inside Badger, as a sync that does not come back would.
+type standing struct {
+	badger.Logger
+	on              atomic.Bool
+	reached, resume chan struct{}
+}
+
+func (s *standing) Debugf(format string, _ ...any) {
+	if strings.Contains(format, "Writing to memtable") && s.on.CompareAndSwap(true, false) {
+		close(s.reached)
+		<-s.resume
+	}
+}
+
+func TestASyncThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	hang := &standing{reached: make(chan struct{}), resume: make(chan struct{})}
+	s := store{must(badgerstore.Open(dir, badgerstore.Tuned(badgerstore.Options{}, func(o *badger.Options) { hang.Logger, o.Logger = o.Logger, hang })))}
+	s.Unlock(sealer{})
+	x := aSession()
+	if err := s.Sessions().Create(t.Context(), x, ports.Effects{}); err != nil {
+		t.Fatal(err)
+	}
+	hang.on.Store(true)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	lost := tokenEntry(time.Hour)
+	if err := s.Revocations().Record(short, lost); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the call that hangs: got %v, want context.DeadlineExceeded", err)
+	}
+	<-hang.reached
+	if _, err := s.Sessions().Find(short, x.ID); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a read: got %v, want context.DeadlineExceeded", err)
+	}
+	if got, err := s.Sessions().Find(t.Context(), x.ID); err != nil || got.Counter != x.Counter {
+		t.Errorf("a read of what was committed before: got %v, %v", got, err)
+	}
+	caught, done := s.followed()
+	<-caught
+	if err := s.Revocations().Record(short, tokenEntry(time.Hour)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("another call: got %v, want context.DeadlineExceeded", err)
+	}
+	s.SetPatience(50 * time.Millisecond)
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "has not answered") {
+		t.Errorf("Close: got %v, want that the disk has not answered", err)
+	}
+	if err := <-done; !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("Follow: got %v, want ErrUnavailable", err)
+	}
+	close(hang.resume)
+	var again *badgerstore.DB
+	eventually(t, "the folder is free", func() (ok bool) { again, _ = badgerstore.Open(dir, badgerstore.Options{}); return again != nil })
+	defer store{again}.close(t)
+	again.Unlock(sealer{})
+	if all := (store{again}).all(t); all[lost.Key()] != lost {
+		t.Errorf("the call that hung: got %v, want its entry", all)
+	}
+}
+
+// starvedFolder asks a run of this test binary to use a folder until it has no file descriptors left, and on.
+const starvedFolder = "XTEAM_BADGERSTORE_STARVED"
+
+// TestNoDescriptorsLeft: Badger begins a new log when one is full, cannot, and stands there without one: who reads it then, panics.
+func TestNoDescriptorsLeft(t *testing.T) {
+	if os.Getenv(starvedFolder) != "" {
+		starved(t)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestNoDescriptorsLeft$", "-test.timeout=1m", "-test.v")
+	cmd.Env = append(os.Environ(), starvedFolder+"="+filepath.Join(t.TempDir(), "data"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v:\n%s", err, said)
+	}
+}
+
+func starved(t *testing.T) {
+	dir := os.Getenv(starvedFolder)
+	var log logged
+	s := store{must(badgerstore.Open(dir, badgerstore.Options{Logger: log.logger()}))}
+	s.Unlock(sealer{})
+	caught, done := s.followed()
+	<-caught
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := s.System().Load(context.Background()); err != nil && !errors.Is(err, ports.ErrUnavailable) {
+					t.Errorf("a reader: got %v, want ErrUnavailable", err)
+				}
+				_ = s.Revocations().Follow(context.Background(), func(ports.News) error { return errEnough })
+			}
+		})
+	}
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	free := must(os.Open(os.DevNull))
+	none := syscall.Rlimit{Cur: uint64(free.Fd()), Max: before.Max}
+	if err := errors.Join(free.Close(), syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none)); err != nil {
+		t.Fatal(err)
+	}
+	var acknowledged []audit.Event
+	var failed error
+	for range 1000 {
+		v := anEvent()
+		v.Details = map[string]string{"long": strings.Repeat("x", 100<<10)}
+		if failed = s.Events().Record(t.Context(), v); failed != nil {
+			break
+		}
+		acknowledged = append(acknowledged, v)
+	}
+	if !errors.Is(failed, ports.ErrUnavailable) || !strings.Contains(failed.Error(), "too many open files") {
+		t.Errorf("got %v after %d events, want ErrUnavailable: too many open files", failed, len(acknowledged))
+	}
+	if _, err := s.System().Load(t.Context()); !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("System.Load: got %v, want ErrUnavailable", err)
+	}
+	if err := <-done; !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("a follower: got %v, want ErrUnavailable", err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	v := anEvent()
+	eventually(t, "it takes writes again", func() bool { return s.Events().Record(t.Context(), v) == nil })
+	acknowledged = append(acknowledged, v)
+	close(stop)
+	readers.Wait()
+	listed, last, err := s.Events().List(t.Context(), 0, 2000)
+	if err != nil || len(listed) != len(acknowledged) || last != uint64(len(acknowledged)) {
+		t.Errorf("got %d events up to %d, %v, want %d", len(listed), last, err, len(acknowledged))
+	}
+	for i := range min(len(listed), len(acknowledged)) {
+		if listed[i].ID != acknowledged[i].ID {
+			t.Fatalf("event %d is another", i)
+		}
+	}
+	s.close(t)
+	fmt.Println(strings.Join(log.lines(t), "\n"))
+}
