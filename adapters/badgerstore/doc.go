@@ -45,4 +45,11 @@
 // answer ports.ErrUnavailable and every Follow ends with it. The committer closes Badger, which writes what it has in memory into a table, and opens it on the same
 // folder, with all that Open looks at, after 100 ms and then ever less often, down to twice a minute. One line tells of the stop, one of the end, and one of each new reason why it
 // takes longer. Nothing else in the process has to be begun anew. The fate of the changes whose commit failed is known then: each is there whole or not at all.
+//
+// # Damage
+//
+// Badger goes on without what it cannot read: it ends a log at the first wrong sum, and an iteration at a damaged block. So the folder is looked at before Badger opens it. A log may
+// end in one incomplete transaction, as a crash leaves it: that was not acknowledged, is dropped, and one line tells of it. Entries of later ones behind it, or a number that is missing
+// between two logs, are damage: each transaction was synced before the next was written. What is damaged is refused, and left as it is. What cannot be told
+// from a crash is a last transaction that was complete once.
 package badgerstore

@@ -1,7 +1,10 @@
 package badgerstore
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -122,4 +125,43 @@ func (db *DB) PointName(login account.Login, uid id.User) error {
 		return err
 	}
 	return db.set(names[0], uid[:])
+}
+
+// CheckLogs answers, as text, what it tells of.
+func CheckLogs(dir string, largest int64) (last uint64, torn []string, err error) {
+	told := tellings{}
+	last, err = checkLogs(dir, largest, slog.New(&told))
+	return last, told.lines, err
+}
+
+type tellings struct {
+	slog.Handler
+	lines []string
+}
+
+func (t *tellings) Enabled(context.Context, slog.Level) bool { return true }
+
+func (t *tellings) Handle(_ context.Context, r slog.Record) error {
+	var words []string
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "folder" {
+			words = append(words, a.Value.String())
+		}
+		return true
+	})
+	t.lines = append(t.lines, strings.Join(words, " "))
+	return nil
+}
+
+// EndOfLog is where the last complete transaction of a log ends.
+func EndOfLog(data []byte) (end int, ok bool) {
+	_, end, ok = complete(data)
+	return end, ok
+}
+
+// OpenReadOnly opens Badger as it is. It panics over some lengths.
+func OpenReadOnly(dir string) (db *badger.DB, err error) {
+	opt := badgerOptions(dir, Options{}, &bridge{log: slog.New(slog.DiscardHandler)})
+	opt.ReadOnly = true
+	return openBadger(opt)
 }

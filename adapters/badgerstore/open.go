@@ -73,15 +73,20 @@ func Open(dir string, o Options) (*DB, error) {
 
 // start opens Badger, once what is in the folder has been looked at, and answers the position of the last event.
 func (db *DB) start() (position uint64, err error) {
-	if err := inspect(db.dir); err != nil {
+	b := &bridge{log: db.log}
+	opt := badgerOptions(db.dir, db.options, b)
+	last, err := inspect(db.dir, opt.MemTableSize*15/100, db.log) // so large is the largest transaction
+	if err != nil {
 		return 0, err
 	}
-	b := &bridge{log: db.log}
-	inner, err := openBadger(db.dir, db.options, b)
+	inner, err := openBadger(opt)
 	if err != nil {
 		return 0, refusal(db.dir, err)
 	}
 	committed, position, err := db.begin(inner, b)
+	if err == nil && committed < last {
+		err = refusal(db.dir, fmt.Errorf("of %d changes the store found %d in its logs", last, committed))
+	}
 	if err != nil {
 		return 0, errors.Join(err, shut(inner))
 	}
@@ -108,45 +113,52 @@ func create(dir string, log *slog.Logger) error {
 	return nil
 }
 
-// inspect looks at what is in the folder before Badger does, which deletes tables that its manifest does not name.
-func inspect(dir string) error {
+// inspect looks at what is in the folder before Badger does, which deletes tables that its manifest does not name, and what it cannot read of its logs. It answers the version of the last
+// transaction in the logs, or 0.
+func inspect(dir string, largest int64, log *slog.Logger) (last uint64, err error) {
 	release, err := lock(dir)
 	if err != nil {
-		return refusal(dir, err)
+		return 0, refusal(dir, err)
 	}
 	defer func() { _ = release() }()
 	var data []string
 	for _, pattern := range []string{"*.sst", "*.vlog", "*.mem"} {
 		found, err := filepath.Glob(filepath.Join(escape(dir), pattern))
 		if err != nil {
-			return refusal(dir, err)
+			return 0, refusal(dir, err)
 		}
 		data = append(data, found...)
 	}
 	manifest, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(data) == 0:
-		return nil
+		return 0, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the data folder %s has lost its file %s: restore the folder from a backup", dir, badger.ManifestFilename)
+		return 0, fmt.Errorf("the data folder %s has lost its file %s: restore the folder from a backup", dir, badger.ManifestFilename)
 	case err != nil:
-		return refusal(dir, err)
+		return 0, refusal(dir, err)
 	}
 	defer manifest.Close()
 	var head [8]byte
 	if _, err := io.ReadFull(manifest, head[:]); err != nil || !bytes.Equal(head[:4], []byte("Bdgr")) {
-		return fmt.Errorf("the data folder %s is damaged, or is not one: its file %s has no head; restore it from a backup or name another folder", dir, badger.ManifestFilename)
+		return 0, fmt.Errorf("the data folder %s is damaged, or is not one: its file %s has no head; restore it from a backup or name another folder", dir, badger.ManifestFilename)
 	}
 	if binary.BigEndian.Uint16(head[4:]) != owner {
-		return fmt.Errorf("the folder %s belongs to another program that uses Badger: name another data folder", dir)
+		return 0, fmt.Errorf("the folder %s belongs to another program that uses Badger: name another data folder", dir)
 	}
 	if f := binary.BigEndian.Uint16(head[6:]); f != format {
-		return fmt.Errorf("the data folder %s has Badger's format %d, and this version of the program reads %d: start the version that wrote it", dir, f, format)
+		return 0, fmt.Errorf("the data folder %s has Badger's format %d, and this version of the program reads %d: start the version that wrote it", dir, f, format)
 	}
 	if err := checkTables(dir, manifest); err != nil {
-		return refusal(dir, err)
+		return 0, refusal(dir, err)
 	}
-	return nil
+	if last, err = checkLogs(dir, largest, log); err != nil {
+		return 0, refusal(dir, err)
+	}
+	if err := removeEmpty(data); err != nil {
+		return 0, refusal(dir, err)
+	}
+	return last, nil
 }
 
 // escape makes a path into a pattern that matches itself only.
@@ -154,12 +166,7 @@ func escape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-func openBadger(dir string, o Options, b *bridge) (db *badger.DB, err error) {
-	defer func() { // Badger slices by lengths that it has not checked yet
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, p)
-		}
-	}()
+func badgerOptions(dir string, o Options, b *bridge) badger.Options {
 	opt := badger.DefaultOptions(dir)
 	opt.Logger = b
 	opt.SyncWrites = !o.UnsafeNoSync
@@ -177,7 +184,16 @@ func openBadger(dir string, o Options, b *bridge) (db *badger.DB, err error) {
 	if o.tune != nil {
 		o.tune(&opt)
 	}
-	// Managed: we number the transactions. What is read is then what was committed before, and waits for no commit that is under way.
+	return opt
+}
+
+// openBadger opens Badger in its managed mode: we number the transactions. What is read is then what was committed before, and waits for no commit that is under way.
+func openBadger(opt badger.Options) (inner *badger.DB, err error) {
+	defer func() { // Badger slices by lengths that it has not checked yet
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
 	return badger.OpenManaged(opt)
 }
 
