@@ -83,7 +83,7 @@ func (p *Accounts) Find(ctx context.Context, uid id.User) (a account.Account, er
 	return a, err
 }
 
-// Named finds the account by the index of its names.
+// Named finds the account by the index of its names. Who they say it is, must say so itself.
 func (p *Accounts) Named(ctx context.Context, login account.Login) (a account.Account, err error) {
 	names, err := p.names(account.Account{Email: login.Email, Username: login.Username})
 	if err != nil {
@@ -101,8 +101,22 @@ func (p *Accounts) Named(ctx context.Context, login account.Login) (a account.Ac
 		if copy(uid[:], value) != len(uid) {
 			return p.db.unreadable("a name", errDamaged)
 		}
-		a, err = p.find(txn, uid)
-		return err
+		found, err := p.find(txn, uid)
+		switch {
+		case errors.Is(err, ports.ErrNotFound):
+			return p.db.unreadable("a name", errDamaged)
+		case err != nil:
+			return err
+		}
+		ok := found.Email == login.Email
+		if login.Email.IsZero() {
+			ok = found.Username.Folded() == login.Username.Folded()
+		}
+		if !ok {
+			return p.db.unreadable("a name", errDamaged)
+		}
+		a = found
+		return nil
 	})
 	return a, err
 }
