@@ -16,8 +16,8 @@ type Accounts interface {
 	// user name belongs to another account: of concurrent creations with one name, exactly one succeeds.
 	Create(ctx context.Context, a account.Account, e Effects) error
 	// Update replaces the account by what change makes of it, together with change's effects. The change is atomic: of concurrent updates of one
-	// account each sees the result of another, and none is lost. The function may run again, and only its last result counts; it must not call this port.
-	// Its error is answered as it is, and nothing is stored. A missing id is ErrNotFound, and the function does not run. A new e-mail address or name that
+	// account each sees the result of another, and none is lost. The function may run again, and only its last result counts; it must call no port,
+	// for it may run under a lock that the other call waits for. Its error is answered as it is, and nothing is stored. A missing id is ErrNotFound, and the function does not run. A new e-mail address or name that
 	// belongs to another account is ErrTaken; the old one is free for others afterwards. The id cannot change: that is an error, and nothing is stored.
 	Update(ctx context.Context, uid id.User, change func(account.Account) (account.Account, Effects, error)) error
 	// Find answers the account as it was last committed, or ErrNotFound.

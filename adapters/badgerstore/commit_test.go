@@ -3,6 +3,7 @@ package badgerstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -201,5 +203,24 @@ func TestAnEntryStaysAsItIs(t *testing.T) {
 	}
 	if got := s.all(t)[first.Key()]; got != first {
 		t.Errorf("got %+v, want %+v", got, first)
+	}
+}
+
+// The function of an update must call no port. Where one does all the same, on the system, it does not meet its own lock.
+func TestSystemAndKeysDoNotMeet(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.close(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := s.System().Update(ctx, func(v system.State) (system.State, ports.Effects, error) {
+		for i := range 2000 { // of 256 locks one is as good as sure to be the same
+			if err := s.Keys().Create(ctx, keyset.Ring{Name: fmt.Sprint(i)}, ports.Effects{}); err != nil {
+				return v, ports.Effects{}, err
+			}
+		}
+		return v, ports.Effects{}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

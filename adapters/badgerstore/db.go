@@ -20,14 +20,15 @@ type DB struct {
 	log      *slog.Logger
 	options  Options
 	sealer   atomic.Pointer[ports.Sealer] // nil until Unlock
+	noteLost sync.Once                    // tells of the first
 	patience time.Duration                // how long Close waits
 
 	commits   *committer
 	followers followers
 
 	// Whoever holds several locks took them in this order: of one id, then of names.
-	accountLocks, sessionLocks, ringLocks *stripes
-	nameLocks                             *stripes
+	accountLocks, sessionLocks, ringLocks, systemLocks *stripes
+	nameLocks                                          *stripes
 
 	life      sync.RWMutex  // held for reading while Badger is read
 	badger    *badger.DB    // the committer's own; changed under life, and nil only while broken or closing

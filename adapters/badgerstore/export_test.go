@@ -30,8 +30,8 @@ func (db *DB) Commits() uint64 { return db.committed.Load() }
 // Break makes every later commit fail.
 func (db *DB) Break() error { return db.badger.Close() }
 
-// Lock takes the lock that Badger takes.
-func Lock(dir string) (release func() error, err error) { return lock(dir) }
+// LockFolder takes the lock that Badger takes.
+func LockFolder(dir string) (release func() error, err error) { return lock(dir) }
 
 // SetPatience says how long Close waits.
 func (db *DB) SetPatience(d time.Duration) { db.patience = d }
@@ -41,6 +41,9 @@ func Tuned(o Options, tune func(*badger.Options)) Options {
 	o.tune = tune
 	return o
 }
+
+// Lock takes the sealer away.
+func (db *DB) Lock() { db.sealer.Store(nil) }
 
 // WriteSchema makes the folder one of another layout.
 func (db *DB) WriteSchema(number string) error {
@@ -162,6 +165,6 @@ func EndOfLog(data []byte) (end int, ok bool) {
 // OpenReadOnly opens Badger as it is. It panics over some lengths.
 func OpenReadOnly(dir string) (db *badger.DB, err error) {
 	opt := badgerOptions(dir, Options{}, &bridge{log: slog.New(slog.DiscardHandler)})
-	opt.ReadOnly = true
+	opt.ReadOnly, opt.MemTableSize, opt.ValueThreshold = true, 1<<20, 1<<10
 	return openBadger(opt)
 }

@@ -3,6 +3,8 @@ package badgerstore_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,5 +104,45 @@ func TestAFollowerHearsOfNewEntriesOnce(t *testing.T) {
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+// forgetful is a sealer that cannot open one record.
+type forgetful struct {
+	sealer
+	record string
+}
+
+func (s forgetful) Open(context string, sealed []byte) ([]byte, error) {
+	if context == s.record {
+		return nil, errors.Join(ports.ErrUnavailable, errors.New("the key is not held"))
+	}
+	return s.sealer.Open(context, sealed)
+}
+
+// A note is a word beside an entry. When its key is gone, or it is damaged, the entry still stands.
+func TestANoteThatDoesNotOpen(t *testing.T) {
+	var log logged
+	s := store{must(badgerstore.Open(filepath.Join(t.TempDir(), "data"), badgerstore.Options{Logger: log.logger()}))}
+	s.Unlock(sealer{})
+	defer s.close(t)
+	a, b := tokenEntry(time.Hour), tokenEntry(time.Hour)
+	a.Note, b.Note = "of a", "of b"
+	if err := s.Revocations().Record(t.Context(), a, b); err != nil {
+		t.Fatal(err)
+	}
+	s.Unlock(forgetful{record: "r/" + a.Key()})
+	a.Note = ""
+	for range 2 {
+		if all := s.all(t); all[a.Key()] != a || all[b.Key()] != b {
+			t.Errorf("got %+v, want the one without its note and the other", all)
+		}
+	}
+	if got := log.lines(t); len(got) != 1 || !strings.HasPrefix(got[0], "WARN the note of a revocation does not open") {
+		t.Errorf("logged %q, want one line", got)
+	}
+	s.Lock()
+	if err := s.Revocations().Follow(t.Context(), func(ports.News) error { return nil }); !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("before Unlock: got %v, want ErrUnavailable", err)
 	}
 }

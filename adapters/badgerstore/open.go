@@ -55,7 +55,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db := &DB{
 		dir: dir, log: log, options: o, patience: 10 * time.Second, closing: make(chan struct{}),
-		accountLocks: newStripes(), sessionLocks: newStripes(), ringLocks: newStripes(), nameLocks: newStripes(),
+		accountLocks: newStripes(), sessionLocks: newStripes(), ringLocks: newStripes(), systemLocks: newStripes(), nameLocks: newStripes(),
 	}
 	position, err := db.start()
 	if err != nil {

@@ -87,7 +87,7 @@ func TestAfterAFailedCommit(t *testing.T) {
 	if err := s.Break(); err != nil {
 		t.Fatal(err)
 	}
-	release := must(badgerstore.Lock(dir)) // so that it cannot be opened again
+	release := must(badgerstore.LockFolder(dir)) // so that it cannot be opened again
 	for _, want := range []string{"Writes are blocked", "an earlier commit failed"} {
 		if err := s.Events().Record(t.Context(), anEvent()); !errors.Is(err, ports.ErrUnavailable) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want ErrUnavailable with %q", err, want)
@@ -131,7 +131,7 @@ func TestCloseWhileItCannotBeOpenedAgain(t *testing.T) {
 	if err := s.Break(); err != nil {
 		t.Fatal(err)
 	}
-	release := must(badgerstore.Lock(dir))
+	release := must(badgerstore.LockFolder(dir))
 	defer func() { _ = release() }()
 	if err := s.Events().Record(t.Context(), anEvent()); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)

@@ -33,10 +33,15 @@ func (p *Revocations) Record(ctx context.Context, entries ...revocation.Entry) e
 		return err
 	}
 	for len(entries) > 0 {
-		n := min(len(entries), p.db.share())
 		w := &writeSet{}
-		if err := p.db.effects(w, ports.Effects{Revocations: entries[:n]}); err != nil {
-			return err
+		n, size := 0, int64(0)
+		for ; n < min(len(entries), p.db.share()) && size < p.db.shareBytes(); n++ {
+			item, err := p.db.newEntry(entries[n])
+			if err != nil {
+				return err
+			}
+			w.revocations = append(w.revocations, item)
+			size += int64(len(item.item.Key) + len(item.item.Value) + overhead)
 		}
 		if err := p.db.commits.commit(ctx, w); err != nil {
 			return err
@@ -168,11 +173,11 @@ func (db *DB) decodeEntry(key, value []byte) (revocation.Entry, error) {
 		case 2:
 			e.By = f.text()
 		case 3:
-			note, err := db.open(key, f.raw)
+			note, err := db.openNote(key, f.raw)
 			if err != nil {
 				f.fail(err)
 			}
-			e.Note = string(note)
+			e.Note = note
 		case 4:
 			e.At = instant.Instant(f.int())
 		case 5:
@@ -182,6 +187,21 @@ func (db *DB) decodeEntry(key, value []byte) (revocation.Entry, error) {
 		}
 	})
 	return e, err
+}
+
+// openNote opens a note, of which nothing depends: when that cannot be, the entry is good without it.
+func (db *DB) openNote(key, sealed []byte) (string, error) {
+	sealer, err := db.unlocked()
+	if err != nil {
+		return "", err
+	}
+	note, err := sealer.Open(string(key), sealed)
+	if err != nil {
+		db.noteLost.Do(func() {
+			db.log.Warn("the note of a revocation does not open, and is left out; of others that do not, nothing more will be said", "folder", db.dir, "error", err)
+		})
+	}
+	return string(note), nil
 }
 
 // named is the reverse of revocation.Entry.Key.

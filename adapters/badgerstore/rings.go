@@ -74,7 +74,7 @@ var _ ports.System = (*System)(nil)
 
 // Update runs change once.
 func (p *System) Update(ctx context.Context, change func(system.State) (system.State, ports.Effects, error)) error {
-	return p.db.write(ctx, p.db.ringLocks, []byte(systemKey), func(w *writeSet) error {
+	return p.db.write(ctx, p.db.systemLocks, []byte(systemKey), func(w *writeSet) error {
 		was, err := p.Load(ctx)
 		if err != nil {
 			return err

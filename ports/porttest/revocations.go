@@ -3,6 +3,7 @@ package porttest
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -136,6 +137,9 @@ func recording(t *testing.T, open Open) {
 		s := opened(t, open)
 		f := follow(t, s.Revocations, nil)
 		all := newEntries(many)
+		for i := range all { // as long as they may be
+			all[i].By, all[i].Note = strings.Repeat("b", 64), strings.Repeat("n", 500)
+		}
 		record(t, s, all...)
 		f.has(t, all...)
 		g := follow(t, s.Revocations, nil)
