@@ -71,6 +71,7 @@ format:
 vet:
 	go vet ./...
 	go vet -tags wireinject ./...
+	GOOS=darwin go vet ./cmd/xteam
 
 wire: # what wire would write is what is committed, in every package that has a wire.go
 	@packages=$$(find $(SOURCES) -name wire.go | xargs -r -n 1 dirname | sort | sed 's|^|./|'); \

@@ -24,7 +24,7 @@ const (
 
 // output is where the log goes: LOG_FILE, or stderr when there is none. Nobody who logs waits for it. Lines wait in a bounded queue for one goroutine, which
 // writes them in their order; one that the queue has no room for, or that cannot be written, is lost, and as soon as one can be written the log says how many
-// were. Events of security are in the store, whatever becomes of their lines.
+// were. Events that the store keeps are in it, whatever becomes of their lines.
 type output struct {
 	path string // empty: stderr
 	errs io.Writer
