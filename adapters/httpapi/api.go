@@ -14,6 +14,7 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/ports"
 )
 
 // Services are the use cases that are served. All but Limiter are needed.
@@ -25,6 +26,8 @@ type Services struct {
 	View     *view.View
 	Limiter  *app.Limiter                // nil: nothing is limited
 	Probe    func(context.Context) error // asks the store whether it answers; for /readyz
+	Meter    ports.Meter                 // nil: nothing is counted
+	Metrics  http.Handler                // served to administrators under /metrics; nil: nothing is
 }
 
 // Options of the transport. The zero value works.

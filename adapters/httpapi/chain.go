@@ -9,9 +9,11 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
@@ -158,8 +160,32 @@ func wellFormed(r *http.Request) error {
 	return nil
 }
 
-// admit charges whoever asks, and decides whether the route is for them.
+// admit charges whoever asks, decides whether the route is for them, and has the meter told.
 func (x *exchange) admit(a access, c class) error {
+	if x.api.Meter == nil || a == anyone {
+		return x.judge(a, c)
+	}
+	begun := time.Now()
+	err := x.judge(a, c)
+	x.api.Meter.Guarded(outcome(err), time.Since(begun))
+	return err
+}
+
+// outcome is how the guard's judgement ended, in the meter's words.
+func outcome(err error) string {
+	var limited *ratelimit.LimitedError
+	switch {
+	case err == nil:
+		return "admitted"
+	case errors.Is(err, app.ErrForbidden):
+		return "forbidden"
+	case errors.As(err, &limited):
+		return "rate_limited"
+	}
+	return app.RefusalCode(err)
+}
+
+func (x *exchange) judge(a access, c class) error {
 	who, err := x.identify(a)
 	if c != exempt && c != refresh {
 		if limited := x.limit(charge(c, who, err)); limited != nil {

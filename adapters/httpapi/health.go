@@ -14,6 +14,12 @@ type status struct {
 // alive answers while the process serves at all.
 func (a *API) alive(x *exchange) error { return x.write(http.StatusOK, status{"ok"}) }
 
+// metrics answers in the registry's own format.
+func (a *API) metrics(x *exchange) error {
+	a.Metrics.ServeHTTP(x, x.r)
+	return nil
+}
+
 // check is how one part is, with nothing that an outsider could use.
 type check struct {
 	Status    string  `json:"status"` // ok or fail

@@ -39,6 +39,9 @@ func (x *exchange) limit(c app.Charge) error {
 	if v.Policy != nil {
 		x.tellLimit(&v)
 	}
+	if v.Exceeded && x.api.Meter != nil {
+		x.api.Meter.Limited(v.Policy.Name)
+	}
 	if v.Exceeded {
 		l.Exceeded(x.ctx(), x.request(), x.endpoint(), c, v)
 	}

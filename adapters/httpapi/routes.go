@@ -40,7 +40,7 @@ type route struct {
 // routes is what is served, in which class, and to whom.
 func (a *API) routes() []route {
 	const v1 = "/api/v1"
-	return []route{
+	all := []route{
 		{method: "POST", path: v1 + "/auth/register", class: auth, access: anyone, serve: a.register},
 		{method: "POST", path: v1 + "/auth/login", class: auth, access: anyone, serve: a.login},
 		{method: "POST", path: v1 + "/auth/refresh", class: refresh, access: anyone, serve: a.refresh},
@@ -59,6 +59,10 @@ func (a *API) routes() []route {
 		{method: "GET", path: "/healthz", class: exempt, access: anyone, serve: a.alive},
 		{method: "GET", path: "/readyz", class: exempt, access: anyone, serve: a.ready},
 	}
+	if a.Metrics != nil {
+		all = append(all, route{method: "GET", path: "/metrics", class: read, access: admin, serve: a.metrics})
+	}
+	return all
 }
 
 // ServeHTTP charges whoever asks, lets in whom the route is for and serves them. It runs inside the chain, so w is the exchange.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
@@ -30,6 +31,8 @@ type Options struct {
 	Strict bool
 	// RecordTimeout bounds how long Publish waits for the sources that are not the truth. 0 means 1 s.
 	RecordTimeout time.Duration
+	// Visible is told how long after it was asked for a revocation was in force here, for each that came in after everything that the truth held; nil: nobody is.
+	Visible func(time.Duration)
 	// Now is the clock; nil means time.Now. Ages are measured by its monotonic reading, where it has one.
 	Now func() time.Time
 	// Logger takes a line for each change of state; nil means none.
@@ -153,6 +156,19 @@ func (v *View) take(entries []revocation.Entry) {
 	for _, e := range entries {
 		if v.set.Add(e) {
 			v.subscribers.tell(e)
+			v.seen(&e)
 		}
+	}
+}
+
+// seen measures how long an entry was on its way, unless it was there before this node was.
+func (v *View) seen(e *revocation.Entry) {
+	if v.opts.Visible == nil {
+		return
+	}
+	select {
+	case <-v.ready:
+		v.opts.Visible(instant.Of(v.opts.Now()).Sub(e.At))
+	default:
 	}
 }

@@ -556,3 +556,24 @@ func BenchmarkCheck(b *testing.B) {
 	cancel()
 	running.Wait()
 }
+
+// TestHowLongARevocationWasOnItsWay is told once for each that is new, and not of those that were there before this node was.
+func TestHowLongARevocationWasOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, own, others := numbered(1), numbered(2), numbered(3)
+		db := newFeed(old)
+		var told []time.Duration
+		v := view.New(view.Options{Visible: func(took time.Duration) { told = append(told, took) }}, database(db))
+		defer run(t, v)()
+		own.At = instant.Of(time.Now()).Add(-3 * time.Millisecond)
+		v.Publish(t.Context(), own)
+		v.Publish(t.Context(), own)
+		others.At = instant.Of(time.Now())
+		after(20 * time.Millisecond)
+		db.set(func(f *feed) { f.entries = append(f.entries, own, others) })
+		synctest.Wait()
+		if diff := cmp.Diff([]time.Duration{3 * time.Millisecond, 20 * time.Millisecond}, told); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
