@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,8 @@ type output struct {
 	held   bool     // nothing is written yet
 	closed bool
 
+	dropped atomic.Uint64 // lines that were lost since the start
+
 	ended chan struct{} // closed when the last line was written
 }
 
@@ -52,7 +55,7 @@ type queued struct {
 func openOutput(s settings, errs io.Writer) (*output, func(), error) {
 	o := &output{path: s.LogFile, errs: errs, held: s.LogFile == "" && s.LogLevel > slog.LevelDebug, ended: make(chan struct{})}
 	o.work.L = &o.mu
-	w := &writer{to: errs}
+	w := &writer{to: errs, dropped: &o.dropped}
 	var err error
 	if w.notes, err = journal.NewLogger(&w.note, slog.LevelInfo, s.LogFormat); err != nil {
 		return nil, nil, err
@@ -75,6 +78,7 @@ func (o *output) Write(line []byte) (int, error) {
 	defer o.mu.Unlock()
 	if o.closed || o.size+len(line) > maxQueue {
 		o.lost++
+		o.dropped.Add(1)
 		return len(line), nil
 	}
 	o.queue = append(o.queue, queued{bytes.Clone(line), o.lost})
@@ -176,6 +180,8 @@ type writer struct {
 	why   error    // the last of them was lost
 	notes *slog.Logger
 	note  bytes.Buffer // what notes writes to
+
+	dropped *atomic.Uint64
 }
 
 // change goes on in another file.
@@ -202,6 +208,7 @@ func (w *writer) put(q queued) {
 	}
 	if len(q.line) > 0 && !w.write(q.line) {
 		w.lost++
+		w.dropped.Add(1)
 	}
 }
 

@@ -62,6 +62,7 @@ type server struct {
 	sys      *system
 	closeAll func()
 	public   *http.Server
+	figures  *http.Server // nil without METRICS_ADDR
 	operator *http.Server // nil on a system without its socket, which is the next
 	socket   *operatorListener
 	guests   atomic.Int64 // connections on it
@@ -107,17 +108,30 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func
 	// The store comes first: a second server on one folder is told of the folder, whatever its address.
 	public, base, err := listen(ctx, s.Addr)
 	if err != nil {
-		return nil, listenFault(s.Addr, err)
+		return nil, listenFault("HTTP_ADDR", s.Addr, err)
+	}
+	var figures net.Listener
+	if s.MetricsAddr != "" {
+		if figures, _, err = listen(ctx, s.MetricsAddr); err != nil {
+			_ = public.Close()
+			return nil, listenFault("METRICS_ADDR", s.MetricsAddr, err)
+		}
 	}
 	srv := &server{base: base, sys: sys, closeAll: closeAll, ended: make(chan error, 2)}
 	if peersKnown {
 		if srv.socket, err = listenOperator(ctx, s.Folder); err != nil {
 			_ = public.Close()
+			if figures != nil {
+				_ = figures.Close()
+			}
 			return nil, err
 		}
 		srv.operator = srv.serve(srv.socket, sys.Operator, srv.count)
 	} else {
 		sys.Log.Warn("There is no operator's socket on this system: commands work while the server is stopped")
+	}
+	if figures != nil {
+		srv.figures = srv.serve(figures, onlyMetrics(sys.Metrics), nil)
 	}
 	srv.public = srv.serve(public, sys.Public, nil)
 	return srv, nil
@@ -143,15 +157,22 @@ func listen(ctx context.Context, addr string) (l net.Listener, base string, err 
 }
 
 // listenFault says what to do about an address that cannot be listened on.
-func listenFault(addr string, err error) error {
+func listenFault(setting, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is taken by another program: set HTTP_ADDR to another address, such as HTTP_ADDR=127.0.0.1:8001", addr)
+		return fmt.Errorf("%s is taken by another program: set %s to another address, such as %s=127.0.0.1:8001", addr, setting, setting)
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	return fmt.Errorf("HTTP_ADDR: %s cannot be listened on: %w", addr, err)
+	return fmt.Errorf("%s: %s cannot be listened on: %w", setting, addr, err)
+}
+
+// onlyMetrics serves the metrics under their path and nothing else.
+func onlyMetrics(page http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", page)
+	return mux
 }
 
 func (srv *server) serve(l net.Listener, h http.Handler, seen func(net.Conn, http.ConnState)) *http.Server {
@@ -195,6 +216,9 @@ func (srv *server) wait(ctx context.Context, hangups <-chan os.Signal) error {
 // until it is closed.
 func (srv *server) stop() {
 	srv.shut(srv.public, drain)
+	if srv.figures != nil {
+		srv.shut(srv.figures, 0)
+	}
 	if srv.operator != nil {
 		srv.seeOff()
 		srv.shut(srv.operator, 0)

@@ -42,6 +42,8 @@ type settings struct {
 
 	Limits app.LimiterOptions // none is 0, but Verify may be
 
+	MetricsAddr string // empty: on Addr, behind the role of an administrator
+
 	MaxStaleness time.Duration
 	Poll         time.Duration // of a database that other processes write to, which Badger is not
 	Strict       bool          // matters once there is a feed beside the database
@@ -219,6 +221,14 @@ var table = []setting{
 			s.Strict = v == "true"
 			return v == "true" || v == "false"
 		}},
+	{name: "METRICS_ADDR", takes: "host:port, such as 127.0.0.1:9100, or nothing",
+		meaning: "an address of its own for /metrics, open to whoever reaches it; empty: on HTTP_ADDR, for administrators",
+		set: func(s *settings, v string) bool {
+			s.MetricsAddr = v
+			_, port, err := net.SplitHostPort(v)
+			_, bad := strconv.ParseUint(port, 10, 16)
+			return v == "" || err == nil && bad == nil
+		}},
 }
 
 // notYet is every setting of the contract that this build does not have, in the contract's order: who sets one must not believe that it is done. A row moves into the
@@ -235,7 +245,6 @@ var notYet = []struct{ name, initial, lacks string }{
 	{"ALERT_WEBHOOK_URL", "", "alerts"},
 	{"MIN_FREE_SPACE", "256MiB", "watch of the free space"},
 	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
-	{"METRICS_ADDR", "", "metrics"},
 	{"GRAPHQL_INTROSPECTION", "", "GraphQL"},
 	{"FEED_RETENTION", "", "feed of revocations"},
 	{"UPLOAD_DIR", "", "uploads"},

@@ -73,6 +73,7 @@ func TestSettingsRefused(t *testing.T) {
 		"REVOCATION_MAX_STALENESS":    {"5", "99ms", "2h"},
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},
 		"REVOCATION_STRICT":           {"yes", "1"},
+		"METRICS_ADDR":                {"9100", "localhost", "localhost:http", "localhost:65536"},
 
 		"RATE_LIMIT_URL":                 {"redis://:planted-secret@h", "memory", "memory://"},
 		"RATE_LIMIT_ENABLED":             {"yes", "True", "1", "off"},
@@ -138,7 +139,7 @@ func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
 		"REDIS_URL": "", "REVOCATION_URL": "", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
 		"SSL_CERTFILE": "", "SSL_KEYFILE": "", "COOKIE_MODE": "off", "ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
-		"DB_ALLOWED_NETWORKS": "", "METRICS_ADDR": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
+		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
 	}
 	form := regexp.MustCompile(`^[A-Z_]+: this build has no [^\n:]+ yet: leave it empty$`)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/metrics"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/ports"
@@ -24,14 +25,19 @@ func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 }
 
 // options hands the settings on.
-func options(s settings) assembly.Options {
+func options(s settings, registry *metrics.Registry) assembly.Options {
 	node, err := os.Hostname()
 	if err != nil {
 		node = "this node"
 	}
+	var page http.Handler
+	if s.MetricsAddr == "" {
+		page = registry.Handler()
+	}
 	return assembly.Options{
 		Tunables:     app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway},
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, HTTP: s.HTTP,
+		Meter: registry, Metrics: page,
 	}
 }
 
@@ -40,10 +46,11 @@ type system struct {
 	Public   http.Handler // for anybody
 	Operator http.Handler // for whoever may open the store itself
 	Log      *slog.Logger
+	Metrics  http.Handler // for whoever reaches METRICS_ADDR
 	accounts ports.Accounts
 	output   *output
 }
 
-func newSystem(api *httpapi.API, db assembly.Database, log *slog.Logger, out *output) *system {
-	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Log: log, accounts: db.Stores.Accounts, output: out}
+func newSystem(api *httpapi.API, db assembly.Database, registry watched, log *slog.Logger, out *output) *system {
+	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, output: out}
 }

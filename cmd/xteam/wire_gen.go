@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"github.com/xteam/xteam/adapters/journal"
+	"github.com/xteam/xteam/adapters/metrics"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"io"
@@ -33,7 +34,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	assemblyOptions := options(s)
+	registry := metrics.New()
+	assemblyOptions := options(s, registry)
 	view, cleanup3, err := assembly.StartView(ctx, database, assemblyOptions, logger)
 	if err != nil {
 		cleanup2()
@@ -81,7 +83,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	accounts := app.NewAccounts(core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
 	api := assembly.NewAPI(database, view, guard, limiter, sessions, accounts, revoker, assemblyOptions, logger)
-	mainSystem := newSystem(api, database, logger, mainOutput)
+	mainWatched := watch(registry, view, hasher, limiter, mainOutput)
+	mainSystem := newSystem(api, database, mainWatched, logger, mainOutput)
 	return mainSystem, func() {
 		cleanup5()
 		cleanup4()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -36,6 +37,8 @@ type Options struct {
 	Limits         app.LimiterOptions // all but its Now and Logger
 	Node           string             // this node's name in answers
 	HTTP           httpapi.Options    // of the transport, all but its Logger
+	Meter          ports.Meter        // nil: nothing is counted
+	Metrics        http.Handler       // served to administrators under /metrics; nil: nothing is
 }
 
 // The secrets that are read through the port for secrets.
@@ -91,7 +94,11 @@ func unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt
 
 // StartView follows the database until the cleanup, and answers once everything that is live has been heard.
 func StartView(ctx context.Context, db Database, o Options, log *slog.Logger) (*view.View, func(), error) {
-	v := view.New(view.Options{MaxStaleness: o.MaxStaleness, Strict: o.Strict, Logger: log}, view.Source{Name: "database", Truth: true, Revocations: db.Stores.Revocations})
+	how := view.Options{MaxStaleness: o.MaxStaleness, Strict: o.Strict, Logger: log}
+	if o.Meter != nil {
+		how.Visible = o.Meter.Visible
+	}
+	v := view.New(how, view.Source{Name: "database", Truth: true, Revocations: db.Stores.Revocations})
 	stop := background(ctx, func(ctx context.Context) { _ = v.Run(ctx) }) // it ends with its context alone
 	if err := v.Ready(ctx); err != nil {
 		stop()
@@ -205,5 +212,5 @@ func StartLimiter(ctx context.Context, o Options, journal ports.Journal, log *sl
 func NewAPI(db Database, v *view.View, g *app.Guard, l *app.Limiter, s *app.Sessions, a *app.Accounts, r *app.Revoker, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error { _, err := db.Stores.System.Load(ctx); return err }
 	o.HTTP.Logger = log
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, Revoker: r, View: v, Limiter: l, Probe: probe}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, Revoker: r, View: v, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"github.com/xteam/xteam/adapters/metrics"
+	"github.com/xteam/xteam/adapters/passhash"
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/view"
+)
+
+// watched is a registry that asks the parts of the service for their figures whenever it is read.
+type watched struct{ *metrics.Registry }
+
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, out *output) watched {
+	var policies []string
+	for _, p := range l.Policies() {
+		policies = append(policies, p.Name)
+	}
+	r.Policies(policies)
+	r.Gauge("xteam_revocations_live", "Revocations that are held in memory.", func() float64 { return float64(v.Status().Live) })
+	r.Gauge("xteam_revocation_view_age_seconds", "Time since the view of the revocations was last known to hold everything; -1 before it first was.", func() float64 {
+		age, ok := v.Age()
+		if !ok {
+			return -1
+		}
+		return age.Seconds()
+	})
+	r.Gauge("xteam_revocation_view_fresh", "1 while tokens are taken, 0 while the view of the revocations is too old to be trusted.", func() float64 {
+		if v.Status().OK {
+			return 1
+		}
+		return 0
+	})
+	r.Gauge("xteam_password_hashes_running", "Passwords that are being hashed.", func() float64 {
+		running, _ := passwords.Load()
+		return float64(running)
+	})
+	r.Gauge("xteam_password_hashes_waiting", "Passwords that wait for the gate of the hasher.", func() float64 {
+		_, waiting := passwords.Load()
+		return float64(waiting)
+	})
+	r.Counter("xteam_log_lines_lost_total", "Lines of the log that could not be written, or came faster than they could be.", func() float64 { return float64(out.dropped.Load()) })
+	return watched{r}
+}
