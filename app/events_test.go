@@ -78,6 +78,17 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 	"change of password with a wrong one": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{notSignedIn(s.ann.ID.String(), "ann@example.com")}
 	},
+	"change of profile": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{{Kind: audit.ProfileChanged, Severity: audit.Info, Outcome: audit.Success, Actor: s.ann.ID.String(), Subject: s.ann.ID.String(), Email: "ann@example.com",
+			Details: about{"changed": "username"}}}
+	},
+	"change of e-mail": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{{Kind: audit.EmailChanged, Severity: audit.Warning, Outcome: audit.Success, Actor: s.ann.ID.String(), Subject: s.ann.ID.String(), Email: "eve@example.com",
+			Details: about{"changed": "email username", "previous_email": "ann@example.com"}}}
+	},
+	"change of e-mail with a wrong password": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{notSignedIn(s.ann.ID.String(), "ann@example.com")}
+	},
 	"end one's own session": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{revokedBy(s.ann.ID.String(), s.ann.ID.String(), revocation.SessionEnded, about{"session": s.c.Session().String()})}
 	},

@@ -499,6 +499,31 @@ var acts = map[string]act{
 		want:  is(account.ErrCredentials),
 		done:  func(s *scene, _ app.Tokens) { s.works(s.tk) },
 	},
+	"change of profile": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "", "Ann.E"), secret.Text{})
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Accounts.Update"},
+		done:  func(s *scene, _ app.Tokens) { s.works(s.signIn("ann.e")) },
+	},
+	"change of e-mail": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "eve@example.com", "eve"), secret.New(password))
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Passwords.Compare", "Accounts.Update"},
+		done:  func(s *scene, _ app.Tokens) { s.works(s.signIn("eve")) },
+	},
+	"change of e-mail with a wrong password": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "eve@example.com", "eve"), secret.New(another))
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Passwords.Compare", "Events.Record"},
+		want:  is(account.ErrCredentials),
+		done:  func(s *scene, _ app.Tokens) { s.works(s.signIn("ann")) },
+	},
 	"see one's own sessions": {
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			all, err := s.sessions.Own(ctx, s.c)

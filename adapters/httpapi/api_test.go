@@ -293,7 +293,6 @@ func TestCredentials(t *testing.T) {
 	s := newService(t)
 	s.user("ann", account.RoleUser)
 	p := s.signIn("ann")
-	const me = "/api/v1/users/me"
 	header, rest, _ := strings.Cut(p.AccessToken, ".")
 	for name, try := range map[string]struct {
 		heads  []string

@@ -106,6 +106,7 @@ var sentinels = []struct {
 	{errTooSlow, 408, "request_timeout"},
 	{errTwoCredentials, 400, "malformed_request"},
 	{errUnknownHost, 400, "host_unknown"},
+	{app.ErrPasswordNeeded, 422, "validation_failed"},
 	{account.ErrNotOne, 422, "validation_failed"},
 	{id.ErrInvalid, 422, "validation_failed"},
 	{system.ErrFuture, 422, "validation_failed"},

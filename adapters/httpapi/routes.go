@@ -50,6 +50,7 @@ func (a *API) routes() []route {
 		{method: "GET", path: v1 + "/auth/sessions", class: read, access: signedIn, serve: a.ownSessions},
 		{method: "DELETE", path: v1 + "/auth/sessions/{id}", class: write, access: signedIn, serve: a.endOwnSession},
 		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, serve: a.me},
+		{method: "PATCH", path: v1 + "/users/me", class: write, access: signedIn, serve: a.changeMe},
 
 		{method: "POST", path: v1 + "/admin/users", class: write, access: admin, serve: a.createUser},
 		{method: "POST", path: v1 + "/admin/revoke-user-tokens", class: write, access: admin, serve: a.revokeUserTokens},

@@ -17,6 +17,8 @@ const (
 	RegistrationRefused     Kind = "registration_refused"
 	PasswordChanged         Kind = "password_changed"
 	PasswordRehashed        Kind = "password_rehashed"
+	ProfileChanged          Kind = "profile_changed"
+	EmailChanged            Kind = "email_changed" // and perhaps other names with it
 	RoleChanged             Kind = "role_changed"
 	AccountDisabled         Kind = "account_disabled"
 	AccountEnabled          Kind = "account_enabled"
@@ -38,6 +40,8 @@ var messages = map[Kind]string{
 	RegistrationRefused:     "Registration refused",
 	PasswordChanged:         "Password changed",
 	PasswordRehashed:        "Password rehashed",
+	ProfileChanged:          "Profile changed",
+	EmailChanged:            "E-mail address changed",
 	RoleChanged:             "Role changed",
 	AccountDisabled:         "Account disabled",
 	AccountEnabled:          "Account enabled",
