@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/xteam/xteam/app"
@@ -64,7 +65,7 @@ func New(s Services, o Options) *API {
 	a.probes = probesOf(a.routes())
 	for _, r := range a.routes() {
 		r.api = a
-		a.mux.Handle(r.method+" "+r.path, &r)
+		a.mux.Handle(strings.TrimPrefix(r.method+" "+r.path, " "), &r)
 	}
 	a.mux.Handle("/", http.HandlerFunc(a.unrouted))
 	return a

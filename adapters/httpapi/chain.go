@@ -29,7 +29,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.refuse(err)
 		return
 	}
-	if x.cors() {
+	if !asksForAnother(r.URL.Path) && x.cors() { // a proxy would take the answer to a preflight for leave
 		return
 	}
 	if err := wellFormed(r); err != nil {
@@ -147,11 +147,17 @@ func (x *exchange) setHeaders() {
 
 // wellFormed refuses what no route takes.
 func wellFormed(r *http.Request) error {
-	switch p := r.URL.Path; {
+	p, proxied := r.URL.Path, asksForAnother(r.URL.Path)
+	if proxied {
+		p = strings.TrimSuffix(p, "/")
+	}
+	switch {
 	case p == "" || p[0] != '/' || strings.Contains(p, "//") || p != "/" && path.Clean(p) != p:
 		return errNoRoute // the mux would redirect it
 	case len(r.Header["Authorization"]) > 1:
 		return errTwoCredentials
+	case proxied:
+		return nil // the body is another service's, and is not read here
 	case len(r.Header["Content-Encoding"]) > 0:
 		return errEncoded
 	case r.ContentLength > maxBody:

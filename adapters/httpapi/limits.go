@@ -75,5 +75,8 @@ func charge(c class, who app.Caller, admitted error) app.Charge {
 	if admitted != nil || who.Claims == nil {
 		return app.Charge{Class: c}
 	}
+	if c == verifying {
+		return app.Charge{Class: c, Session: who.Session()}
+	}
 	return app.Charge{Class: c, User: who.User()}
 }

@@ -16,6 +16,7 @@ const (
 	read      = app.Read
 	write     = app.Write
 	refresh   = app.Refresh // charged by the handler, once it has read the token
+	verifying = app.Verify  // charged to the credential when it is good, to the address when it is not
 )
 
 // access is who may call a route.
@@ -29,7 +30,7 @@ const (
 
 // route is one line of the table.
 type route struct {
-	method, path string
+	method, path string // no method: any but TRACE
 	class        class
 	access       access
 	serve        func(*exchange) error
@@ -49,6 +50,8 @@ func (a *API) routes() []route {
 		{method: "POST", path: v1 + "/auth/change-password", class: auth, access: signedIn, serve: a.changePassword},
 		{method: "GET", path: v1 + "/auth/sessions", class: read, access: signedIn, serve: a.ownSessions},
 		{method: "DELETE", path: v1 + "/auth/sessions/{id}", class: write, access: signedIn, serve: a.endOwnSession},
+		{path: verifyPath, class: verifying, access: signedIn, serve: a.verify},
+		{path: verifyPath + "/{path...}", class: verifying, access: signedIn, serve: a.verify},
 		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, serve: a.me},
 		{method: "PATCH", path: v1 + "/users/me", class: write, access: signedIn, serve: a.changeMe},
 
@@ -70,6 +73,10 @@ func (a *API) routes() []route {
 func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x := w.(*exchange)
 	x.r = req
+	if req.Method == http.MethodTrace { // of a route for any method
+		x.refuse(&methodError{})
+		return
+	}
 	err := x.admit(r.access, r.class)
 	if err == nil {
 		err = r.serve(x)

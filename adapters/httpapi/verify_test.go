@@ -1,0 +1,145 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/account"
+)
+
+const verify = "/api/v1/auth/verify"
+
+// identity is what an answer of forward-auth says of the bearer: all lines of all headers that begin with X-Auth-.
+func identity(w *httptest.ResponseRecorder) map[string][]string {
+	got := map[string][]string{}
+	for name, lines := range w.Header() {
+		if strings.HasPrefix(name, "X-Auth-") {
+			got[name] = lines
+		}
+	}
+	return got
+}
+
+// TestVerify (CVE-2026-30851): the 200 has all four headers, each once and empty if need be, and no body. A refusal has none of them, and is as everywhere.
+func TestVerify(t *testing.T) {
+	s := newService(t)
+	ann := s.user("ann", account.RoleUser)
+	s.user("root", account.RoleAdmin)
+	p, root := s.signIn("ann"), s.signIn("root")
+	w := s.call("GET", verify, "", bearer(p))
+	want := map[string][]string{"X-Auth-User": {ann.ID.String()}, "X-Auth-Session": {sessionOf(t, p)}, "X-Auth-Scope": {""}, "X-Auth-Roles": {"user"}}
+	if diff := cmp.Diff(want, identity(w)); w.Code != 200 || w.Body.Len() != 0 || diff != "" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %s (-want +got):\n%s", w.Code, w.Body, diff)
+	}
+	if got := s.call("GET", verify, "", bearer(root)).Header()["X-Auth-Roles"]; !cmp.Equal(got, []string{"admin"}) {
+		t.Errorf("roles of an administrator: %q", got)
+	}
+	none := s.call("GET", verify, "")
+	wants(t, none, 401, "token_missing")
+	wants(t, s.call("GET", verify, "", "Authorization: Bearer garbage"), 401, "token_malformed")
+	wants(t, s.call("GET", verify, "", bearer(p), bearer(root)), 400, "malformed_request")
+	check(t, s.accounts.Disable(t.Context(), app.Actor{Name: app.Operator}, ann.ID))
+	dead := s.call("GET", verify, "", bearer(p))
+	if got := wants(t, dead, 401, "token_revoked"); got["reason"] != "user_disabled" {
+		t.Errorf("reason %v", got["reason"])
+	}
+	for _, w := range []*httptest.ResponseRecorder{none, dead} {
+		if got := identity(w); len(got) != 0 {
+			t.Errorf("a refusal names %v", got)
+		}
+	}
+	s.h = httpapi.AsOperator(s.h)
+	wants(t, s.call("GET", verify, ""), 401, "token_missing") // the operator is nobody's user
+}
+
+// TestVerifyJudgesTheCredentialAlone (CVE-2026-35051, CVE-2026-40575): what a proxy or its client says of the original request changes nothing, nor does what the
+// client says of itself; and no preflight is let through for its origin's sake.
+func TestVerifyJudgesTheCredentialAlone(t *testing.T) {
+	origins, err := httpapi.ParseOrigins([]string{"https://app.example.com"})
+	check(t, err)
+	s := newService(t, httpapi.Options{Origins: origins})
+	s.user("ann", account.RoleUser)
+	p := s.signIn("ann")
+	good := identity(s.call("GET", verify, "", bearer(p)))
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"} {
+		for _, heads := range [][]string{
+			{"X-Forwarded-Uri: /health", "X-Forwarded-Prefix: /public", "X-Forwarded-Method: OPTIONS", "X-Original-URL: /healthz", "X-Original-Method: OPTIONS", "X-Original-URI: /docs"},
+			{"X-Auth-User: root", "X-Auth-Roles: admin", "X_Auth_User: root", "X-Auth-Scope: all", "X-Auth-Session: x"},
+			{"Origin: https://app.example.com", "Access-Control-Request-Method: GET"},
+			{"Content-Encoding: gzip", "Upgrade: websocket", "Connection: close, authorization, x-auth-user"},
+		} {
+			for _, query := range []string{"", "?token=" + p.AccessToken, "?role=admin&user=root"} {
+				for _, below := range []string{"", "/", "/orders/1", "/health"} {
+					w := s.call(method, verify+below+query, "", append(heads, bearer(p))...)
+					if diff := cmp.Diff(good, identity(w)); w.Code != 200 || w.Body.Len() != 0 || diff != "" {
+						t.Fatalf("%s %s %q: %d %s (-want +got):\n%s", method, below+query, heads, w.Code, w.Body, diff)
+					}
+					if w := s.call(method, verify+below+query, "", heads...); w.Code != 401 {
+						t.Fatalf("without a token: %s %s %q: %d", method, below+query, heads, w.Code)
+					}
+				}
+			}
+		}
+	}
+	wants(t, s.call("TRACE", verify, "", bearer(p)), 405, "method_not_allowed")
+	wants(t, s.call("GET", verify+"/..", "", bearer(p)), 404, "not_found")
+	wants(t, s.call("GET", verify+"x", "", bearer(p)), 404, "not_found")
+	r := httptest.NewRequest("POST", verify, untouched{t})
+	r.ContentLength = 10 << 30
+	r.Header.Set("Authorization", "Bearer "+p.AccessToken)
+	w := httptest.NewRecorder()
+	if s.h.ServeHTTP(w, r); w.Code != 200 {
+		t.Errorf("before a large upload: %d", w.Code)
+	}
+}
+
+// TestVerifyWhileStale: closed, with a time to ask again.
+func TestVerifyWhileStale(t *testing.T) {
+	s := newService(t)
+	s.user("ann", account.RoleUser)
+	p := s.signIn("ann")
+	s.core.View = view.New(view.Options{}, view.Source{Name: "database", Truth: true, Revocations: s.core.Stores.Revocations}) // never run
+	s.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(s.core), Sessions: app.NewSessions(s.core), View: s.core.View}, httpapi.Options{}).Handler()
+	w := s.call("GET", verify, "", bearer(p))
+	wants(t, w, 503, "revocations_stale")
+	if got := identity(w); len(got) != 0 {
+		t.Errorf("it names %v", got)
+	}
+}
+
+// TestVerifyIsCharged: good credentials each to their own bucket, if at all, and never to the address; the others to the address, so that nobody guesses for nothing.
+func TestVerifyIsCharged(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{PerAddress: 20, Verify: 3})
+	l.user("ann", account.RoleUser)
+	ann, other := l.signIn("ann"), l.signIn("ann")
+	var got []int
+	for range 4 {
+		got = append(got, l.call("GET", verify, "", bearer(ann)).Code)
+	}
+	got = append(got, l.call("GET", verify, "", bearer(other)).Code)
+	for range 30 {
+		l.call("GET", verify, "", "Authorization: Bearer garbage")
+	}
+	got = append(got, l.call("GET", verify, "", "Authorization: Bearer garbage").Code, l.call("GET", verify, "", bearer(other)).Code)
+	if want := []int{200, 200, 200, 429, 200, 429, 200}; !cmp.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if w := l.call("GET", verify, "", bearer(ann)); w.Code != 429 || w.Header().Get("Retry-After") == "" || len(identity(w)) != 0 {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	free := newLimited(t, app.LimiterOptions{PerAddress: 20})
+	free.user("ann", account.RoleUser)
+	p := free.signIn("ann")
+	for i := range 100 {
+		if w := free.call("GET", verify, "", bearer(p)); w.Code != 200 {
+			t.Fatal(fmt.Sprint(i), w.Code)
+		}
+	}
+}
