@@ -124,7 +124,11 @@ func TestTheSixthSignIn(t *testing.T) {
 			t.Errorf("sign-in %d: %s left, want %d", i+1, got, 4-i)
 		}
 	}
-	for after, retry := range map[time.Duration]string{0: "12", 11 * time.Second: "1", 11*time.Second + 999*time.Millisecond: "1"} {
+	for _, try := range []struct { // in order: a clock that goes back has everything told anew
+		after time.Duration
+		retry string
+	}{{0, "12"}, {11 * time.Second, "1"}, {11*time.Second + 999*time.Millisecond, "1"}} {
+		after, retry := try.after, try.retry
 		l.clock.Store(int64(after))
 		w := l.post(loginPath, wrong)
 		wants(t, w, 429, "rate_limited")
