@@ -44,16 +44,18 @@ func (outage) Is(target error) bool { return target == ports.ErrUnavailable }
 
 // faulty stands before the stores and the hasher. It notes every call, and lets one of them fail.
 type faulty struct {
-	mu     sync.Mutex
-	calls  []string
-	wrote  []int                    // the calls that stored something
-	at     int                      // the call that fails, from 0; -1: none
-	when   moment                   // where in it
-	err    error                    // how
-	hollow bool                     // with nothing beside the error
-	struck bool                     // whether it has failed
-	after  func(method string)      // runs after each call that stored something
-	gone   func(method string) bool // whether what the method looks for is not there
+	mu      sync.Mutex
+	calls   []string
+	wrote   []int                    // the calls that stored something
+	at      int                      // the call that fails, from 0; -1: none
+	when    moment                   // where in it
+	err     error                    // how
+	hollow  bool                     // with nothing beside the error
+	struck  bool                     // whether it has failed
+	after   func(method string)      // runs after each call that stored something
+	twice   bool                     // whether each function of an update runs once in vain
+	between func()                   // runs after one such run in vain
+	gone    func(method string) bool // whether what the method looks for is not there
 }
 
 // arm forgets the calls so far and has the at-th from now fail; -1: none. What a failing read answers beside its error looks good.
@@ -117,7 +119,18 @@ func change[T any](f *faulty, method string, fn func(T) (T, ports.Effects, error
 	if when == before {
 		return f.strike()
 	}
+	vain := f.twice
 	return f.put(n, method, when, do(func(was T) (T, ports.Effects, error) {
+		if f.between != nil {
+			between := f.between
+			f.between = nil
+			_, _, _ = fn(was)
+			between()
+		}
+		if vain {
+			vain = false
+			_, _, _ = fn(was)
+		}
 		next, e, err := fn(was)
 		if err == nil && when == rolledBack {
 			err = f.strike()

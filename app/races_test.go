@@ -383,7 +383,8 @@ func TestWhatIsNoTokenAsksNoStore(t *testing.T) {
 	s.must(err)
 	forged, unknown := good, good
 	forged.Secret[0]++
-	unknown.Key++
+	unknown.Key++ // of which an authenticator may answer anything but that it holds it
+	unknown.MAC, _ = macs{}.MAC(unknown.Key, unknown.Signed())
 	for text, want := range map[secret.Text]error{
 		secret.New("x"): session.ErrMalformed, s.tk.Access: session.ErrMalformed, forged.Text(): session.ErrInvalid, unknown.Text(): session.ErrInvalid,
 	} {
@@ -525,6 +526,60 @@ func TestRefreshAgainstLogOut(t *testing.T) {
 			continue
 		}
 		s.dead(tk, revocation.Logout, revocation.Logout)
+	}
+}
+
+// TestAnUpdateThatRunsAgain: of a function that a store runs more than once, only the last result is stored, told, felt and handed out.
+func TestAnUpdateThatRunsAgain(t *testing.T) {
+	for name, a := range acts {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			if a.ready != nil {
+				a.ready(s)
+			}
+			stored, told, had := len(s.events()), len(s.journal.told), len(s.entries())
+			s.stores.arm(-1, "", nil)
+			s.stores.twice = true
+			tk, err := a.do(t.Context(), s)
+			a.answers(s, err)
+			s.stores.twice = false
+			s.sameTold(stored, told, a.line)
+			if got := s.entries()[had:]; len(got) != len(withdraws[name]) {
+				t.Errorf("%d revocations, want %d", len(got), len(withdraws[name]))
+			}
+			if expect := tells[name]; expect != nil {
+				var want, got []audit.Kind
+				for _, e := range expect(s, tk) {
+					want = append(want, e.Kind)
+				}
+				for _, e := range s.events()[stored:] {
+					got = append(got, e.Kind)
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("events (-want +got):\n%s", diff)
+				}
+			}
+			if a.done != nil {
+				a.done(s, tk)
+			}
+		})
+	}
+}
+
+// TestOvertakenRefresh: of a refresh that was worked out once and then overtaken by another, nothing of the first time is told.
+func TestOvertakenRefresh(t *testing.T) {
+	s := newScene(t)
+	var winner app.Tokens
+	s.stores.between = func() { winner = s.refreshed(s.tk) }
+	told := len(s.journal.told)
+	loser, err := s.sessions.Refresh(t.Context(), home, s.tk.Refresh)
+	s.must(err)
+	if !loser.Refresh.Equal(winner.Refresh) {
+		t.Error("two successors")
+	}
+	lines := s.journal.told[told:]
+	if len(lines) != 2 || lines[0].Details["repeated"] != "" || lines[1].Details["repeated"] == "" || lines[0].ID == lines[1].ID {
+		t.Errorf("told: %+v, want of a refresh and of its repetition", lines)
 	}
 }
 
