@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -581,6 +583,34 @@ func TestOvertakenRefresh(t *testing.T) {
 	if len(lines) != 2 || lines[0].Details["repeated"] != "" || lines[1].Details["repeated"] == "" || lines[0].ID == lines[1].ID {
 		t.Errorf("told: %+v, want of a refresh and of its repetition", lines)
 	}
+}
+
+// TestAWipeIsTriedTwice: a successor that cannot be wiped is left to the next rotation or start; nothing is asked for it without end.
+func TestAWipeIsTriedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		var away atomic.Bool
+		var tries atomic.Int64
+		s.stores.gone = func(m string) bool {
+			if !away.Load() || m != "Sessions.Update" {
+				return false
+			}
+			tries.Add(1)
+			return true
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.sessions.Run(ctx) }()
+		synctest.Wait() // it has looked for what an earlier run left behind
+		s.refreshed(s.tk)
+		away.Store(true)
+		<-time.After(time.Hour) // in the time of the bubble
+		if n := tries.Load(); n != 2 {
+			t.Errorf("%d tries, want 2", n)
+		}
+		cancel()
+		<-done
+	})
 }
 
 // TestRefreshAndReuseAtOnce: of a parent that is stolen and the live token, presented at once from two places after the grace, neither leaves a session.
