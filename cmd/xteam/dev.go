@@ -50,7 +50,7 @@ func (c *cli) look(ctx context.Context, once bool) error {
 		if err != nil {
 			return fmt.Errorf("make a folder for the store: %w", err)
 		}
-		defer os.RemoveAll(passing)
+		defer func() { _ = os.RemoveAll(passing) }()
 		s.Folder, s.Store = passing, passing
 	case own:
 		s.Folder = filepath.Join(s.Folder, "dev")

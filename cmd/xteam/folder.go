@@ -65,7 +65,7 @@ func claim(setting, folder string) (before fs.FileMode, err error) {
 	case mode&fs.ModeSticky != 0:
 		return 0, fmt.Errorf("%s: the folder %s is shared by all users of this machine: name one of its own, such as %s", setting, folder, filepath.Join(folder, "xteam"))
 	}
-	if err := os.Chmod(folder, 0o700); err != nil {
+	if err := os.Chmod(folder, 0o700); err != nil { //nolint:gosec // G302 thinks of files: a folder without x cannot be entered
 		return 0, fmt.Errorf("%s: other users can write to the folder %s, and that cannot be changed: %w", setting, folder, err)
 	}
 	return mode.Perm(), nil
