@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	stdlog "log"
 	"log/slog"
 	"net/http"
@@ -10,8 +11,11 @@ import (
 )
 
 // Server is an http.Server for h with limits that a slow or hostile client cannot stretch: 10 s for the header and 64 KiB of it, a body at 64 KiB a second
-// or more (see body.go), 30 s for a body that no handler reads, 60 s for the answer and for an idle connection. What net/http has to say,
-// such as that no more connections can be accepted, is a warning in log: a line a second at most, with the count of what it stands for.
+// or more (see body.go), 30 s for a body that no handler reads, 60 s for the answer and for an idle connection. A TLS handshake has 10 s too. Over TLS it
+// speaks HTTP/2 as well: 100 requests at a time on a connection, of which 1 MiB in all and 256 KiB each may wait to be read; a connection that is silent
+// for 15 s is asked whether it lives, and has 15 s to say so. What net/http has to say,
+// such as that no more connections can be accepted, is a warning in log: a line a second at most, with the count of what it stands for. A handshake
+// that fails is the client's own affair, and a line at the debug level.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:                      h,
@@ -21,7 +25,15 @@ func Server(h http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:                 60 * time.Second,
 		IdleTimeout:                  60 * time.Second,
 		MaxHeaderBytes:               64 << 10,
-		ErrorLog:                     stdlog.New(&thinned{log: log}, "", 0),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          100,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     256 << 10,
+			SendPingTimeout:               15 * time.Second,
+			PingTimeout:                   15 * time.Second,
+			WriteByteTimeout:              10 * time.Second,
+		},
+		ErrorLog: stdlog.New(&thinned{log: log}, "", 0),
 	}
 }
 
@@ -35,6 +47,10 @@ type thinned struct {
 }
 
 func (t *thinned) Write(line []byte) (int, error) {
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		t.log.Debug("A TLS handshake failed", "says", strings.TrimSpace(string(line)))
+		return len(line), nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.since++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/domain/id"
 )
 
@@ -24,7 +25,8 @@ shows how it is refused; then it prints the same as five lines of curl and stays
 up. Its store is in data/dev, and with --once in a folder that is removed at the
 end, unless DATA_DIR or DATABASE_URL names one; a store with accounts that dev
 did not make is refused. The log goes to dev.log in the folder unless LOG_FILE
-names another file.`,
+names another file. It speaks plain HTTP and answers to any host, whatever
+SSL_CERTFILE and TRUSTED_HOSTS say.`,
 		Example: "  xteam dev\n  xteam dev --once",
 		Args:    cobra.NoArgs,
 	}
@@ -43,6 +45,7 @@ func (c *cli) look(ctx context.Context, once bool) error {
 	case !loopback(s.Addr):
 		return fmt.Errorf("dev listens on this machine alone, and HTTP_ADDR is %s: use `xteam serve`, or HTTP_ADDR=127.0.0.1:8000", s.Addr)
 	}
+	s.CertFile, s.KeyFile, s.HTTP.Hosts = "", "", httpapi.Hosts{} // the tour asks an address, which is in no certificate that it trusts
 	own := given(get, "DATA_DIR") == "" && given(get, "DATABASE_URL") == ""
 	switch {
 	case own && once:

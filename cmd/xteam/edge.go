@@ -65,6 +65,9 @@ func unfit(s *settings) (why faults) {
 			why = append(why, fmt.Sprintf("TRUSTED_PROXIES: got %s, takes in production only the networks of your proxies: from so wide a one anybody could choose the address that counts", p))
 		}
 	}
+	if s.CertFile == "" && len(s.HTTP.Proxies.Trusted) == 0 {
+		why = append(why, "SSL_CERTFILE: got nothing, takes in production a certificate, with SSL_KEYFILE; or TRUSTED_PROXIES names the proxy that ends TLS before this service")
+	}
 	if s.HTTP.Hosts.Any() {
 		why = append(why, "TRUSTED_HOSTS: got none, or *, takes in production the names by which clients reach this service, such as example.com,*.example.com")
 	}
@@ -77,6 +80,15 @@ func unfit(s *settings) (why faults) {
 		}
 	}
 	return why
+}
+
+// path takes the path of a file, or nothing.
+func path(to *string, v string) bool {
+	if strings.ContainsRune(v, 0) {
+		return false
+	}
+	*to = v
+	return true
 }
 
 // local judges a host that every machine is to itself.

@@ -31,7 +31,7 @@ func TestTrustedProxies(t *testing.T) {
 
 // fit are settings that may serve in production.
 func fit(changes ...string) map[string]string {
-	env := map[string]string{"ENVIRONMENT": "production", "ROOT_KEY": key + "r", "SECRET_KEY": key, "TRUSTED_HOSTS": "example.com"}
+	env := map[string]string{"ENVIRONMENT": "production", "ROOT_KEY": key + "r", "SECRET_KEY": key, "TRUSTED_HOSTS": "example.com", "SSL_CERTFILE": "tls.crt", "SSL_KEYFILE": "tls.key"}
 	for _, c := range changes {
 		name, v, _ := strings.Cut(c, "=")
 		env[name] = v
@@ -57,6 +57,17 @@ func TestUnfitForProduction(t *testing.T) {
 			if _, unfit, err := xteam.ParseEdge(map[string]string{"ENVIRONMENT": "staging", name: v}); err != nil || unfit != nil {
 				t.Errorf("%s=%s in staging: got %q, %v, want none", name, v, unfit, err)
 			}
+		}
+	}
+	if _, unfit, err := xteam.ParseEdge(fit("SSL_CERTFILE=", "SSL_KEYFILE=")); err != nil || len(unfit) != 1 || !strings.HasPrefix(unfit[0], "SSL_CERTFILE: got nothing, takes ") {
+		t.Errorf("plain HTTP: got %q, %v, want it refused", unfit, err)
+	}
+	if _, unfit, err := xteam.ParseEdge(fit("SSL_CERTFILE=", "SSL_KEYFILE=", "TRUSTED_PROXIES=10.0.0.0/8")); err != nil || unfit != nil {
+		t.Errorf("plain HTTP behind a proxy that is named: got %q, %v, want it taken", unfit, err)
+	}
+	for _, half := range []string{"SSL_CERTFILE=", "SSL_KEYFILE="} {
+		if _, _, err := xteam.ParseEdge(fit(half)); err == nil || !strings.HasPrefix(err.Error(), half[:len(half)-1]+": got nothing, takes ") {
+			t.Errorf("one file without the other: got %v, want the missing one named", err)
 		}
 	}
 	_, unfit, err := xteam.ParseEdge(fit("TRUSTED_PROXIES=0.0.0.0/0", "BCRYPT_COST=4"))

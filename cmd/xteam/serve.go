@@ -30,15 +30,16 @@ func (c *cli) serve() *cobra.Command {
 		Short: "Run the server",
 		Long: `Runs the server. It prints one line, ready http://HOST:PORT, when it takes
 requests; its log goes to stderr or to LOG_FILE. SIGTERM and SIGINT let it answer
-what it has begun and end it with exit code 0; SIGHUP opens LOG_FILE anew. While it runs, the operator's
+what it has begun and end it with exit code 0; SIGHUP opens LOG_FILE anew and looks at the files of the
+certificate, which it else does by itself. While it runs, the operator's
 commands reach it through a socket in DATA_DIR.`,
 		Example: "  HTTP_ADDR=0.0.0.0:8000 DATA_DIR=/var/lib/xteam xteam serve",
 		Args:    cobra.NoArgs,
 	}
 	cmd.RunE = c.does(func(cmd *cobra.Command) error {
 		s, get, err := c.settings()
-		if err := s.forServing(err); err != nil {
-			return err
+		if err != nil {
+			return s.forServing(err)
 		}
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP) // from the first moment: unheard, it would end the process
@@ -58,7 +59,8 @@ commands reach it through a socket in DATA_DIR.`,
 
 // server is a system that takes requests on its address and on the operator's socket.
 type server struct {
-	base     string // http://host:port
+	base     string       // http://host:port, or https://, as it listens
+	cert     *certificate // nil: plain HTTP
 	sys      *system
 	closeAll func()
 	public   *http.Server
@@ -72,6 +74,10 @@ type server struct {
 // start opens the system and, if it is fit, its listeners. When it answers, requests are taken.
 func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func(*system) error) (_ *server, err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log whose reader has gone must not end the server
+	cert, err := openCertificate(&s)
+	if err := s.forServing(err); err != nil {
+		return nil, err
+	}
 	were, err := claimFolders(s)
 	if err != nil {
 		return nil, err
@@ -117,7 +123,7 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func
 			return nil, listenFault("METRICS_ADDR", s.MetricsAddr, err)
 		}
 	}
-	srv := &server{base: base, sys: sys, closeAll: closeAll, ended: make(chan error, 2)}
+	srv := &server{base: base, cert: cert, sys: sys, closeAll: closeAll, ended: make(chan error, 2)}
 	if peersKnown {
 		if srv.socket, err = listenOperator(ctx, s.Folder); err != nil {
 			_ = public.Close()
@@ -126,14 +132,18 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func
 			}
 			return nil, err
 		}
-		srv.operator = srv.serve(srv.socket, sys.Operator, srv.count)
+		srv.operator = srv.serve(srv.socket, sys.Operator, srv.count, nil)
 	} else {
 		sys.Log.Warn("There is no operator's socket on this system: commands work while the server is stopped")
 	}
 	if figures != nil {
-		srv.figures = srv.serve(figures, onlyMetrics(sys.Metrics), nil)
+		srv.figures = srv.serve(figures, onlyMetrics(sys.Metrics), nil, nil)
 	}
-	srv.public = srv.serve(public, sys.Public, nil)
+	if cert != nil {
+		cert.tellTo(sys.Log)
+		srv.base = "https" + strings.TrimPrefix(base, "http")
+	}
+	srv.public = srv.serve(public, sys.Public, nil, cert)
 	return srv, nil
 }
 
@@ -175,11 +185,17 @@ func onlyMetrics(page http.Handler) http.Handler {
 	return mux
 }
 
-func (srv *server) serve(l net.Listener, h http.Handler, seen func(net.Conn, http.ConnState)) *http.Server {
+// serve takes requests from l, over TLS when there is a certificate.
+func (srv *server) serve(l net.Listener, h http.Handler, seen func(net.Conn, http.ConnState), cert *certificate) *http.Server {
 	s := httpapi.Server(h, srv.sys.Log)
 	s.ConnState = seen
+	run := s.Serve
+	if cert != nil {
+		s.TLSConfig = cert.config()
+		run = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
 	go func() {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := run(l); !errors.Is(err, http.ErrServerClosed) {
 			srv.ended <- fmt.Errorf("listen on %s: %w", l.Addr(), err)
 		}
 	}()
@@ -196,7 +212,7 @@ func (srv *server) count(_ net.Conn, now http.ConnState) {
 	}
 }
 
-// wait answers nil when ctx ends, or why the server cannot go on. At each hangup it opens the log anew.
+// wait answers nil when ctx ends, or why the server cannot go on. At each hangup it opens the log anew and looks at the certificate.
 func (srv *server) wait(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
@@ -207,6 +223,9 @@ func (srv *server) wait(ctx context.Context, hangups <-chan os.Signal) error {
 		case <-hangups:
 			if err := srv.sys.output.reopen(); err != nil {
 				srv.sys.Log.Error("The log could not be opened anew; the old file is written on", "error", err.Error())
+			}
+			if srv.cert != nil {
+				srv.cert.reload()
 			}
 		}
 	}

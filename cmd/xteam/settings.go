@@ -34,7 +34,8 @@ type settings struct {
 	Hasher           string // bcrypt or argon2id
 	BcryptCost       int
 
-	HTTP httpapi.Options // of the transport, all but its Logger
+	HTTP              httpapi.Options // of the transport, all but its Logger
+	CertFile, KeyFile string          // both empty: plain HTTP
 
 	LogFile   string // empty: stderr
 	LogLevel  slog.Level
@@ -187,6 +188,12 @@ var table = []setting{
 	{name: "CORS_ORIGINS", takes: "origins as browsers send them, parted by commas, such as https://app.example.com,https://www.example.com",
 		meaning: "the web origins whose scripts may read answers; *: any, which production refuses",
 		set:     func(s *settings, v string) bool { return origins(&s.HTTP.Origins, v) }},
+	{name: "SSL_CERTFILE", takes: "the path of a file, with SSL_KEYFILE",
+		meaning: "the certificate and its chain, as PEM: serve HTTPS; a renewed file is served without a restart",
+		set:     func(s *settings, v string) bool { return path(&s.CertFile, v) }},
+	{name: "SSL_KEYFILE", takes: "the path of a file, with SSL_CERTFILE",
+		meaning: "the key of SSL_CERTFILE, as PEM",
+		set:     func(s *settings, v string) bool { return path(&s.KeyFile, v) }},
 	{name: "LOG_FILE", takes: "the path of a file", meaning: "where the log is appended to; empty: stderr",
 		set: func(s *settings, v string) bool { s.LogFile = v; return !strings.ContainsRune(v, 0) }},
 	{name: "LOG_LEVEL", initial: "info", takes: "debug, info, warn or error", meaning: "the least level that is logged",
@@ -239,8 +246,6 @@ var notYet = []struct{ name, initial, lacks string }{
 	{"SECRETS_URL", "env:", "source of secrets but the environment"},
 	{"ROOT_KEY_PREVIOUS", "", "rotation of ROOT_KEY"},
 	{"KEY_ROTATION_INTERVAL", "0", "rotation of signing keys by itself"},
-	{"SSL_CERTFILE", "", "TLS"},
-	{"SSL_KEYFILE", "", "TLS"},
 	{"COOKIE_MODE", "off", "cookies"},
 	{"ALERT_WEBHOOK_URL", "", "alerts"},
 	{"MIN_FREE_SPACE", "256MiB", "watch of the free space"},
@@ -302,6 +307,12 @@ func parse(get lookup) (settings, error) {
 		if v := given(get, row.name); v != "" && v != row.initial {
 			wrong = append(wrong, fmt.Sprintf("%s: this build has no %s yet: leave it empty", row.name, row.lacks))
 		}
+	}
+	if s.CertFile == "" && s.KeyFile != "" {
+		complain("SSL_CERTFILE")
+	}
+	if s.CertFile != "" && s.KeyFile == "" {
+		complain("SSL_KEYFILE")
 	}
 	if s.Environment == production {
 		s.Unfit = unfit(&s)

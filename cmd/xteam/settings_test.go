@@ -65,6 +65,8 @@ func TestSettingsRefused(t *testing.T) {
 		"TRUSTED_PROXY_HEADER":        {"x-real-ip", "X-Forwarded-For", "x-forwarded-for,forwarded"},
 		"TRUSTED_HOSTS":               {"https://example.com", "example.com:443", "example.com,", "*example.com", "example.com.", "a b"},
 		"CORS_ORIGINS":                {"app.example.com", "https://app.example.com/", "https://*.example.com", "null", "https://app.example.com,", "https://App.example.com"},
+		"SSL_CERTFILE":                {"a\x00b"},
+		"SSL_KEYFILE":                 {"a\x00b"},
 		"LOG_FILE":                    {"a\x00b"},
 		"LOG_LEVEL":                   {"trace", "INFO", "info+2"},
 		"LOG_FORMAT":                  {"xml"},
@@ -109,7 +111,7 @@ func TestSettingsRefused(t *testing.T) {
 func TestSettingsAllFaultsAtOnce(t *testing.T) {
 	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short",
 		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "REDIS_URL": "redis://h", "SSL_CERTFILE": "c.pem"})
-	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "REDIS_URL: ", "SSL_CERTFILE: "}
+	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "REDIS_URL: ", "SSL_KEYFILE: "}
 	if diff := cmp.Diff(want, faulty(err)); diff != "" {
 		t.Errorf("the faults (-want +got):\n%s", diff)
 	}
@@ -138,7 +140,7 @@ func faulty(err error) (names []string) {
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
 		"REDIS_URL": "", "REVOCATION_URL": "", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
-		"SSL_CERTFILE": "", "SSL_KEYFILE": "", "COOKIE_MODE": "off", "ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
+		"COOKIE_MODE": "off", "ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
 		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
 	}
