@@ -109,7 +109,7 @@ func (t Tunables) Policy() token.Policy {
 	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
 }
 
-// Core is what all use cases stand on. All fields are needed.
+// Core is what all use cases stand on. All fields but Limiter are needed.
 type Core struct {
 	Stores    Stores
 	View      *view.View
@@ -120,6 +120,7 @@ type Core struct {
 	Random    io.Reader        // of ids and secrets; safe for concurrent use, as crypto/rand.Reader is
 	Now       func() time.Time // the wall clock
 	Tunables  Tunables
+	Limiter   *Limiter // of attempts at passwords; nil: there may be any number
 }
 
 func (c *Core) now() instant.Instant { return instant.Of(c.Now()) }

@@ -82,18 +82,21 @@ type Limiter struct {
 	mode    Mode
 	now     func() time.Time
 	log     *slog.Logger
-	teller  *teller
+	teller  *teller // of requests
+	guesses *teller // of attempts at passwords
 
 	families [Verify + 1]family // by class; Unclassed is the address's
+	attempts Policy
 	verifies bool
 	failing  atomic.Bool // the buckets did not answer the last time
 	pool     sync.Pool   // of *demands
+	networks networks
 }
 
 // NewLimiter keeps its buckets in b and tells the journal of refusals; random is for the ids of those events. A limit that is out of range is ratelimit.ErrInvalid.
 // Run should be running beside it.
 func NewLimiter(b ports.Buckets, j ports.Journal, random io.Reader, o LimiterOptions) (*Limiter, error) {
-	l := &Limiter{buckets: b, mode: o.Mode, now: o.Now, log: o.Logger, verifies: o.Verify != 0}
+	l := &Limiter{buckets: b, mode: o.Mode, now: o.Now, log: o.Logger, verifies: o.Verify != 0, attempts: Policy{"attempts", ratelimit.PerMinute(attemptsPerMinute)}}
 	l.pool.New = func() any { return new(demands) }
 	if l.now == nil {
 		l.now = time.Now
@@ -101,7 +104,7 @@ func NewLimiter(b ports.Buckets, j ports.Journal, random io.Reader, o LimiterOpt
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
-	l.teller = newTeller(j, random, l.now, o.Mode == Shadow)
+	l.teller, l.guesses = newTeller(j, random, l.now, o.Mode == Shadow), newTeller(j, random, l.now, o.Mode == Shadow)
 	for _, f := range []struct {
 		class         Class
 		name          string
@@ -136,7 +139,7 @@ func (l *Limiter) Policies() (all []*Policy) {
 			all = append(all, &l.families[c][i])
 		}
 	}
-	return all
+	return append(all, &l.attempts)
 }
 
 // Charge is what a request is charged for, and to whom.
@@ -169,6 +172,15 @@ func (l *Limiter) Take(ctx context.Context, c Charge) (Verdict, error) {
 	if len(asked) == 0 {
 		return Verdict{}, nil
 	}
+	v, err := l.ask(ctx, asked, d.policies[:d.n])
+	if err == nil && v.Exceeded && l.mode == Enforce {
+		return v, &ratelimit.LimitedError{Decision: v.Decision}
+	}
+	return v, err
+}
+
+// ask takes what is asked of the buckets.
+func (l *Limiter) ask(ctx context.Context, asked []ports.Demand, policies []*Policy) (Verdict, error) {
 	decisions, err := l.buckets.Take(ctx, instant.Of(l.now()), asked...)
 	if err != nil && ctx.Err() != nil {
 		return Verdict{}, ctx.Err()
@@ -178,11 +190,7 @@ func (l *Limiter) Take(ctx context.Context, c Charge) (Verdict, error) {
 		return Verdict{}, nil
 	}
 	at := tightest(decisions)
-	v := Verdict{Exceeded: !decisions[at].OK, Policy: d.policies[at], Decision: decisions[at], bucket: asked[at].Key}
-	if v.Exceeded && l.mode == Enforce {
-		return v, &ratelimit.LimitedError{Decision: v.Decision}
-	}
-	return v, nil
+	return Verdict{Exceeded: !decisions[at].OK, Policy: policies[at], Decision: decisions[at], bucket: asked[at].Key}, nil
 }
 
 // demand says which buckets a charge takes from.

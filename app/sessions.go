@@ -39,21 +39,29 @@ type Tokens struct {
 	ExpiresIn time.Duration // of the access token
 }
 
-// Login signs in. An unknown name, a wrong password and a disabled account are all account.ErrCredentials, after the same work.
+// Login signs in. An unknown name, a wrong password and a disabled account are all account.ErrCredentials, after the same work; too many of them *AttemptsError,
+// before it.
 func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, password secret.Text) (Tokens, error) {
 	acct, err := s.core.Stores.Accounts.Named(ctx, login)
 	if err != nil && !errors.Is(err, ports.ErrNotFound) {
 		return Tokens{}, err
 	}
+	try, err := s.core.attempt(ctx, r, login.String(), acct.ID)
+	if err != nil {
+		return Tokens{}, err
+	}
+	defer try.end(ctx)
 	ok, upgrade, err := s.core.Passwords.Compare(ctx, acct.Password, password) // an unknown account has an empty hash
 	if err != nil {
 		return Tokens{}, err
 	}
 	if !ok || acct.Disabled {
+		try.missed()
 		return Tokens{}, s.failed(ctx, r, login.String(), acct.ID)
 	}
 	if acct, err = s.again(ctx, acct, password, upgrade); err != nil {
 		if errors.Is(err, account.ErrCredentials) {
+			try.missed()
 			return Tokens{}, s.failed(ctx, r, login.String(), acct.ID)
 		}
 		return Tokens{}, err
@@ -73,6 +81,7 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	if err := s.core.Stores.Sessions.Create(ctx, began, eff); err != nil {
 		return Tokens{}, err
 	}
+	try.hit()
 	s.core.felt(ctx, eff)
 	return tokens, nil
 }
@@ -395,7 +404,7 @@ func (s *Sessions) LogoutAll(ctx context.Context, r Request, c Caller) (Revoked,
 }
 
 // ChangePassword gives the caller's account another password, ends everything else that the account has, and signs the caller in anew.
-// A wrong current password is account.ErrCredentials. Once the password is changed only the store can still keep the caller from being signed in.
+// A wrong current password is account.ErrCredentials, too many of them *AttemptsError, as in Login. Once the password is changed only the store can still keep the caller from being signed in.
 func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, current, next secret.Text) (Tokens, error) {
 	acct, err := s.core.Stores.Accounts.Find(ctx, c.User())
 	if errors.Is(err, ports.ErrNotFound) {
@@ -406,12 +415,18 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 	if err := account.CheckPassword(next.RevealPlaintext(), acct.Email, acct.Username); err != nil {
 		return Tokens{}, err
 	}
+	try, err := s.core.attempt(ctx, r, acct.Email.String(), acct.ID)
+	if err != nil {
+		return Tokens{}, err
+	}
+	defer try.end(ctx)
 	checked := acct.Password
 	ok, _, err := s.core.Passwords.Compare(ctx, checked, current)
 	if err != nil {
 		return Tokens{}, err
 	}
 	if !ok {
+		try.missed()
 		return Tokens{}, s.failed(ctx, r, acct.Email.String(), acct.ID)
 	}
 	hash, err := s.core.Passwords.Hash(ctx, next)
@@ -447,6 +462,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 		return a, changed, nil
 	})
 	if errors.Is(err, account.ErrCredentials) {
+		try.missed()
 		return Tokens{}, s.failed(ctx, r, acct.Email.String(), acct.ID)
 	} else if err != nil {
 		return Tokens{}, err

@@ -130,7 +130,12 @@ func (t *teller) write(ctx context.Context, e audit.Event) {
 }
 
 // Run tells the counts of refusals until ctx ends.
-func (l *Limiter) Run(ctx context.Context) { l.teller.run(ctx) }
+func (l *Limiter) Run(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() { l.guesses.run(ctx) })
+	l.teller.run(ctx)
+	both.Wait()
+}
 
 // Exceeded tells the journal of a request that a verdict of Take, for the charge, says has exceeded a limit. Such events are told, not kept, and soon only counted: anybody can
 // make any number of them.

@@ -21,6 +21,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/ports"
 )
 
 // limited is a service with rate limits, whose clock stands until it is turned.
@@ -29,6 +30,7 @@ type limited struct {
 	h        http.Handler
 	clock    atomic.Int64 // ns since the start
 	from     string       // the client's address and port
+	hasher   ports.Passwords
 }
 
 func newLimited(t testing.TB, o app.LimiterOptions) *limited {
@@ -38,6 +40,7 @@ func newLimited(t testing.TB, o app.LimiterOptions) *limited {
 	o.Now = func() time.Time { return start.Add(time.Duration(l.clock.Load())) }
 	limiter, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), journal.New(slog.New(slog.NewJSONHandler(l.log, nil))), rand.Reader, o)
 	check(t, err)
+	l.core.Limiter, l.hasher = limiter, l.core.Passwords
 	sessions := app.NewSessions(l.core)
 	l.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(l.core), Sessions: sessions, Accounts: l.accounts, Revoker: app.NewRevoker(l.core, sessions, "node-1"), View: l.core.View, Limiter: limiter,
 		Probe: func(context.Context) error { return l.probe }}, httpapi.Options{}).Handler()
@@ -351,6 +354,53 @@ func TestOffTellsNothing(t *testing.T) {
 			t.Errorf("headers %v", got)
 		}
 	}
+}
+
+// Guesses at one account from many networks are refused before any password is compared, and a name that does not exist is answered alike.
+func TestTooManyAttempts(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{})
+	l.user("ann", account.RoleUser)
+	answers := map[string]*httptest.ResponseRecorder{}
+	for _, name := range []string{"ann", "ghost"} {
+		for i := range 10 {
+			l.from = fmt.Sprintf("198.51.%d.1:1", i)
+			wants(t, l.post(loginPath, `{"username":"`+name+`","password":"not the password"}`), 401, "credentials_invalid")
+		}
+		l.core.Passwords = uncalled{t}
+		l.from = "203.0.113.1:1"
+		w := l.post(loginPath, `{"username":"`+strings.ToUpper(name)+`","password":"`+password+`"}`)
+		l.core.Passwords = l.hasher
+		wants(t, w, 429, "too_many_attempts")
+		want := map[string]string{"X-RateLimit-Limit": "10", "X-RateLimit-Remaining": "0", "RateLimit": `"attempts";r=0;t=6`, "RateLimit-Policy": `"attempts";q=10;w=60`, "Retry-After": "6"}
+		if diff := cmp.Diff(want, limitsOf(w)); diff != "" {
+			t.Errorf("%s: headers (-want +got):\n%s", name, diff)
+		}
+		answers[name] = w
+	}
+	plain := func(w *httptest.ResponseRecorder) string {
+		h := w.Header().Clone()
+		h.Del("X-Request-Id")
+		return strings.ReplaceAll(w.Body.String(), w.Header().Get("X-Request-Id"), "") + fmt.Sprint(h)
+	}
+	if diff := cmp.Diff(plain(answers["ann"]), plain(answers["ghost"])); diff != "" {
+		t.Errorf("a name that exists, and one that does not (-ann +ghost):\n%s", diff)
+	}
+	if !strings.Contains(l.log.String(), `"msg":"Too many attempts at a password"`) {
+		t.Errorf("the log: %s", l.log)
+	}
+}
+
+// uncalled is a hasher that must not be asked.
+type uncalled struct{ t *testing.T }
+
+func (u uncalled) Hash(context.Context, secret.Text) (secret.Text, error) {
+	u.t.Error("a password was hashed")
+	return secret.Text{}, nil
+}
+
+func (u uncalled) Compare(context.Context, secret.Text, secret.Text) (ok, upgrade bool, err error) {
+	u.t.Error("a password was compared")
+	return false, false, nil
 }
 
 // A client over IPv6 is its /64.

@@ -129,6 +129,7 @@ func problemOf(err error) (p problem, known bool) {
 		fields   *validationError
 		selector *app.SelectorError
 		limited  *ratelimit.LimitedError
+		attempts *app.AttemptsError
 		busy     *ports.BusyError
 		syntax   *syntaxError
 		method   *methodError
@@ -146,6 +147,8 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{selector.Field, selector.Detail}}}, true
 	case errors.As(err, &limited):
 		return problem{Status: 429, Code: "rate_limited", Detail: "too many requests", retry: max(limited.Decision.RetryAfter, 1)}, true
+	case errors.As(err, &attempts):
+		return problem{Status: 429, Code: "too_many_attempts", Detail: attempts.Error() + ": ask again later", retry: max(attempts.Verdict.Decision.RetryAfter, 1)}, true
 	case errors.As(err, &busy):
 		return problem{Status: 503, Code: "unavailable", Detail: "the service is busy: ask again later", retry: max(busy.RetryAfter, time.Second)}, true
 	case errors.As(err, &syntax):
@@ -170,6 +173,9 @@ func (x *exchange) refuse(err error) {
 	p, known := problemOf(err)
 	if !known || p.Status >= 500 && !x.expected(err) {
 		x.api.log.Error("A request failed", "request_id", x.id, "method", x.r.Method, "path", cut(x.r.URL.Path, 200), "status", p.Status, "error", err.Error())
+	}
+	if attempts := (*app.AttemptsError)(nil); errors.As(err, &attempts) && attempts.Verdict.Policy != nil {
+		x.tellLimit(&attempts.Verdict)
 	}
 	h := x.Header()
 	if method := (*methodError)(nil); errors.As(err, &method) {

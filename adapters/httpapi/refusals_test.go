@@ -37,6 +37,7 @@ var answers = map[string]told{
 	"account.ErrNotOne":       {account.ErrNotOne, 422, "validation_failed", ""},
 	"account.InvalidError":    {&account.InvalidError{Field: "email", Detail: "d"}, 422, "validation_failed", ""},
 	"app.ErrPasswordNeeded":   {app.ErrPasswordNeeded, 422, "validation_failed", ""},
+	"app.AttemptsError":       {&app.AttemptsError{}, 429, "too_many_attempts", ""},
 	"app.ErrForbidden":        {app.ErrForbidden, 403, "forbidden", ""},
 	"app.SelectorError":       {&app.SelectorError{Field: "kid", Detail: "d"}, 422, "validation_failed", ""},
 	"id.ErrInvalid":           {id.ErrInvalid, 422, "validation_failed", ""},

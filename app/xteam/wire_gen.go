@@ -52,23 +52,23 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	journalJournal := journal.New(slogLogger)
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, journalJournal, assemblyOptions)
+	limiter, cleanup3, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, slogLogger)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	guard := app.NewGuard(core)
-	accounts := app.NewAccounts(core)
-	sessions, cleanup3 := assembly.StartSessions(ctx, core)
-	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	limiter, cleanup4, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, slogLogger)
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, journalJournal, limiter, assemblyOptions)
 	if err != nil {
 		cleanup3()
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
+	guard := app.NewGuard(core)
+	accounts := app.NewAccounts(core)
+	sessions, cleanup4 := assembly.StartSessions(ctx, core)
+	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
 	api := assembly.NewAPI(assemblyDatabase, view, guard, limiter, sessions, accounts, revoker, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, api)
 	return xTeam, func() {

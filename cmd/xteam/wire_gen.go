@@ -64,14 +64,6 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	journalJournal := journal.New(logger)
-	core, err := assembly.StartCore(ctx, database, view, codec, hasher, journalJournal, assemblyOptions)
-	if err != nil {
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	guard := app.NewGuard(core)
 	limiter, cleanup4, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, logger)
 	if err != nil {
 		cleanup3()
@@ -79,6 +71,15 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
+	core, err := assembly.StartCore(ctx, database, view, codec, hasher, journalJournal, limiter, assemblyOptions)
+	if err != nil {
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	guard := app.NewGuard(core)
 	sessions, cleanup5 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)

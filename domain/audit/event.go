@@ -28,6 +28,7 @@ const (
 	AccessRefused           Kind = "access_refused"
 	PermissionDenied        Kind = "permission_denied"
 	RateLimited             Kind = "rate_limited"
+	AttemptsLimited         Kind = "attempts_limited"
 	KeyChanged              Kind = "key_changed"
 	EpochRaised             Kind = "epoch_raised"
 )
@@ -51,6 +52,7 @@ var messages = map[Kind]string{
 	AccessRefused:           "Access refused",
 	PermissionDenied:        "Permission denied",
 	RateLimited:             "Rate limit exceeded",
+	AttemptsLimited:         "Too many attempts at a password",
 	KeyChanged:              "Signing key changed",
 	EpochRaised:             "Epoch raised",
 }

@@ -176,10 +176,10 @@ func NewPasswords(o Options) (*passhash.Hasher, error) {
 }
 
 // StartCore makes what the use cases stand on, and notes the lifetime of access tokens before the first is issued.
-func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, o Options) (*app.Core, error) {
+func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, l *app.Limiter, o Options) (*app.Core, error) {
 	c := &app.Core{
 		Stores: db.Stores, View: v, Codec: codec, Passwords: passwords, MACs: db.MACs, Journal: journal,
-		Random: rand.Reader, Now: time.Now, Tunables: o.Tunables,
+		Random: rand.Reader, Now: time.Now, Tunables: o.Tunables, Limiter: l,
 	}
 	if err := c.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start the use cases: %w", err)

@@ -35,7 +35,7 @@ func TestLifetimeIsNoted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := assembly.StartCore(ctx, db, v, nil, nil, journal.New(silent), assembly.Options{Tunables: app.Tunables{Access: access, Refresh: 24 * time.Hour, Session: 24 * time.Hour}}); err != nil {
+		if _, err := assembly.StartCore(ctx, db, v, nil, nil, journal.New(silent), nil, assembly.Options{Tunables: app.Tunables{Access: access, Refresh: 24 * time.Hour, Session: 24 * time.Hour}}); err != nil {
 			t.Fatal(err)
 		}
 		s, err := db.Stores.System.Load(ctx)
