@@ -305,6 +305,36 @@ func TestChangePasswordIsBraked(t *testing.T) {
 	}
 }
 
+// So does a new e-mail address; another change asks for no password.
+func TestANewEmailIsBraked(t *testing.T) {
+	w := braked(t, app.LimiterOptions{})
+	w.user("ann")
+	c := w.caller(w.signIn("ann"))
+	email, name := must(account.ParseEmail("new@example.com")), must(account.ParseFullName("Ann"))
+	change := func(p account.Profile, current string) error {
+		_, err := w.sessions.ChangeProfile(context.Background(), from(abroadIP), c, p, secret.New(current))
+		return err
+	}
+	for range 10 {
+		if err := change(account.Profile{Email: &email}, "a wrong one"); !errors.Is(err, account.ErrCredentials) {
+			t.Fatal(err)
+		}
+	}
+	before := len(w.passwords.compared)
+	if err := change(account.Profile{Email: &email}, password); tooMany(err) == nil || len(w.passwords.compared) != before {
+		t.Errorf("the right password after 10 wrong ones: %v, %d compared; want it refused before", err, len(w.passwords.compared)-before)
+	}
+	if err := change(account.Profile{FullName: &name}, ""); err != nil {
+		t.Errorf("another name: %v", err)
+	}
+	w.turn(time.Minute)
+	for range 20 {
+		if err := change(account.Profile{Email: &email}, password); err != nil {
+			t.Fatalf("the right password a minute later: %v", err)
+		}
+	}
+}
+
 // A refusal is told, with who was tried and whence, and soon only counted.
 func TestRefusedGuessesAreTold(t *testing.T) {
 	w := braked(t, app.LimiterOptions{})

@@ -147,7 +147,7 @@ type Charge struct {
 	Class   Class
 	Address netip.Addr // the client's; all clients of no known address share a bucket
 	User    id.User    // who is signed in; zero when nobody is, or their token was refused: a revoked token spends nothing of its subject's
-	Session id.Session // of Refresh and Verify: whose token proved itself; zero when none did
+	Session id.Session // of Refresh: whose token proved itself, zero when none did; of Verify: the token's, zero when it is of none
 }
 
 // Verdict is what the limits say of a request.
@@ -202,8 +202,12 @@ func (l *Limiter) demand(d *demands, c Charge) {
 		return
 	case c.Class == Refresh:
 		c.Class = Auth
-	case c.Class == Verify && !c.Session.IsZero():
-		if l.verifies {
+	case c.Class == Verify && !c.User.IsZero():
+		switch {
+		case !l.verifies:
+		case c.Session.IsZero():
+			d.named(&l.families[Verify][0], c.User)
+		default:
 			d.named(&l.families[Verify][0], c.Session)
 		}
 		return

@@ -106,7 +106,7 @@ func TestEachClassHasItsLimit(t *testing.T) {
 		"refresh":               {app.Charge{Class: app.Refresh, Address: near, Session: id.Session{1}}, 30, "refresh"},
 		"refresh, garbage":      {app.Charge{Class: app.Refresh, Address: near}, 5, "auth"},
 		"verify, failed":        {app.Charge{Class: app.Verify, Address: near}, 60, "address"},
-		"verify":                {app.Charge{Class: app.Verify, Address: near, Session: id.Session{1}}, 100_000, ""},
+		"verify":                {app.Charge{Class: app.Verify, Address: near, User: someone(1), Session: id.Session{1}}, 100_000, ""},
 		"health":                {app.Charge{Class: app.Exempt, Address: near}, 100_000, ""},
 		"from an unknown place": {app.Charge{Class: app.Unclassed}, 60, "address"},
 	} {
@@ -146,6 +146,11 @@ func TestLimitsAreTunable(t *testing.T) {
 	}
 	if got := g.admits(always(app.Charge{Class: app.Unclassed, Address: near})); got != 100 {
 		t.Errorf("an address: got %d, want 100", got)
+	}
+	for _, c := range []app.Charge{{Class: app.Verify, User: someone(1), Session: id.Session{2}}, {Class: app.Verify, User: someone(3)}} { // another sign-in, and a credential that is of none
+		if got := g.admits(always(c)); got != 7 {
+			t.Errorf("verify with %+v: got %d, want 7", c, got)
+		}
 	}
 	for _, o := range []app.LimiterOptions{{PerAddress: -1}, {Auth: ratelimit.MaxCapacity + 1}, {Verify: -1}, {Refresh: -5}} {
 		if _, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), &journal{}, rand.Reader, o); !errors.Is(err, ratelimit.ErrInvalid) {

@@ -16,7 +16,7 @@ import (
 var ErrPasswordNeeded = errors.New("a new e-mail address asks for the current password")
 
 // ChangeProfile gives the caller's account what differs of the profile, and answers the account. A new e-mail address asks for the current password: without one it is
-// ErrPasswordNeeded, with a wrong one account.ErrCredentials. A name that belongs to another is ports.ErrTaken, of which the journal is told: so one can be found
+// ErrPasswordNeeded, with a wrong one account.ErrCredentials, and after too many of them *AttemptsError, as in Login. A name that belongs to another is ports.ErrTaken, of which the journal is told: so one can be found
 // out. Of all fields either each is changed or none.
 func (s *Sessions) ChangeProfile(ctx context.Context, r Request, c Caller, p account.Profile, current secret.Text) (account.Account, error) {
 	acct, err := s.core.Stores.Accounts.Find(ctx, c.User())
@@ -26,22 +26,29 @@ func (s *Sessions) ChangeProfile(ctx context.Context, r Request, c Caller, p acc
 		return acct, err
 	}
 	checked := secret.Text{} // the hash that was compared, if one was
+	var try *attempt
 	if acct.NewEmail(p) {
 		if current.IsZero() {
 			return acct, ErrPasswordNeeded
 		}
+		if try, err = s.core.attempt(ctx, r, acct.Email.String(), acct.ID); err != nil {
+			return acct, err
+		}
+		defer try.end(ctx)
 		checked = acct.Password
 		ok, _, err := s.core.Passwords.Compare(ctx, checked, current)
 		if err != nil {
 			return acct, err
 		}
 		if !ok {
+			try.missed()
 			return acct, s.failed(ctx, r, acct.Email.String(), acct.ID)
 		}
 	}
 	is, err := s.changeProfile(ctx, r, c, p, checked)
 	switch {
 	case errors.Is(err, account.ErrCredentials): // changed by another meanwhile
+		try.missed()
 		return acct, s.failed(ctx, r, acct.Email.String(), acct.ID)
 	case errors.Is(err, ports.ErrNotFound):
 		return acct, token.ErrInvalid

@@ -78,8 +78,5 @@ func charge(c class, who app.Caller, admitted error) app.Charge {
 	if admitted != nil || who.Claims == nil {
 		return app.Charge{Class: c}
 	}
-	if c == verifying {
-		return app.Charge{Class: c, Session: who.Session()}
-	}
-	return app.Charge{Class: c, User: who.User()}
+	return app.Charge{Class: c, User: who.User(), Session: who.Session()}
 }
