@@ -14,6 +14,7 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
@@ -91,11 +92,17 @@ var sentinels = []struct {
 	{session.ErrInvalid, 401, "token_invalid"},
 	{session.ErrExpired, 401, "token_expired"},
 	{account.ErrCredentials, 401, "credentials_invalid"},
+	{apikey.ErrMalformed, 401, "token_malformed"},
+	{apikey.ErrEnvironment, 401, "token_invalid"},
+	{apikey.ErrInvalid, 401, "token_invalid"},
+	{apikey.ErrExpired, 401, "token_expired"},
 	{app.ErrForbidden, 403, "forbidden"},
 	{ports.ErrNotFound, 404, "not_found"},
 	{keyset.ErrUnknown, 404, "not_found"},
 	{errNoRoute, 404, "not_found"},
 	{ports.ErrTaken, 409, "taken"},
+	{apikey.ErrEnded, 409, "key_state"},
+	{apikey.ErrRotated, 409, "key_state"},
 	{keyset.ErrDuplicate, 409, "taken"},
 	{keyset.ErrTransition, 409, "key_state"},
 	{keyset.ErrLast, 409, "key_state"},
@@ -127,6 +134,8 @@ func problemOf(err error) (p problem, known bool) {
 		ended    *session.EndedError
 		field    *account.InvalidError
 		fields   *validationError
+		wish     *apikey.InvalidError
+		full     *apikey.LimitError
 		selector *app.SelectorError
 		limited  *ratelimit.LimitedError
 		attempts *app.AttemptsError
@@ -135,12 +144,18 @@ func problemOf(err error) (p problem, known bool) {
 		method   *methodError
 	)
 	switch {
+	case errors.As(err, &revoked) && revoked.Kind == revocation.APIKey:
+		return problem{Status: 401, Code: "token_revoked", Detail: "the API key is revoked", Reason: revoked.Reason.String()}, true
 	case errors.As(err, &revoked):
 		return problem{Status: 401, Code: "token_revoked", Detail: "the access token is revoked", Reason: revoked.Reason.String()}, true
 	case errors.As(err, &ended):
 		return problem{Status: 401, Code: "token_revoked", Detail: "the session has ended", Reason: ended.Reason.String()}, true
 	case errors.As(err, &field):
 		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{field.Field, field.Detail}}}, true
+	case errors.As(err, &wish):
+		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{wish.Field, wish.Detail}}}, true
+	case errors.As(err, &full):
+		return problem{Status: 409, Code: "too_many_api_keys", Detail: full.Error()}, true
 	case errors.As(err, &fields):
 		return problem{Status: 422, Code: "validation_failed", Detail: fields.Error(), Errors: fields.fields}, true
 	case errors.As(err, &selector):

@@ -13,6 +13,7 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
@@ -38,6 +39,14 @@ var answers = map[string]told{
 	"account.InvalidError":    {&account.InvalidError{Field: "email", Detail: "d"}, 422, "validation_failed", ""},
 	"app.ErrPasswordNeeded":   {app.ErrPasswordNeeded, 422, "validation_failed", ""},
 	"app.AttemptsError":       {&app.AttemptsError{}, 429, "too_many_attempts", ""},
+	"apikey.ErrEnded":         {apikey.ErrEnded, 409, "key_state", ""},
+	"apikey.ErrEnvironment":   {apikey.ErrEnvironment, 401, "token_invalid", ""},
+	"apikey.ErrExpired":       {apikey.ErrExpired, 401, "token_expired", ""},
+	"apikey.ErrInvalid":       {apikey.ErrInvalid, 401, "token_invalid", ""},
+	"apikey.ErrMalformed":     {apikey.ErrMalformed, 401, "token_malformed", ""},
+	"apikey.ErrRotated":       {apikey.ErrRotated, 409, "key_state", ""},
+	"apikey.InvalidError":     {&apikey.InvalidError{Field: "name", Detail: "d"}, 422, "validation_failed", ""},
+	"apikey.LimitError":       {&apikey.LimitError{Limit: 50}, 409, "too_many_api_keys", ""},
 	"app.ErrForbidden":        {app.ErrForbidden, 403, "forbidden", ""},
 	"app.SelectorError":       {&app.SelectorError{Field: "kid", Detail: "d"}, 422, "validation_failed", ""},
 	"id.ErrInvalid":           {id.ErrInvalid, 422, "validation_failed", ""},
