@@ -13,6 +13,8 @@
 //	n/u digest                     user: who has the folded user name of that index    for ever
 //	s/ session                     session.Session, sealed                             Expires + Margin
 //	u/ user created session        empty: the sessions of a user, oldest first         as its session
+//	p/ API key                     apikey.Key, sealed                                  Kept + Margin
+//	o/ user created API-key        empty: the API keys of a user, oldest first         as its key
 //	k/ name                        keyset.Ring, without Key.Secret                     for ever
 //	r/ revocation.Entry.Key        the rest of the entry, its Note sealed              Until + Margin
 //	e/ position                    audit.Event, sealed                                 for ever

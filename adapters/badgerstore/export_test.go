@@ -10,6 +10,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
@@ -98,6 +99,9 @@ func Recode(kind byte, value []byte) (read, again any, err error) {
 			return nil, nil, errDamaged
 		}
 		return e, f, nil
+	case 6:
+		return recode(value, func(b []byte) (any, error) { v, err := decodeAPIKey(id.APIKey{}, b); return v, err },
+			func(v any) []byte { k := v.(apikey.Key); return encodeAPIKey(&k) })
 	}
 	return nil, nil, errNewer
 }

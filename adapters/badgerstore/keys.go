@@ -18,6 +18,8 @@ const (
 	usernamePrefix = "n/u"
 	sessionPrefix  = "s/"
 	userPrefix     = "u/"
+	apiKeyPrefix   = "p/"
+	ownerPrefix    = "o/"
 	ringPrefix     = "k/"
 	entryPrefix    = "r/"
 	eventPrefix    = "e/"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/revocation"
@@ -26,7 +27,7 @@ func TestNobodyIsReadInTheFolder(t *testing.T) {
 	ipv6 := netip.MustParseAddr("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
 	v4, v6 := address.As4(), ipv6.As16()
 	planted := []string{"Zacharias.Quux", "quux-mail.example", "Zacharias_Q", "Xylander", "$2b$12$hashhashhash", "Netscape-Navigator/77",
-		address.String(), ipv6.String(), string(v4[:]), string(v6[:]), "was-seen-in-the-lobby", "request-4711", "detail-of-theirs"}
+		address.String(), ipv6.String(), string(v4[:]), string(v6[:]), "was-seen-in-the-lobby", "request-4711", "detail-of-theirs", "the bot of Xylander"}
 	a := account.Account{ID: newID[id.User](), Email: must(account.ParseEmail("Zacharias.Quux@quux-mail.example")), Username: must(account.ParseUsername("Zacharias_Q")),
 		FullName: must(account.ParseFullName("Z. Xylander")), Role: account.RoleUser, Password: secret.New("$2b$12$hashhashhash")}
 	x := aSession()
@@ -34,6 +35,9 @@ func TestNobodyIsReadInTheFolder(t *testing.T) {
 	x.Device = session.Origin{Address: address, UserAgent: "Netscape-Navigator/77"}
 	x.LastFrom = session.Origin{Address: ipv6, UserAgent: "Netscape-Navigator/77"}
 	x.Last.From = x.Device
+	k := apikey.Key{ID: newID[id.APIKey](), Owner: a.ID, Name: must(apikey.ParseName("the bot of Xylander")), Hash: [32]byte([]byte("a hash of 32 bytes, to be sealed!")),
+		Expires: now().Add(time.Hour), LastFrom: x.Device}
+	planted = append(planted, string(k.Hash[:]))
 	v := anEvent()
 	v.Email, v.IPAddress, v.UserAgent, v.RequestID = a.Email.String(), address.String(), "Netscape-Navigator/77", "request-4711"
 	v.Details = map[string]string{"what": "detail-of-theirs", "who": "Xylander"}
@@ -64,6 +68,9 @@ func TestNobodyIsReadInTheFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Sessions().Create(t.Context(), x, effects); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.APIKeys().Create(t.Context(), k, effects); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Events().Record(t.Context(), v); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/badgerstore"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
@@ -62,6 +63,10 @@ func TestEveryFieldIsKept(t *testing.T) {
 		Last: session.Rotation{At: 9, From: origin("::ffff:1.2.3.4"), Successor: []byte{0}}, Created: 1, LastUsed: 2, Expires: now().Add(2 * time.Hour),
 		Device: origin("fe80::1%eth0"), LastFrom: origin("1.2.3.4"), Ended: 11, EndedReason: revocation.Logout}
 	full(t, x)
+	p := apikey.Key{ID: newID[id.APIKey](), Owner: a.ID, Generation: 5, Environment: apikey.Production, Name: must(apikey.ParseName("bot é")), Scopes: 1<<31 | 1, Hash: [32]byte{31: 1},
+		Created: -3, Expires: now().Add(time.Hour), Successor: newID[id.APIKey](), Retires: now().Add(time.Minute), Revoked: now(), RevokedReason: revocation.KeyRevoked,
+		LastUsed: 6, LastFrom: origin("2001:db8::1"), Uses: 1<<64 - 1}
+	full(t, p)
 	k := keyset.Key{ID: "k1", Purpose: keyset.Sign, Algorithm: "ES256", State: keyset.Primary, Created: 1, Changed: 2, Public: []byte{1}, Wrapped: []byte{2}}
 	full(t, k, "Key.Secret")
 	r := keyset.Ring{Name: "signing", Keys: []keyset.Key{k, {ID: "k2"}}}
@@ -88,6 +93,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 	for _, err := range []error{
 		s.Accounts().Create(t.Context(), a, ports.Effects{}),
 		s.Sessions().Create(t.Context(), x, ports.Effects{Revocations: entries, Events: []audit.Event{v}}),
+		s.APIKeys().Create(t.Context(), p, ports.Effects{}),
 		s.Keys().Create(t.Context(), r, ports.Effects{}),
 		s.System().Update(t.Context(), func(system.State) (system.State, ports.Effects, error) { return st, ports.Effects{}, nil }),
 	} {
@@ -106,6 +112,8 @@ func TestEveryFieldIsKept(t *testing.T) {
 		{must(s.Accounts().Find(t.Context(), a.ID)), a},
 		{must(s.Sessions().Find(t.Context(), x.ID)), x},
 		{must(s.Sessions().OfUser(t.Context(), a.ID)), []session.Session{x}},
+		{must(s.APIKeys().Find(t.Context(), p.ID)), p},
+		{must(s.APIKeys().OfUser(t.Context(), a.ID)), []apikey.Key{p}},
 		{must(s.Keys().Find(t.Context(), r.Name)), r},
 		{must(s.System().Load(t.Context())), st},
 		{events, []audit.Event{v}},
@@ -146,7 +154,7 @@ func TestEventsComeBack(t *testing.T) {
 
 // FuzzDecode: whatever stands in a value, reading it answers or fails, and what it answers is what it writes.
 func FuzzDecode(f *testing.F) {
-	for kind := range byte(6) {
+	for kind := range byte(7) {
 		f.Add(kind, []byte{1})
 		f.Add(kind, []byte("\x01\x01\x05\x01\x03abc"))
 		f.Add(kind, []byte("\x01\x0d\x00\x0d\x00"))

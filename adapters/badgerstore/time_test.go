@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/adapters/badgerstore"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
@@ -77,6 +78,54 @@ func TestAClockThatJumps(t *testing.T) {
 	at(life+badgerstore.Margin-time.Minute, lives("just before the margin ends", true))
 	at(life+badgerstore.Margin+time.Minute, lives("when the margin is over", false))
 	at(0, lives("for good", false))
+}
+
+// TestAnAPIKeyIsDroppedWithItsPlaceInTheList: when a change moves a key's end, both follow.
+func TestAnAPIKeyIsDroppedWithItsPlaceInTheList(t *testing.T) {
+	dir := t.TempDir()
+	at := func(jump time.Duration, do func(t *testing.T, s store)) {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(jump) //nolint:forbidigo // the bubble's clock
+			s := open(t, dir)
+			defer s.close(t)
+			do(t, s)
+		})
+	}
+	k := apikey.Key{ID: newID[id.APIKey](), Owner: newID[id.User](), Name: must(apikey.ParseName("bot")), Hash: [32]byte{1}}
+	next := k
+	next.ID = newID[id.APIKey]()
+	at(0, func(t *testing.T, s store) {
+		k.Created, next.Created = now(), now()
+		k.Expires, next.Expires = now().Add(time.Hour), now().Add(time.Hour)
+		if err := s.APIKeys().Create(t.Context(), k, ports.Effects{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.APIKeys().Replace(t.Context(), k.ID, func(k apikey.Key) (apikey.Key, apikey.Key, ports.Effects, error) {
+			k.Expires = now().Add(48 * time.Hour)
+			return k, next, ports.Effects{}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	there := func(want int) func(t *testing.T, s store) {
+		return func(t *testing.T, s store) {
+			t.Helper()
+			listed, found := len(must(s.APIKeys().OfUser(t.Context(), k.Owner))), 0
+			for _, kid := range []id.APIKey{k.ID, next.ID} {
+				if _, err := s.APIKeys().Find(t.Context(), kid); err == nil {
+					found++
+				}
+			}
+			if listed != want || found != want {
+				t.Errorf("%d keys are listed and %d found, want %d", listed, found, want)
+			}
+		}
+	}
+	const kept = apikey.Keep + badgerstore.Margin
+	at(kept+time.Hour-time.Minute, there(2))
+	at(kept+time.Hour+time.Minute, there(1))
+	at(kept+48*time.Hour-time.Minute, there(1))
+	at(kept+48*time.Hour+time.Minute, there(0))
 }
 
 // TestEntriesOfThePast are written when their time is over already.

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
@@ -19,7 +20,7 @@ import (
 	"github.com/xteam/xteam/ports"
 )
 
-// Store holds accounts, sessions, keys, the system's state, revocations and events. Its methods answer the ports.
+// Store holds accounts, sessions, API keys, keys, the system's state, revocations and events. Its methods answer the ports.
 //
 // A function handed to an Update runs outside of all locks, on a copy, and runs again when somebody else changed the value meanwhile: a caller that
 // counts on it running once is found out here.
@@ -32,6 +33,7 @@ type Store struct {
 	emails   map[string]id.User
 	names    map[string]id.User // by folded user name
 	sessions map[id.Session]record[session.Session]
+	apiKeys  map[id.APIKey]record[apikey.Key]
 	rings    map[string]record[keyset.Ring]
 	system   record[system.State] // always there
 
@@ -55,6 +57,7 @@ func New() *Store {
 		emails:   map[string]id.User{},
 		names:    map[string]id.User{},
 		sessions: map[id.Session]record[session.Session]{},
+		apiKeys:  map[id.APIKey]record[apikey.Key]{},
 		rings:    map[string]record[keyset.Ring]{},
 		system:   record[system.State]{version: 1},
 		known:    map[string]struct{}{},

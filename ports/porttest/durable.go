@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
@@ -33,7 +34,8 @@ func shut(t testing.TB, s Store) {
 func reopening(t *testing.T, open Open) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	renamed, a, v, r := newAccount(), newAccount(), newSession(), newRing()
+	renamed, a, v, k, r := newAccount(), newAccount(), newSession(), newAPIKey(), newRing()
+	next := heir(k)
 	state := system.State{Epoch: 7, LongestAccess: 1e9, SessionsFrom: 6, SessionsAfter: 5}
 	var effects ports.Effects
 	e := func() ports.Effects {
@@ -54,6 +56,11 @@ func reopening(t *testing.T, open Open) {
 	do("Sessions.Create", s.Sessions.Create(t.Context(), v, e()))
 	v = sessionsOf(s).bump(v)
 	do("Sessions.Update", s.Sessions.Update(t.Context(), v.ID, func(session.Session) (session.Session, ports.Effects, error) { return v, e(), nil }))
+	do("APIKeys.Create", s.APIKeys.Create(t.Context(), k, e()))
+	k = apiKeysOf(s).bump(k)
+	do("APIKeys.Update", s.APIKeys.Update(t.Context(), k.ID, func(apikey.Key) (apikey.Key, ports.Effects, error) { return k, e(), nil }))
+	k = apiKeysOf(s).bump(k)
+	do("APIKeys.Replace", s.APIKeys.Replace(t.Context(), k.ID, func(apikey.Key) (apikey.Key, apikey.Key, ports.Effects, error) { return k, next, e(), nil }))
 	do("Keys.Create", s.Keys.Create(t.Context(), r, e()))
 	r = keysOf(s).bump(r)
 	do("Keys.Update", s.Keys.Update(t.Context(), r.Name, func(keyset.Ring) (keyset.Ring, ports.Effects, error) { return r, e(), nil }))
@@ -77,6 +84,11 @@ func reopening(t *testing.T, open Open) {
 		sessionsOf(s).holds(t, v)
 		if all, err := s.Sessions.OfUser(t.Context(), v.User); err != nil || len(all) != 1 {
 			t.Errorf("OfUser: got %d, error %v, want 1", len(all), err)
+		}
+		apiKeysOf(s).holds(t, k)
+		apiKeysOf(s).holds(t, next)
+		if all, err := s.APIKeys.OfUser(t.Context(), k.Owner); err != nil || len(all) != 2 {
+			t.Errorf("OfUser of API keys: got %d, error %v, want 2", len(all), err)
 		}
 		keysOf(s).holds(t, r)
 		systemOf(s).holds(t, state)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
@@ -32,7 +33,7 @@ const crowd = 64
 // same compares values of the domain whole. A nil slice or map equals an empty one; where nil means something, a subtest looks at it.
 var same = cmp.Options{
 	cmp.Comparer(func(a, b secret.Text) bool { return a.Equal(b) }),
-	cmpopts.EquateComparable(account.Email{}, account.Username{}, account.FullName{}, netip.Addr{}),
+	cmpopts.EquateComparable(account.Email{}, account.Username{}, account.FullName{}, apikey.Name{}, netip.Addr{}),
 	cmpopts.EquateEmpty(),
 }
 

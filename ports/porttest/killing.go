@@ -36,6 +36,7 @@ func hands(s Store, start int64) []hand {
 	all := []hand{
 		handOf("account", accountsOf(s), numbered[id.User]("account", 0)),
 		handOf("session", sessionsOf(s), numbered[id.Session]("session", 0)),
+		handOf("API_key", apiKeysOf(s), numbered[id.APIKey]("API_key", 0)),
 		handOf("ring", keysOf(s), killedRing),
 		handOf("system", systemOf(s), struct{}{}),
 	}
@@ -175,10 +176,10 @@ type proof struct {
 // begin creates the values that the hands change.
 func (p *proof) begin(t *testing.T, s Store) {
 	t.Helper()
-	a, v, r := newAccount(), newSession(), newRing()
-	a.ID, v.ID, r.Name = numbered[id.User]("account", 0), numbered[id.Session]("session", 0), killedRing
+	a, v, k, r := newAccount(), newSession(), newAPIKey(), newRing()
+	a.ID, v.ID, k.ID, r.Name = numbered[id.User]("account", 0), numbered[id.Session]("session", 0), numbered[id.APIKey]("API_key", 0), killedRing
 	for _, err := range []error{s.Accounts.Create(t.Context(), a, ports.Effects{}), s.Sessions.Create(t.Context(), v, ports.Effects{}),
-		s.Keys.Create(t.Context(), r, ports.Effects{})} {
+		s.APIKeys.Create(t.Context(), k, ports.Effects{}), s.Keys.Create(t.Context(), r, ports.Effects{})} {
 		if err != nil {
 			t.Fatalf("Create: %v", err)
 		}

@@ -25,6 +25,7 @@ import (
 type Store struct {
 	Accounts    ports.Accounts
 	Sessions    ports.Sessions
+	APIKeys     ports.APIKeys
 	Keys        ports.Keys
 	System      ports.System
 	Revocations ports.Revocations
@@ -47,10 +48,11 @@ type Options struct {
 	Durable bool
 }
 
-// All runs every suite of state on a store: Accounts, Sessions, Keys, System, Revocations and Events; for a durable one Durable and Syncs too.
+// All runs every suite of state on a store: Accounts, Sessions, APIKeys, Keys, System, Revocations and Events; for a durable one Durable and Syncs too.
 func All(t *testing.T, open Open, o Options) {
 	t.Run("accounts", func(t *testing.T) { Accounts(t, open) })
 	t.Run("sessions", func(t *testing.T) { Sessions(t, open) })
+	t.Run("API keys", func(t *testing.T) { APIKeys(t, open) })
 	t.Run("keys", func(t *testing.T) { Keys(t, open) })
 	t.Run("system", func(t *testing.T) { System(t, open) })
 	t.Run("revocations", func(t *testing.T) { Revocations(t, open) })

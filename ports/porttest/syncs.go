@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -109,12 +110,19 @@ type write struct {
 // writes is every call that writes, in an order in which each finds what it needs.
 func writes(s Store) []write {
 	ctx := context.Background()
-	a, v, r := newAccount(), newSession(), newRing()
+	a, v, k, r := newAccount(), newSession(), newAPIKey(), newRing()
 	return []write{
 		{"Accounts.Create", func() error { return s.Accounts.Create(ctx, a, newEffects()) }},
 		{"Accounts.Update", func() error { return updated(accountsOf(s), a.ID) }},
 		{"Sessions.Create", func() error { return s.Sessions.Create(ctx, v, newEffects()) }},
 		{"Sessions.Update", func() error { return updated(sessionsOf(s), v.ID) }},
+		{"APIKeys.Create", func() error { return s.APIKeys.Create(ctx, k, newEffects()) }},
+		{"APIKeys.Update", func() error { return updated(apiKeysOf(s), k.ID) }},
+		{"APIKeys.Replace", func() error {
+			return s.APIKeys.Replace(ctx, k.ID, func(k apikey.Key) (apikey.Key, apikey.Key, ports.Effects, error) {
+				return k, heir(k), ports.Effects{}, nil
+			})
+		}},
 		{"Keys.Create", func() error { return s.Keys.Create(ctx, r, newEffects()) }},
 		{"Keys.Update", func() error { return updated(keysOf(s), r.Name) }},
 		{"System.Update", func() error { return updated(systemOf(s), struct{}{}) }},

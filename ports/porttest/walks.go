@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
@@ -238,6 +239,118 @@ func walkSessions(outer *testing.T, open Open) {
 						}
 					}
 					if len(got) != n || !slices.IsSortedFunc(got, func(a, b session.Session) int { return int(a.Created - b.Created) }) {
+						t.Fatalf("OfUser: got %d, want %d, by Created", len(got), n)
+					}
+					for _, v := range got {
+						agree(t, "OfUser", mine[v.ID], true, v, nil)
+					}
+				}
+			},
+		})
+		w.check(t)
+	})
+}
+
+// walkAPIKeys creates, changes, replaces and looks up a few keys of two owners, with a few ids that often clash.
+func walkAPIKeys(outer *testing.T, open Open) {
+	s := opened(outer, open)
+	rapid.Check(outer, func(t *rapid.T) {
+		mine := map[id.APIKey]apikey.Key{}
+		var ids []id.APIKey
+		for range 5 {
+			ids = append(ids, newID[id.APIKey]())
+		}
+		owners := []id.User{newID[id.User](), newID[id.User]()}
+		w := watch(outer, s)
+		anID, anOwner := rapid.SampledFrom(ids), rapid.SampledFrom(owners)
+		fresh := func(t *rapid.T) apikey.Key {
+			v := newAPIKey()
+			v.ID, v.Owner = anID.Draw(t, "new id"), anOwner.Draw(t, "owner")
+			v.Created += instant.Instant(rapid.IntRange(-1000, 1000).Draw(t, "created")) * 1_000_000
+			return v
+		}
+		changed := func(t *rapid.T, v apikey.Key) apikey.Key {
+			v.Uses += rapid.Uint64Range(1, 9).Draw(t, "uses")
+			v.Created += instant.Instant(rapid.IntRange(-1, 1).Draw(t, "moved")) * 1_000_000
+			v.Revoked = wall() * instant.Instant(rapid.IntRange(0, 1).Draw(t, "revoked"))
+			return v
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"create": func(t *rapid.T) {
+				v, e := fresh(t), newEvent()
+				var want error
+				if _, ok := mine[v.ID]; ok {
+					want = ports.ErrTaken
+				}
+				w.committed(t, "Create", e, s.APIKeys.Create(context.Background(), v, ports.Effects{Events: []audit.Event{e}}), want)
+				if want == nil {
+					mine[v.ID] = v
+				}
+			},
+			"update": func(t *rapid.T) {
+				kid, e := anID.Draw(t, "id"), newEvent()
+				was, ok := mine[kid]
+				next := changed(t, was)
+				refuse := rapid.IntRange(0, 4).Draw(t, "refuse") == 0
+				var want, answer error
+				switch {
+				case !ok:
+					want = ports.ErrNotFound
+				case refuse:
+					want, answer = errRule, errRule
+				}
+				err := s.APIKeys.Update(context.Background(), kid, func(got apikey.Key) (apikey.Key, ports.Effects, error) {
+					if diff := differ(mine[kid], got); diff != "" {
+						t.Fatalf("what the function was handed (-want +got):\n%s", diff)
+					}
+					return next, ports.Effects{Events: []audit.Event{e}}, answer
+				})
+				w.committed(t, "Update", e, err, want)
+				if want == nil {
+					mine[kid] = next
+				}
+			},
+			"replace": func(t *rapid.T) {
+				kid, e := anID.Draw(t, "id"), newEvent()
+				was, ok := mine[kid]
+				old, next := changed(t, was), fresh(t)
+				next.Owner = was.Owner
+				var want error
+				if _, taken := mine[next.ID]; taken {
+					want = ports.ErrTaken
+				}
+				if !ok {
+					want = ports.ErrNotFound
+				}
+				err := s.APIKeys.Replace(context.Background(), kid, func(got apikey.Key) (apikey.Key, apikey.Key, ports.Effects, error) {
+					if diff := differ(mine[kid], got); diff != "" {
+						t.Fatalf("what the function was handed (-want +got):\n%s", diff)
+					}
+					return old, next, ports.Effects{Events: []audit.Event{e}}, nil
+				})
+				w.committed(t, "Replace", e, err, want)
+				if want == nil {
+					mine[kid], mine[next.ID] = old, next
+				}
+			},
+			"": func(t *rapid.T) {
+				for _, kid := range ids {
+					v, ok := mine[kid]
+					got, err := s.APIKeys.Find(context.Background(), kid)
+					agree(t, "Find", v, ok, got, err)
+				}
+				for _, uid := range owners {
+					got, err := s.APIKeys.OfUser(context.Background(), uid)
+					if err != nil {
+						t.Fatalf("OfUser: %v", err)
+					}
+					n := 0
+					for _, v := range mine {
+						if v.Owner == uid {
+							n++
+						}
+					}
+					if len(got) != n || !slices.IsSortedFunc(got, func(a, b apikey.Key) int { return int(a.Created - b.Created) }) {
 						t.Fatalf("OfUser: got %d, want %d, by Created", len(got), n)
 					}
 					for _, v := range got {
