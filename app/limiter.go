@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,15 +120,36 @@ func NewLimiter(b ports.Buckets, j ports.Journal, random io.Reader, o LimiterOpt
 		{Refresh, "refresh", o.Refresh, 30},
 		{Verify, "verify", o.Verify, 1}, // 1: never asked for
 	} {
-		n := cmp.Or(f.asked, f.normal)
-		if err := ratelimit.PerMinute(n).Validate(); err != nil {
-			return nil, fmt.Errorf("the limit of %s: %w", f.name, err)
-		}
-		for i, t := range tiers {
-			l.families[f.class][i] = Policy{f.name + t.name, ratelimit.PerMinute(min(n*t.times, ratelimit.MaxCapacity))}
+		var err error
+		if l.families[f.class], err = familyOf(f.name, cmp.Or(f.asked, f.normal)); err != nil {
+			return nil, err
 		}
 	}
 	return l, nil
+}
+
+// familyOf is a limit of n a minute for each of the tiers.
+func familyOf(name string, n int64) (f family, err error) {
+	if err := ratelimit.PerMinute(n).Validate(); err != nil {
+		return f, fmt.Errorf("the limit of %s: %w", name, err)
+	}
+	for i, t := range tiers {
+		f[i] = Policy{name + t.name, ratelimit.PerMinute(min(n*t.times, ratelimit.MaxCapacity))}
+	}
+	return f, nil
+}
+
+// Own is a class of an embedding program's own endpoints.
+type Own struct{ family family }
+
+// NewOwn is a class with a limit of perMinute requests, 1 to ratelimit.MaxCapacity, for each user or, where nobody is signed in, address. Two classes of one name
+// and limit share their buckets. The name, 1 to 40 of a–z 0–9 -, stands in the headers of answers.
+func NewOwn(name string, perMinute int64) (*Own, error) {
+	if len(name) == 0 || len(name) > 40 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return nil, errors.New("the name of a class of endpoints must be 1 to 40 of a-z 0-9 -")
+	}
+	f, err := familyOf("own-"+name, perMinute)
+	return &Own{f}, err
 }
 
 // Policies are all policies that a verdict can name, at the addresses by which it names them.
@@ -145,6 +168,7 @@ func (l *Limiter) Policies() (all []*Policy) {
 // Charge is what a request is charged for, and to whom.
 type Charge struct {
 	Class   Class
+	Own     *Own       // in the place of Class, when not nil
 	Address netip.Addr // the client's; all clients of no known address share a bucket
 	User    id.User    // who is signed in; zero when nobody is, or their token was refused: a revoked token spends nothing of its subject's
 	Session id.Session // of Refresh: whose token proved itself, zero when none did; of Verify: the token's, zero when it is of none
@@ -215,12 +239,16 @@ func (l *Limiter) demand(d *demands, c Charge) {
 		c.Class = Unclassed
 	}
 	d.address(&l.families[Unclassed], c.Address)
+	f := &l.families[c.Class]
+	if c.Own != nil {
+		f = &c.Own.family
+	}
 	switch {
-	case c.Class == Unclassed:
+	case c.Class == Unclassed && c.Own == nil:
 	case c.User.IsZero():
-		d.address(&l.families[c.Class], c.Address)
+		d.address(f, c.Address)
 	default:
-		d.named(&l.families[c.Class][0], c.User)
+		d.named(&f[0], c.User)
 	}
 }
 

@@ -51,8 +51,8 @@ func (x *exchange) limit(c app.Charge) error {
 // tellLimit puts the tightest bucket into the headers. RateLimit's t is the time until one more token is there, as Retry-After is: a client that waits for it can go on.
 func (x *exchange) tellLimit(v *app.Verdict) {
 	q := x.api.quotas[v.Policy]
-	if q == nil {
-		q = quotaOf(v.Policy) // of a limiter that is not the transport's
+	if q == nil { // of a class of an embedding program's own
+		q = quotaOf(v.Policy)
 	}
 	var array [64]byte
 	text := append(array[:0], q.left...)

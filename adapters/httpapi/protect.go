@@ -23,6 +23,24 @@ func (a *API) Protect(next http.Handler) http.Handler {
 	})
 }
 
+// Limit lets to next only requests that the rate limits have room for: those of their address, and those of the class, of whoever Protect let in before, or else of their
+// address too. Every answer tells how much is left; the others get the API's own refusal, 429 with Retry-After.
+func (a *API) Limit(class *app.Own, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := a.begin(w, r)
+		c := app.Charge{Own: class}
+		if who, ok := CallerFrom(r.Context()); ok {
+			c.User = who.User()
+		}
+		if err := x.limit(c); err != nil {
+			x.setHeaders()
+			x.refuse(err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // CallerFrom answers who a protected request comes from; false outside Protect.
 func CallerFrom(ctx context.Context) (app.Caller, bool) {
 	c, ok := ctx.Value(callerKey{}).(app.Caller)

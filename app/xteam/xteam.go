@@ -31,6 +31,8 @@ import (
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -58,6 +60,12 @@ type Options struct {
 	// Limits are the rate limits of the Handler. The zero value has the server's defaults: 60 requests a minute of one address, 5 sign-ins a minute,
 	// and so on; Mode app.Off is none.
 	Limits app.LimiterOptions
+
+	// Now is the clock by which tokens and sessions are judged and limits refilled; a test turns it. Default: time.Now.
+	Now func() time.Time
+
+	// Meter is told of what happens, to be counted. Default: nobody is.
+	Meter ports.Meter
 
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For tells where a request comes from, read from the right. Default: none is
 	// believed, and a request comes from the other end of its socket.
@@ -113,8 +121,49 @@ func (x *XTeam) Handler() http.Handler { return x.api.Handler() }
 // own refusal: 401, or 503 while the revocations are not known well enough.
 func (x *XTeam) Protect(next http.Handler) http.Handler { return x.api.Protect(next) }
 
+// Limit lets to next only requests that the rate limits have room for: perMinute of one caller, where Protect is around it, or else of one address, beside
+// those that the address has for everything. Every answer tells how much is left; the others get 429 with Retry-After. The name, 1 to 40 of a–z 0–9 -, is the
+// class's: handlers of one name and limit share their buckets. A name or limit (1 to 1,000,000,000) that is none is a mistake of the program, and panics.
+func (x *XTeam) Limit(name string, perMinute int64, next http.Handler) http.Handler {
+	class, err := app.NewOwn(name, perMinute)
+	if err != nil {
+		panic("xteam: Limit: " + err.Error())
+	}
+	return x.api.Limit(class, next)
+}
+
+// Caller is who a protected request comes from.
+type Caller = app.Caller
+
 // CallerFrom answers who a protected request comes from; false outside Protect.
-func CallerFrom(ctx context.Context) (app.Caller, bool) { return httpapi.CallerFrom(ctx) }
+func CallerFrom(ctx context.Context) (Caller, bool) { return httpapi.CallerFrom(ctx) }
+
+// RevokeToken withdraws an access token at once, and ends the session of a refresh token. It answers once that is durable and in force. A text that is
+// no token of this system is an *app.SelectorError. The reason is for the log.
+func (x *XTeam) RevokeToken(ctx context.Context, text, reason string) error {
+	_, err := x.revoker.Revoke(ctx, program, app.Selector{Token: secret.New(text)}, reason, false)
+	return err
+}
+
+// RevokeUser withdraws all tokens of a user, named by id, e-mail address or user name, and ends all their sessions, of which it answers the number. It answers once
+// that is durable and in force; a user who does not exist is ports.ErrNotFound. The reason is for the log.
+func (x *XTeam) RevokeUser(ctx context.Context, user, reason string) (sessionsEnded int, err error) {
+	done, err := x.revoker.Revoke(ctx, program, app.Selector{User: user}, reason, false)
+	return done.SessionsEnded, err
+}
+
+// IsRevoked reports whether an access token of this system was withdrawn. A token that is not to be taken for another cause is an error that says which:
+// token.ErrMalformed, token.ErrInvalid or token.ErrExpired; and revocation.ErrStale while that cannot be known.
+func (x *XTeam) IsRevoked(text string) (bool, error) {
+	_, err := x.guard.Admit(text)
+	if revoked := (*revocation.RevokedError)(nil); errors.As(err, &revoked) {
+		return true, nil
+	}
+	return false, err
+}
+
+// program is who asks where the embedding program itself does.
+var program = app.Actor{Name: app.System}
 
 // Guard decides who the bearer of an access token is, where the token comes some other way than in a request's Authorization.
 func (x *XTeam) Guard() *app.Guard { return x.guard }
@@ -155,7 +204,7 @@ func options(o Options) (assembly.Options, error) {
 		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,
 		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, min(7*24*time.Hour, life)), Session: life,
 	}
-	return assembly.Options{PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, HTTP: transport, Tunables: tunables}, tunables.Validate()
+	return assembly.Options{Now: o.Now, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
 func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, api *httpapi.API) *XTeam {

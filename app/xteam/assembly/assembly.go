@@ -37,6 +37,7 @@ type Options struct {
 	Limits         app.LimiterOptions // all but its Now and Logger
 	Node           string             // this node's name in answers
 	HTTP           httpapi.Options    // of the transport, all but its Logger
+	Now            func() time.Time   // the clock by which tokens and sessions are judged; nil: time.Now
 	Meter          ports.Meter        // nil: nothing is counted
 	Metrics        http.Handler       // served to administrators under /metrics; nil: nothing is
 }
@@ -177,9 +178,12 @@ func NewPasswords(o Options) (*passhash.Hasher, error) {
 
 // StartCore makes what the use cases stand on, and notes the lifetime of access tokens before the first is issued.
 func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, l *app.Limiter, o Options) (*app.Core, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	c := &app.Core{
 		Stores: db.Stores, View: v, Codec: codec, Passwords: passwords, MACs: db.MACs, Journal: journal,
-		Random: rand.Reader, Now: time.Now, Tunables: o.Tunables, Limiter: l,
+		Random: rand.Reader, Now: o.Now, Tunables: o.Tunables, Limiter: l,
 	}
 	if err := c.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start the use cases: %w", err)
@@ -200,7 +204,7 @@ func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 
 // StartLimiter counts requests in this process' memory, and tells of those that are refused until the cleanup.
 func StartLimiter(ctx context.Context, o Options, journal ports.Journal, log *slog.Logger) (*app.Limiter, func(), error) {
-	o.Limits.Logger = log
+	o.Limits.Logger, o.Limits.Now = log, o.Now
 	l, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), journal, rand.Reader, o.Limits)
 	if err != nil {
 		return nil, nil, err
