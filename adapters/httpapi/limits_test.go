@@ -47,8 +47,6 @@ func newLimited(t testing.TB, o app.LimiterOptions) *limited {
 	return l
 }
 
-func (l *limited) turn(d time.Duration) { l.clock.Add(int64(d)) }
-
 func (l *limited) call(method, target, body string, heads ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "http://xteam.test"+target, strings.NewReader(body))
 	if body == "" {
