@@ -19,12 +19,12 @@ import (
 	"github.com/xteam/xteam/domain/token"
 )
 
-// ServeHTTP is what every request passes through, in this order: a request id, the client's address, a panic's end, the headers of every answer, the host that is
-// asked, other origins, the form of the request, the route and, there, the guard and the limits: who asks is known before it is charged, and it is charged before anything is done or told.
+// ServeHTTP is what every request passes through, from the top to the bottom, and then, in route.ServeHTTP, the guard and the limits: who asks is known before it
+// is charged, and it is charged before anything is done or told.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := a.begin(w, r)
+	x := a.begin(w, r) // the request's id, and where it comes from
 	defer x.recover()
-	x.setHeaders()
+	x.setHeaders() // on every answer, a refusal too
 	if err := x.hosted(); err != nil {
 		x.refuse(err)
 		return

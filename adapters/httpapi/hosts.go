@@ -103,9 +103,11 @@ func isAddress(s string) bool {
 
 func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
-// hosted refuses a host that is not served. Probes ask by an address, and what they are told depends on no name; the operator's socket has none.
+// hosted refuses a host that is not served. Probes ask by an address, and what they are told depends on no name; a proxy asks by the name of the service that it
+// asks for, or by our address; the operator's socket has no name.
 func (x *exchange) hosted() error {
-	if x.api.hosts.take(x.r.Host) || x.api.probes[x.r.URL.Path] || x.ctx().Value(operatorKey{}) != nil {
+	path := x.r.URL.Path
+	if x.api.hosts.take(x.r.Host) || x.api.probes[path] || asksForAnother(path) || x.ctx().Value(operatorKey{}) != nil {
 		return nil
 	}
 	return errUnknownHost

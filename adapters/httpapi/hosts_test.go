@@ -82,6 +82,12 @@ func TestHostsOfProbes(t *testing.T) {
 	for _, path := range []string{"/health/", "//health", "/health/../api/v1/users/me", "/api/v1/health", "/health/api/v1/users/me", "/healthz;/api", "/api/v1/users/me?/health"} {
 		wants(t, s.ask("10.1.2.3:8000", "GET", path), 400, "host_unknown")
 	}
+	// Nor does a proxy that asks for another service, under that service's host or our address: the answer hangs on the credential alone.
+	for _, host := range []string{"shop.example.org", "127.0.0.1:8000", ""} {
+		wants(t, s.ask(host, "GET", "/api/v1/auth/verify"), 401, "token_missing")
+		wants(t, s.ask(host, "POST", "/api/v1/auth/verify/orders"), 401, "token_missing")
+		wants(t, s.ask(host, "POST", "/api/v1/auth/verifyx"), 400, "host_unknown")
+	}
 	s.h = httpapi.AsOperator(s.h)
 	wants(t, s.ask("operator", "GET", "/nothing"), 404, "not_found")
 }
