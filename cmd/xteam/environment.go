@@ -15,30 +15,47 @@ type lookup func(name string) (string, bool)
 // settingsFile is read from the working directory.
 const settingsFile = ".env"
 
-// environment looks a name up in the environment, and then in the settings' file. No error quotes the file, which holds secrets.
-func environment() (lookup, error) {
+// The sources of a value beside the settings' file.
+const (
+	fromEnvironment = "environment"
+	fromDefault     = "default"
+	fromKeptFile    = "kept file" // in the data folder: a secret that was made at the first start
+)
+
+// environment looks a name up in the environment, and then in the settings' file, and says where it found a value. No error quotes the file, which holds secrets.
+func environment() (get lookup, source func(name string) string, err error) {
 	text, err := os.ReadFile(settingsFile)
 	var path *fs.PathError
 	switch {
 	case err == nil || errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, syscall.EISDIR):
-		return nil, fmt.Errorf("%s: it is a folder, and settings are lines of a file: move it away", settingsFile)
+		return nil, nil, fmt.Errorf("%s: it is a folder, and settings are lines of a file: move it away", settingsFile)
 	case errors.As(err, &path):
-		return nil, fmt.Errorf("%s: it cannot be read: %w", settingsFile, path.Err)
+		return nil, nil, fmt.Errorf("%s: it cannot be read: %w", settingsFile, path.Err)
 	default:
-		return nil, fmt.Errorf("%s: it cannot be read: %w", settingsFile, err)
+		return nil, nil, fmt.Errorf("%s: it cannot be read: %w", settingsFile, err)
 	}
 	file, err := assignments(string(text))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return func(name string) (string, bool) {
+	get = func(name string) (string, bool) {
 		if v, ok := os.LookupEnv(name); ok {
 			return v, true
 		}
 		v, ok := file[name]
 		return v, ok
-	}, nil
+	}
+	source = func(name string) string {
+		if v, _ := get(name); v == "" {
+			return fromDefault
+		}
+		if _, ok := os.LookupEnv(name); ok {
+			return fromEnvironment
+		}
+		return settingsFile
+	}
+	return get, source, nil
 }
 
 // assignments reads lines of NAME=value, of which the last of a name counts. A value is what it says, to the letter: nothing is expanded, since a $ or a \ may be part of

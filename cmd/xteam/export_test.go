@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/xteam/xteam/app"
 )
@@ -20,6 +24,23 @@ func SettingNames() (names []string) {
 	}
 	return names
 }
+
+// SettingRows is the table as Markdown.
+func SettingRows() string {
+	var b strings.Builder
+	cell := strings.NewReplacer("|", `\|`, "*", `\*`)
+	for _, row := range table {
+		initial := "`" + row.initial + "`"
+		if row.initial == "" {
+			initial = "empty: " + row.without
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", row.name, cell.Replace(initial), cell.Replace(row.takes), cell.Replace(row.meaning))
+	}
+	return b.String()
+}
+
+// Commands are all of the tree.
+func Commands() *cobra.Command { return new(cli).root() }
 
 // Parsed is what a test asks of the settings.
 type Parsed struct {

@@ -26,6 +26,7 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HTTP_ADDR", "127.0.0.1:0")
 			e.Setenv("BCRYPT_COST", "10")
+			e.Setenv("ESC", "\x1b")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await},

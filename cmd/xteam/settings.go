@@ -66,8 +66,10 @@ const minSecret = 32
 type setting struct {
 	name    string
 	initial string // what an empty value stands for
+	without string // what happens without a value, when initial is empty
 	takes   string // completes "takes …" when a value is refused
 	meaning string
+	kept    bool                // a secret that is made at the first start and kept in the data folder, when it is not given
 	mask    func(string) string // how a refused value is shown; nil: as it is
 	set     func(*settings, string) bool
 }
@@ -75,13 +77,13 @@ type setting struct {
 // table is every setting that this build reads, in the order of the contract.
 var table = []setting{
 	{name: "ENVIRONMENT", initial: development, takes: "development, staging or production",
-		meaning: "how strict the start is: production requires ROOT_KEY",
+		meaning: "how strict the start is: production requires ROOT_KEY, TRUSTED_HOSTS and TLS, and takes no setting that is open to everybody",
 		set: func(s *settings, v string) bool {
 			s.Environment = v
 			return v == development || v == staging || v == production
 		}},
 	{name: "HTTP_ADDR", initial: "127.0.0.1:8000", takes: "host:port, such as 127.0.0.1:8000",
-		meaning: "the address to listen on; port 0 takes a free one",
+		meaning: "the address to listen on; 0.0.0.0:8000 is every IPv4 address, :8000 every address, and port 0 a free port",
 		set: func(s *settings, v string) bool {
 			s.Addr = v
 			_, port, err := net.SplitHostPort(v)
@@ -94,7 +96,7 @@ var table = []setting{
 			s.Folder = filepath.Clean(v)
 			return !strings.ContainsRune(v, 0)
 		}},
-	{name: "DATABASE_URL", takes: "badger:///path, or nothing for Badger in DATA_DIR; this build has no other database yet",
+	{name: "DATABASE_URL", without: "Badger in DATA_DIR", takes: "badger:///path, or nothing for Badger in DATA_DIR; this build has no other database yet",
 		meaning: "where users, sessions, keys and revocations are kept", mask: maskURL,
 		set: func(s *settings, v string) bool {
 			if v == "" {
@@ -111,10 +113,10 @@ var table = []setting{
 	{name: "RATE_LIMIT_URL", initial: "memory:", takes: "memory:; this build has no other buckets yet",
 		meaning: "where the buckets of the rate limits are kept", mask: maskURL,
 		set: func(_ *settings, v string) bool { return v == "memory:" }},
-	{name: "SECRET_KEY", takes: "at least 32 bytes; `xteam secret generate` makes one",
-		meaning: "the HS256 signing secret; empty: made at the first start and kept in DATA_DIR/secrets", mask: maskSecret,
+	{name: "SECRET_KEY", without: "made at the first start", kept: true, takes: "at least 32 bytes; `xteam secret generate` makes one",
+		meaning: "the HS256 signing secret; one that was made is kept in DATA_DIR/secrets", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
-	{name: "SECRET_KEY_PREVIOUS", takes: "earlier values of SECRET_KEY, parted by commas, each of at least 32 bytes",
+	{name: "SECRET_KEY_PREVIOUS", without: "none", takes: "earlier values of SECRET_KEY, parted by commas, each of at least 32 bytes",
 		meaning: "signing secrets that still verify during a rotation", mask: maskSecret,
 		set: func(_ *settings, v string) bool {
 			for one := range strings.SplitSeq(v, ",") {
@@ -124,8 +126,8 @@ var table = []setting{
 			}
 			return true
 		}},
-	{name: "ROOT_KEY", takes: "at least 32 bytes; `xteam secret generate` makes one",
-		meaning: "wraps the keys that seal what is stored; empty: made at the first start and kept in DATA_DIR/secrets; required in production", mask: maskSecret,
+	{name: "ROOT_KEY", without: "made at the first start", kept: true, takes: "at least 32 bytes, not those of SECRET_KEY; `xteam secret generate` makes one",
+		meaning: "wraps the keys that seal what is stored; one that was made is kept in DATA_DIR/secrets; required in production", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
 	{name: "JWT_ALGORITHM", initial: "HS256", takes: "HS256; this build has no other algorithm yet",
 		meaning: "how access tokens are signed",
@@ -156,7 +158,7 @@ var table = []setting{
 			return ok && (mode == app.Enforce || s.Environment != production)
 		}},
 	{name: "RATE_LIMIT_REQUESTS_PER_MINUTE", initial: "60", takes: "a whole number from 1 to 1000000000",
-		meaning: "requests a minute of one address: its bucket holds so many, and is refilled evenly",
+		meaning: "requests a minute of one address, which over IPv6 is its /64: its bucket holds so many, and is refilled evenly",
 		set:     requests(func(s *settings) *int64 { return &s.Limits.PerAddress }, 1)},
 	{name: "RATE_LIMIT_AUTH", initial: "5", takes: "a whole number from 1 to 1000000000",
 		meaning: "sign-ins, registrations and changes of password a minute, of one client: the user, or the address when nobody is signed in",
@@ -176,25 +178,25 @@ var table = []setting{
 	{name: "RATE_LIMIT_VERIFY", initial: "0", takes: "a whole number from 0 to 1000000000",
 		meaning: "verifications a minute of one credential that is good; 0: as many as come",
 		set:     requests(func(s *settings) *int64 { return &s.Limits.Verify }, 0)},
-	{name: "TRUSTED_PROXIES", takes: "addresses and networks of proxies, parted by commas, such as 10.0.0.0/8,2001:db8::/48; no bits beyond the mask",
-		meaning: "proxies whose word is taken for where a request comes from; empty: it comes from the other end of its socket",
+	{name: "TRUSTED_PROXIES", without: "none", takes: "addresses and networks of proxies, parted by commas, such as 10.0.0.0/8,2001:db8::/48; no bits beyond the mask",
+		meaning: "proxies whose word is taken for where a request comes from, else it comes from the other end of its socket; 0.0.0.0/0 and the like are refused in production",
 		set:     func(s *settings, v string) bool { return networks(&s.HTTP.Proxies.Trusted, v) }},
 	{name: "TRUSTED_PROXY_HEADER", initial: "x-forwarded-for", takes: "x-forwarded-for or forwarded",
-		meaning: "the one header of trusted proxies that is read",
+		meaning: "the one header of trusted proxies that is read, from the right; forwarded is that of RFC 7239",
 		set:     func(s *settings, v string) bool { return proxyHeader(&s.HTTP.Proxies.Header, v) }},
-	{name: "TRUSTED_HOSTS", takes: "hosts without scheme and port, parted by commas, such as example.com,*.example.com",
-		meaning: "the names that are answered; another Host gets 400; empty or *: any, which production refuses",
+	{name: "TRUSTED_HOSTS", without: "any", takes: "hosts without scheme and port, parted by commas, such as example.com,*.example.com",
+		meaning: "the names that are answered; another Host gets 400, but for probes of /health, /healthz and /readyz; * is any, and production refuses it",
 		set:     func(s *settings, v string) bool { return hosts(&s.HTTP.Hosts, v) }},
-	{name: "CORS_ORIGINS", takes: "origins as browsers send them, parted by commas, such as https://app.example.com,https://www.example.com",
-		meaning: "the web origins whose scripts may read answers; *: any, which production refuses",
+	{name: "CORS_ORIGINS", without: "none", takes: "origins as browsers send them, parted by commas, such as https://app.example.com,https://www.example.com",
+		meaning: "the web origins whose scripts may read answers; *, http:// and localhost are refused in production",
 		set:     func(s *settings, v string) bool { return origins(&s.HTTP.Origins, v) }},
-	{name: "SSL_CERTFILE", takes: "the path of a file, with SSL_KEYFILE",
-		meaning: "the certificate and its chain, as PEM: serve HTTPS; a renewed file is served without a restart",
+	{name: "SSL_CERTFILE", without: "plain HTTP", takes: "the path of a file, with SSL_KEYFILE",
+		meaning: "the certificate and its chain, as PEM: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 too); renewed files are served without a restart, once they agree. Production requires them, or TRUSTED_PROXIES for a proxy that ends TLS",
 		set:     func(s *settings, v string) bool { return path(&s.CertFile, v) }},
-	{name: "SSL_KEYFILE", takes: "the path of a file, with SSL_CERTFILE",
+	{name: "SSL_KEYFILE", without: "plain HTTP", takes: "the path of a file, with SSL_CERTFILE",
 		meaning: "the key of SSL_CERTFILE, as PEM",
 		set:     func(s *settings, v string) bool { return path(&s.KeyFile, v) }},
-	{name: "LOG_FILE", takes: "the path of a file", meaning: "where the log is appended to; empty: stderr",
+	{name: "LOG_FILE", without: "stderr", takes: "the path of a file", meaning: "where the log is appended to",
 		set: func(s *settings, v string) bool { s.LogFile = v; return !strings.ContainsRune(v, 0) }},
 	{name: "LOG_LEVEL", initial: "info", takes: "debug, info, warn or error", meaning: "the least level that is logged",
 		set: func(s *settings, v string) bool {
@@ -207,29 +209,29 @@ var table = []setting{
 	{name: "LOG_FORMAT", initial: "json", takes: "json or text", meaning: "how log lines are written",
 		set: func(s *settings, v string) bool { s.LogFormat = v; return v == "json" || v == "text" }},
 	{name: "PASSWORD_HASHER", initial: "bcrypt", takes: "bcrypt or argon2id",
-		meaning: "how passwords are hashed; a hash of the other kind is upgraded at the next sign-in",
+		meaning: "how passwords are hashed (argon2id takes 19 MiB for each of those that hash at once, which are one fewer than the cores); a hash of the other kind is upgraded at the next sign-in",
 		set:     func(s *settings, v string) bool { s.Hasher = v; return v == "bcrypt" || v == "argon2id" }},
 	{name: "BCRYPT_COST", initial: "12", takes: "a whole number from 10 to 16",
-		meaning: "the cost of bcrypt hashes; another one is upgraded at the next sign-in. With argon2id, of those that are left",
+		meaning: "the cost of bcrypt hashes; another one is upgraded at the next sign-in. With argon2id it is the cost of the old hashes alone: leave it as it was",
 		set: func(s *settings, v string) bool {
 			n, err := strconv.Atoi(v)
 			s.BcryptCost = n
 			return err == nil && n >= 10 && n <= 16
 		}},
 	{name: "REVOCATION_MAX_STALENESS", initial: "5s", takes: "a duration from 100ms to 1h",
-		meaning: "how old the view of the revocations may be before it is not trusted",
+		meaning: "how old the view of the revocations may be before signed-in requests get 503",
 		set:     duration(func(s *settings) *time.Duration { return &s.MaxStaleness }, 100*time.Millisecond, time.Hour)},
 	{name: "REVOCATION_POLL", initial: "1s", takes: "a duration from 10ms to 1h, below REVOCATION_MAX_STALENESS",
-		meaning: "how often a database that other processes write to is asked for what the feed may have missed",
+		meaning: "how often a database that other processes write to, which Badger is not, is asked for what the feed may have missed",
 		set:     duration(func(s *settings) *time.Duration { return &s.Poll }, 10*time.Millisecond, time.Hour)},
 	{name: "REVOCATION_STRICT", initial: "false", takes: "true or false",
-		meaning: "refuse also while only the database is silent",
+		meaning: "refuse also while only the database is silent; matters once there is a feed beside it",
 		set: func(s *settings, v string) bool {
 			s.Strict = v == "true"
 			return v == "true" || v == "false"
 		}},
-	{name: "METRICS_ADDR", takes: "host:port, such as 127.0.0.1:9100, or nothing",
-		meaning: "an address of its own for /metrics, open to whoever reaches it; empty: on HTTP_ADDR, for administrators",
+	{name: "METRICS_ADDR", without: "on HTTP_ADDR, for administrators", takes: "host:port, such as 127.0.0.1:9100, or nothing",
+		meaning: "an address of its own for /metrics, open to whoever reaches it",
 		set: func(s *settings, v string) bool {
 			s.MetricsAddr = v
 			_, port, err := net.SplitHostPort(v)
@@ -265,6 +267,9 @@ func given(get lookup, name string) string {
 	return v
 }
 
+// value is what the setting has: what was given, else what an empty value stands for.
+func (row *setting) value(get lookup) string { return cmp.Or(given(get, row.name), row.initial) }
+
 // faults is everything that is wrong with the settings, a line each.
 type faults []string
 
@@ -274,17 +279,16 @@ func (f faults) Error() string { return strings.Join(f, "\n") }
 func parse(get lookup) (settings, error) {
 	var s settings
 	var wrong faults
-	value := func(row *setting) string { return cmp.Or(given(get, row.name), row.initial) }
 	complain := func(name string) {
 		for i := range table {
 			if row := &table[i]; row.name == name {
-				wrong = append(wrong, fmt.Sprintf("%s: got %s, takes %s", name, row.show(value(row)), row.takes))
+				wrong = append(wrong, fmt.Sprintf("%s: got %s, takes %s", name, row.show(row.value(get)), row.takes))
 			}
 		}
 	}
 	bad := map[string]bool{}
 	for i := range table {
-		if row := &table[i]; !row.set(&s, value(row)) {
+		if row := &table[i]; !row.set(&s, row.value(get)) {
 			bad[row.name] = true
 			complain(row.name)
 		}
@@ -345,14 +349,14 @@ func (row *setting) show(v string) string {
 	return strconv.Quote(v)
 }
 
-func maskSecret(v string) string { return fmt.Sprintf("[redacted] (%d bytes)", len(v)) }
+func maskSecret(v string) string { return fmt.Sprintf("%s (%d bytes)", redacted, len(v)) }
 
 // maskURL shows the scheme alone, since what follows may hold a password.
 func maskURL(v string) string {
 	if scheme, _, ok := strings.Cut(v, "://"); ok && len(scheme) <= 20 {
 		return strconv.Quote(scheme+"://") + "…"
 	}
-	return "[redacted]"
+	return redacted
 }
 
 func duration(field func(*settings) *time.Duration, least, most time.Duration) func(*settings, string) bool {
