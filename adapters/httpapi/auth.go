@@ -110,7 +110,7 @@ func (a *API) refresh(x *exchange) error {
 	var in struct {
 		RefreshToken hidden `json:"refresh_token"`
 	}
-	unreadable := x.read(&in)
+	unreadable := x.readAny(&in) // as fetch sends a text
 	if err := x.limit(app.Charge{Class: refresh, Session: a.Sessions.Named(in.RefreshToken.Text)}); err != nil {
 		return err
 	}

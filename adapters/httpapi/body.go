@@ -21,6 +21,11 @@ func (x *exchange) read(v any) error {
 	if len(x.r.Header["Authorization"]) == 0 && !x.operator && !saysJSON(x.r.Header.Get("Content-Type")) {
 		return errNotJSON
 	}
+	return x.readAny(v)
+}
+
+// readAny is read for a body that holds the credential itself, whatever it is called: a page of another origin that can send it knows it already.
+func (x *exchange) readAny(v any) error {
 	slow := &paced{ReadCloser: x.r.Body, conn: http.NewResponseController(x.ResponseWriter), began: time.Now()}
 	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, slow, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {

@@ -180,7 +180,7 @@ func launch(t *testing.T, env []string, change func(*exec.Cmd), args ...string) 
 	select {
 	case url := <-ready:
 		s.base = strings.TrimPrefix(url, "at ") // dev's line says "ready at"
-		if _, _, err := net.SplitHostPort(strings.TrimPrefix(s.base, "http://")); err != nil {
+		if _, _, err := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(s.base, "http://"), "https://")); err != nil {
 			t.Fatalf("the ready line says %q: %v", url, err)
 		}
 	case err := <-s.done:
