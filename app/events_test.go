@@ -92,6 +92,22 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 	"end one's own session": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{revokedBy(s.ann.ID.String(), s.ann.ID.String(), revocation.SessionEnded, about{"session": s.c.Session().String()})}
 	},
+	"change of name": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{{Kind: audit.ProfileChanged, Severity: audit.Info, Outcome: audit.Success, Actor: s.ann.ID.String(), Subject: s.ann.ID.String(), Email: "ann@example.com",
+			Details: about{"changed": "username"}}}
+	},
+	"change of e-mail address": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{{Kind: audit.EmailChanged, Severity: audit.Warning, Outcome: audit.Success, Actor: s.ann.ID.String(), Subject: s.ann.ID.String(), Email: "anna@example.com",
+			Details: about{"changed": "email", "previous_email": "ann@example.com"}}}
+	},
+	"change of e-mail address with a wrong password": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{notSignedIn(s.ann.ID.String(), "ann@example.com")}
+	},
+	"end an own session": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{revokedBy(s.ann.ID.String(), s.ann.ID.String(), revocation.SessionEnded, about{"session": s.c.Session().String()})}
+	},
+	"own sessions":          nil,
+	"end another's session": nil,
 	"register": func(s *scene, _ app.Tokens) []audit.Event {
 		cyd := s.id("cyd") // who registers acts for themselves
 		return []audit.Event{{Kind: audit.AccountCreated, Severity: audit.Info, Outcome: audit.Success, Actor: cyd, Subject: cyd, Email: "cyd@example.com", Details: about{"role": "user"}}}

@@ -554,6 +554,61 @@ var acts = map[string]act{
 		needs: []string{"Sessions.Find", "System.Load", "Sessions.Update"},
 		done:  func(s *scene, _ app.Tokens) { s.dead(s.tk, revocation.SessionEnded, revocation.SessionEnded) },
 	},
+	"change of name": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "", "anna"), secret.Text{})
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Accounts.Update"},
+		done:  func(s *scene, _ app.Tokens) { s.works(s.signIn("anna")) },
+	},
+	"change of e-mail address": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "anna@example.com", "ann"), secret.New(password))
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Passwords.Compare", "Accounts.Update"},
+		done: func(s *scene, _ app.Tokens) {
+			if a, err := s.accounts.Lookup(context.Background(), "anna@example.com"); err != nil || a.ID != s.ann.ID {
+				s.t.Errorf("the address is %v's, %v", a.ID, err)
+			}
+		},
+	},
+	"change of e-mail address with a wrong password": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "anna@example.com", "ann"), secret.New(another))
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Passwords.Compare", "Events.Record"},
+		want:  is(account.ErrCredentials),
+	},
+	"own sessions": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			all, err := s.sessions.Own(ctx, s.c)
+			if err == nil && len(all) != 1 || err != nil && len(all) != 0 {
+				s.t.Errorf("%d sessions and %v", len(all), err)
+			}
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "System.Load"},
+	},
+	"end an own session": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return app.Tokens{}, s.sessions.EndOwn(ctx, abroad, s.c, s.c.Session())
+		},
+		needs: []string{"Sessions.Find", "System.Load", "Sessions.Update"},
+		done:  func(s *scene, _ app.Tokens) { s.dead(s.tk, revocation.SessionEnded, revocation.SessionEnded) },
+	},
+	"end another's session": {
+		ready: func(s *scene) { s.live = s.signIn("bob") },
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return app.Tokens{}, s.sessions.EndOwn(ctx, abroad, s.c, s.caller(s.live).Session())
+		},
+		needs: []string{"Sessions.Find"},
+		want:  is(ports.ErrNotFound),
+		done:  func(s *scene, _ app.Tokens) { s.works(s.live) },
+		line:  audit.PermissionDenied,
+	},
 	"register": {
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			_, err := s.accounts.Register(ctx, abroad, registration(s.t, "cyd"))

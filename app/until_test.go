@@ -20,6 +20,7 @@ var withdraws = map[string][]revocation.Kind{
 	"log-out":                                {revocation.Token, revocation.Session},
 	"log-out of a session that is forgotten": {revocation.Token, revocation.Session},
 	"log-out of all":                         {revocation.User},
+	"end an own session":                     {revocation.Session},
 	"end one's own session":                  {revocation.Session},
 	"change of password":                     {revocation.User},
 	"set role":                               {revocation.User},
