@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -248,6 +249,63 @@ func TestTheCountOutlivesTheCaller(t *testing.T) {
 		got, err := s.revoker.Revoke(ctx, s.admin, sel, "", false)
 		if err != nil || got.SessionsEnded != 2 {
 			t.Errorf("%d sessions, %v; want 2", got.SessionsEnded, err)
+		}
+	}
+}
+
+// TestWhoSignsInMeanwhileIsNotCounted: a session that begins between a revocation and its count has not been ended by it.
+func TestWhoSignsInMeanwhileIsNotCounted(t *testing.T) {
+	for _, sel := range []app.Selector{{User: "ann"}, {All: true}} {
+		s := newScene(t)
+		s.stores.after = func(string) {
+			s.stores.after = nil
+			s.works(s.signIn("ann"))
+		}
+		got, err := s.revoker.Revoke(t.Context(), s.admin, sel, "", false)
+		if err != nil || got.SessionsEnded != 1 || got.AtLeast {
+			t.Errorf("%+v, %v; want the one session from before", got, err)
+		}
+	}
+}
+
+// TestSessionsThatATimeSparesAreNotCounted: those whose live refresh token is younger go on.
+func TestSessionsThatATimeSparesAreNotCounted(t *testing.T) {
+	s := newScene(t)
+	old := s.signIn("ann")
+	before := instant.Instant(s.clock.Load())
+	s.turn(time.Minute)
+	s.signIn("ann")
+	young := s.refreshed(s.tk)
+	for _, dry := range []bool{true, false} {
+		got, err := s.revoker.Revoke(t.Context(), s.admin, app.Selector{IssuedBefore: before}, "", dry)
+		if err != nil || got.SessionsEnded != 1 {
+			t.Errorf("dry %v: %+v, %v; want one session", dry, got, err)
+		}
+	}
+	s.works(young)
+	s.dead(old, revocation.BeforeTime, revocation.BeforeTime)
+	for _, dry := range []bool{true, false} {
+		bad := (*app.SelectorError)(nil)
+		if _, err := s.revoker.Revoke(t.Context(), s.admin, app.Selector{IssuedBefore: instant.Instant(s.clock.Load()) + 1}, "", dry); !errors.As(err, &bad) || bad.Field != "issued_before" {
+			t.Errorf("a time to come, dry %v: %v", dry, err)
+		}
+	}
+}
+
+// TestSessionsAreCountedOnEveryPage of a system with many accounts.
+func TestSessionsAreCountedOnEveryPage(t *testing.T) {
+	for _, accounts := range []int{500, 501, 1001} {
+		w := newWorld(t)
+		for n := range accounts {
+			name := fmt.Sprintf("user-%d", n)
+			w.user(name)
+			w.signIn(name)
+		}
+		for _, dry := range []bool{true, false} {
+			got, err := w.revoker.Revoke(t.Context(), root, app.Selector{All: true}, "", dry)
+			if err != nil || got.SessionsEnded != accounts || got.AtLeast {
+				t.Errorf("dry %v: %+v, %v; want %d sessions", dry, got, err, accounts)
+			}
 		}
 	}
 }

@@ -1,10 +1,13 @@
 package app_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
@@ -154,5 +157,45 @@ func TestStartNotesTheLongestAccess(t *testing.T) {
 		if s, err := w.store.System().Load(t.Context()); err != nil || s.LongestAccess != try.want {
 			t.Errorf("after a start with %v: %v, %v; want %v", try.access, s.LongestAccess, err, try.want)
 		}
+	}
+}
+
+// TestWhatCanBeNamed: a key that is revoked by force has an id that a token's header can hold, and what people write is as long as an entry can keep.
+func TestWhatCanBeNamed(t *testing.T) {
+	for kid, ok := range map[string]bool{
+		"~": true, "!": true, strings.Repeat("k", revocation.MaxKeyID): true, strings.Repeat("k", revocation.MaxKeyID+1): false,
+		"a b": false, "a\n": false, "\x00": false, "\x7f": false, "ключ": false,
+	} {
+		w := newWorld(t)
+		_, err := w.revoker.Revoke(t.Context(), root, app.Selector{Key: kid, Force: true}, "", false)
+		var bad *app.SelectorError
+		if (err == nil) != ok || !ok && (!errors.As(err, &bad) || bad.Field != "kid") || w.view.KeyRevoked(kid) != ok {
+			t.Errorf("%q: %v", kid, err)
+		}
+	}
+	for note, ok := range map[string]bool{strings.Repeat("n", 500): true, strings.Repeat("n", 501): false} {
+		w := newWorld(t)
+		_, err := w.revoker.Revoke(t.Context(), root, app.Selector{All: true}, note, false)
+		var bad *app.SelectorError
+		if (err == nil) != ok || !ok && (!errors.As(err, &bad) || bad.Field != "reason") || (len(w.entries()) == 1) != ok {
+			t.Errorf("a note of %d bytes: %v, and %d revocations", len(note), err, len(w.entries()))
+		}
+	}
+}
+
+// TestADryRunThatTakesTooLong answers what it could count, and says that there may be more.
+func TestADryRunThatTakesTooLong(t *testing.T) {
+	for _, sel := range []app.Selector{{User: "ann"}, {All: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &slowLists{}
+			w := newWorld(t, func(c *app.Core) { store.Sessions, c.Stores.Sessions = c.Stores.Sessions, store })
+			w.user("ann")
+			w.signIn("ann")
+			store.slow.Store(-1)
+			got, err := w.revoker.Revoke(t.Context(), root, sel, "", true)
+			if err != nil || got.SessionsEnded != 0 || !got.AtLeast || len(w.entries()) != 0 {
+				t.Errorf("%+v, %v, and %d revocations", got, err, len(w.entries()))
+			}
+		})
 	}
 }
