@@ -159,7 +159,9 @@ func (l *Limiter) Policies() (all []*Policy) {
 	}
 	for c := range l.families {
 		for i := range l.families[c] {
-			all = append(all, &l.families[c][i])
+			if p := &l.families[c][i]; p.Name != "" { // Exempt has none
+				all = append(all, p)
+			}
 		}
 	}
 	return append(all, &l.attempts)
@@ -251,6 +253,9 @@ func (l *Limiter) demand(d *demands, c Charge) {
 		d.named(&f[0], c.User)
 	}
 }
+
+// Counts reports whether the buckets answered the last time.
+func (l *Limiter) Counts() bool { return l == nil || !l.failing.Load() }
 
 // heard notes whether the buckets answered, and logs when that changes.
 func (l *Limiter) heard(err error) {

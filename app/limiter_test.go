@@ -222,6 +222,21 @@ func TestAllOrNone(t *testing.T) {
 	}
 }
 
+func TestPoliciesAreNamedApart(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range newGate(t, app.LimiterOptions{}).Policies() {
+		if p.Name == "" || seen[p.Name] || p.Limit.Validate() != nil {
+			t.Errorf("a policy of the name %q, with %+v", p.Name, p.Limit)
+		}
+		seen[p.Name] = true
+	}
+	for _, name := range []string{"address", "address-48", "address-32", "auth", "read", "write", "expensive", "refresh", "verify", "attempts"} {
+		if !seen[name] {
+			t.Errorf("no policy is named %s", name)
+		}
+	}
+}
+
 func TestTightest(t *testing.T) {
 	g := newGate(t, app.LimiterOptions{PerAddress: 60, Read: 60})
 	for range 2 { // another user spends of the address's

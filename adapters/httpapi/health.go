@@ -38,10 +38,12 @@ type readiness struct {
 		Revocation viewCheck `json:"revocation"`
 		Store      check     `json:"store"`
 		Signing    check     `json:"signing"`
+		RateLimit  check     `json:"rate_limit"`
 	} `json:"checks"`
 }
 
-// ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503.
+// ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503. Limits that cannot be counted are told of, and
+// take nothing away.
 func (a *API) ready(x *exchange) error {
 	begun := time.Now()
 	st := a.View.Status()
@@ -57,6 +59,7 @@ func (a *API) ready(x *exchange) error {
 	begun = time.Now()
 	signing := a.Sessions.CanIssue()
 	out.Checks.Signing = check{verdict(signing), ms(time.Since(begun))}
+	out.Checks.RateLimit = check{verdict(a.Limiter.Counts()), 0}
 	all := st.OK && ok && signing
 	out.Status = verdict(all)
 	if all {

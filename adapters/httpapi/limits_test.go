@@ -20,6 +20,8 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
@@ -399,6 +401,34 @@ func (u uncalled) Hash(context.Context, secret.Text) (secret.Text, error) {
 func (u uncalled) Compare(context.Context, secret.Text, secret.Text) (ok, upgrade bool, err error) {
 	u.t.Error("a password was compared")
 	return false, false, nil
+}
+
+// gone are buckets that do not answer.
+type gone struct{ ports.Buckets }
+
+func (gone) Take(context.Context, instant.Instant, ...ports.Demand) ([]ratelimit.Decision, error) {
+	return nil, ports.ErrUnavailable
+}
+
+// Limits that cannot be counted are told of at /readyz, and take no request away: neither there nor elsewhere.
+func TestLimitsThatCannotBeCounted(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{})
+	if w := l.call("GET", "/readyz", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"rate_limit":{"status":"ok"`) {
+		t.Errorf("/readyz: %d %s", w.Code, w.Body)
+	}
+	limiter, err := app.NewLimiter(gone{}, journal.New(slog.New(slog.DiscardHandler)), rand.Reader, app.LimiterOptions{})
+	check(t, err)
+	sessions := app.NewSessions(l.core)
+	l.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(l.core), Sessions: sessions, Accounts: l.accounts, View: l.core.View, Limiter: limiter,
+		Probe: func(context.Context) error { return nil }}, httpapi.Options{}).Handler()
+	for range 100 {
+		if w := l.call("GET", mePath, ""); w.Code != 401 || len(limitsOf(w)) != 0 {
+			t.Fatalf("a request: %d, headers %v", w.Code, limitsOf(w))
+		}
+	}
+	if w := l.call("GET", "/readyz", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"rate_limit":{"status":"fail"`) {
+		t.Errorf("/readyz: %d %s", w.Code, w.Body)
+	}
 }
 
 // A client over IPv6 is its /64.

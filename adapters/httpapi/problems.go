@@ -191,6 +191,9 @@ func (x *exchange) refuse(err error) {
 	}
 	if attempts := (*app.AttemptsError)(nil); errors.As(err, &attempts) && attempts.Verdict.Policy != nil {
 		x.tellLimit(&attempts.Verdict)
+		if x.api.Meter != nil {
+			x.api.Meter.Limited(attempts.Verdict.Policy.Name)
+		}
 	}
 	h := x.Header()
 	if method := (*methodError)(nil); errors.As(err, &method) {
