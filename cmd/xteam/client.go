@@ -110,7 +110,7 @@ type refusal struct {
 // flags are what a command calls the fields of its requests.
 var flags = map[string]string{
 	"email": "--email", "username": "--username", "full_name": "--full-name", "role": "--role",
-	"user_id": "--user", "session_id": "--session", "token": "--token", "jti": "--jti", "kid": "--key", "issued_before": "--issued-before", "reason": "--reason",
+	"user_id": "--user", "session_id": "--session", "token": "--token", "jti": "--jti", "kid": "--key", "force": "--force", "issued_before": "--issued-before", "reason": "--reason",
 }
 
 // Error is one line: the fields and what they take, else the detail.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -41,6 +42,15 @@ func SettingRows() string {
 
 // Commands are all of the tree.
 func Commands() *cobra.Command { return new(cli).root() }
+
+// RevokedText says in a terminal what the API answered.
+func RevokedText(answer string, dry bool) string {
+	var r revoked
+	if err := json.Unmarshal([]byte(answer), &r); err != nil {
+		return err.Error()
+	}
+	return r.text(dry)
+}
 
 // Parsed is what a test asks of the settings.
 type Parsed struct {

@@ -19,6 +19,7 @@ type revocationRequest struct {
 	Token        string `json:"token,omitempty"`
 	JTI          string `json:"jti,omitempty"`
 	Key          string `json:"kid,omitempty"`
+	Force        bool   `json:"force,omitempty"`
 	IssuedBefore string `json:"issued_before,omitempty"`
 	All          bool   `json:"all,omitempty"`
 	Reason       string `json:"reason,omitempty"`
@@ -27,11 +28,14 @@ type revocationRequest struct {
 
 // revoked is what a revocation hit, and how long every node took.
 type revoked struct {
-	Sessions int `json:"sessions_ended"`
+	Sessions int   `json:"sessions_ended"`
+	Counted  *bool `json:"counted,omitempty"` // false: there may be more
 	Nodes    []struct {
 		Node string  `json:"node"`
 		MS   float64 `json:"ms"`
 	} `json:"nodes"`
+	DryRun bool   `json:"dry_run,omitempty"`
+	Hint   string `json:"hint,omitempty"` // what is left to be done by hand
 }
 
 func (c *cli) revoke() *cobra.Command {
@@ -46,7 +50,8 @@ running server, or on the store itself while the server is stopped. What was
 revoked stays so.`,
 		Example: `  xteam revoke --user ann@example.com --reason "laptop stolen"
   xteam revoke --token - <token.txt
-  xteam revoke --issued-before 2026-05-01T12:00:00Z --dry-run`,
+  xteam revoke --issued-before 2026-05-01T12:00:00Z --dry-run
+  xteam revoke --issued-before 2h --reason "the proxy logged tokens"`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
@@ -55,7 +60,8 @@ revoked stays so.`,
 	f.StringVar(&in.Token, "token", "", "access or refresh token; - reads it from standard input, out of the process list")
 	f.StringVar(&in.JTI, "jti", "", "id of an access token (claim jti)")
 	f.StringVar(&in.Key, "key", "", "id of a signing key (header kid)")
-	f.StringVar(&in.IssuedBefore, "issued-before", "", "time in RFC 3339, such as 2026-05-01T12:00:00Z, not in the future")
+	f.BoolVar(&in.Force, "force", false, "with --key: also one that this system does not hold, such as one of before")
+	f.StringVar(&in.IssuedBefore, "issued-before", "", "time in RFC 3339, such as 2026-05-01T12:00:00Z, or how long ago, such as 2h")
 	f.BoolVar(&in.All, "all", false, "every token of the system")
 	f.StringVar(&in.Reason, "reason", "", "why, in your words: kept with the event")
 	f.BoolVar(&in.DryRun, "dry-run", false, "only say how many sessions it would hit")
@@ -79,9 +85,13 @@ revoked stays so.`,
 				return c.misuse("--" + name + " needs a value")
 			}
 		}
+		if in.Force && in.Key == "" {
+			return c.misuse("--force goes with --key")
+		}
 		if in.IssuedBefore != "" {
-			if _, err := time.Parse(time.RFC3339, in.IssuedBefore); err != nil {
-				return c.misuse("--issued-before takes a time in RFC 3339, such as 2026-05-01T12:00:00Z")
+			var ok bool
+			if in.IssuedBefore, ok = moment(in.IssuedBefore, time.Now()); !ok {
+				return c.misuse("--issued-before takes a time in RFC 3339, such as 2026-05-01T12:00:00Z, or how long ago, such as 2h")
 			}
 		}
 		if in.Token == "-" {
@@ -108,6 +118,16 @@ revoked stays so.`,
 	return cmd
 }
 
+// moment is a time in RFC 3339, from one, or from how long ago it was.
+func moment(text string, now time.Time) (string, bool) {
+	if ago, err := time.ParseDuration(text); err == nil {
+		then := now.Add(-ago)
+		return then.UTC().Format(time.RFC3339Nano), ago >= 0 && then.Unix() > 0
+	}
+	_, err := time.Parse(time.RFC3339, text)
+	return text, err == nil
+}
+
 // notFound says what there is not, since the API says only that something is not there. A token is not shown.
 func (in revocationRequest) notFound(otherwise error) error {
 	switch {
@@ -117,11 +137,13 @@ func (in revocationRequest) notFound(otherwise error) error {
 		return fmt.Errorf("no session has %q as its id: give --session the claim sid of one of its tokens", in.Session)
 	case in.Token != "":
 		return errors.New("the session of this token is not in the store any more: it needs no revocation")
+	case in.Key != "":
+		return fmt.Errorf("no key of this system has %q as its id: give --key the header kid of a token, or add --force for a key of before", in.Key)
 	}
 	return otherwise
 }
 
-// text says it in one line.
+// text says it in one line, and in a second one what is left to be done.
 func (r revoked) text(dry bool) string {
 	would := map[bool]string{false: "", true: "would be "}[dry]
 	plural := "s"
@@ -129,6 +151,9 @@ func (r revoked) text(dry bool) string {
 		plural = ""
 	}
 	var b strings.Builder
+	if r.Counted != nil && !*r.Counted {
+		b.WriteString("at least ")
+	}
 	fmt.Fprintf(&b, "%d session%s %sended", r.Sessions, plural, would)
 	for i, n := range r.Nodes {
 		sep := ", "
@@ -136,6 +161,9 @@ func (r revoked) text(dry bool) string {
 			sep = "; refused by "
 		}
 		fmt.Fprintf(&b, "%s%s after %s", sep, n.Node, time.Duration(n.MS*float64(time.Millisecond)).Round(10*time.Microsecond))
+	}
+	if r.Hint != "" {
+		b.WriteString("\n" + r.Hint)
 	}
 	return b.String()
 }
