@@ -15,9 +15,9 @@ GOVULNCHECK   = $(TOOLS)/govulncheck-v1.9.0/govulncheck
 LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
-NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan cc:gcc cc:libc6-dev
+NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev
 
-.PHONY: help run test verify bench fuzz build deps vulns format vet lint wire tidy licences
+.PHONY: help run test verify bench fuzz build same deps vulns format vet lint wire tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,15 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 
 build: ## bin/xteam, one static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=$$(git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false) -ldflags '-s -w' -o bin/xteam ./cmd/xteam
+
+same: ## build HEAD twice, in two folders, once from cold, and compare the bytes (about 1 min on 2 cores)
+	@git rev-parse -q --verify HEAD >/dev/null || { echo 'make same: this is no git repository, so there is no HEAD to build'; exit 1; }; \
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	git clone -q . "$$folder/a" && git clone -q . "$$folder/another/longer/b" && \
+	$(MAKE) -s --no-print-directory -C "$$folder/a" build && \
+	GOCACHE="$$folder/cold" $(MAKE) -s --no-print-directory -C "$$folder/another/longer/b" build && \
+	cd "$$folder" && sha256sum a/bin/xteam another/longer/b/bin/xteam && cmp a/bin/xteam another/longer/b/bin/xteam && \
+	echo 'make same: the two are the same, byte for byte'
 
 deps: ## install what the tests need beside Go, where apt and its rights are at hand
 	@missing=; for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need#*:}"; done; \
