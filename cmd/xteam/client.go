@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -69,7 +70,13 @@ func dialAdmin(ctx context.Context, folder string) (*admin, error) {
 	case nobodyListens(err):
 		return nil, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s belongs to another user: run this as that user", filepath.Join(absolute(folder), socketName))
+		how := "run this as that user"
+		if info, err := os.Stat(folder); err == nil {
+			if uid, known := ownerOf(info); known {
+				how = runAs(uid)
+			}
+		}
+		return nil, fmt.Errorf("%s belongs to another user: %s", filepath.Join(absolute(folder), socketName), how)
 	default:
 		return nil, fmt.Errorf("reach the running server: %w", err)
 	}

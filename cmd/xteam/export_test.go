@@ -111,6 +111,9 @@ var PeerUser = peerUser
 // MayOperate judges a peer.
 var MayOperate = mayOperate
 
+// OwnsAlone judges a folder.
+var OwnsAlone = ownsAlone
+
 // InProcess carries requests to a handler.
 func InProcess(h http.Handler) http.RoundTripper { return inProcess{h} }
 

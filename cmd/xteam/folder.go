@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	osuser "os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -59,7 +61,7 @@ func claim(setting, folder string) (before fs.FileMode, err error) {
 	case !known:
 		return 0, nil
 	case uid != own:
-		return 0, fmt.Errorf("%s: the folder %s belongs to user %d, and this is run by user %d: run it as that user, or name another folder", setting, folder, uid, own)
+		return 0, fmt.Errorf("%s: the folder %s belongs to user %d, and this is run by user %d: %s, or name another folder", setting, folder, uid, own, runAs(uid))
 	case mode.Perm()&0o022 == 0:
 		return 0, nil
 	case mode&fs.ModeSticky != 0:
@@ -69,6 +71,25 @@ func claim(setting, folder string) (before fs.FileMode, err error) {
 		return 0, fmt.Errorf("%s: other users can write to the folder %s, and that cannot be changed: %w", setting, folder, err)
 	}
 	return mode.Perm(), nil
+}
+
+// ownsAlone reports whether the folder belongs to that user, and no other but root can write to it.
+func ownsAlone(folder string, uid int) bool {
+	info, err := os.Stat(folder)
+	if err != nil {
+		return false
+	}
+	owner, known := ownerOf(info)
+	return known && owner == uid && info.Mode().Perm()&0o022 == 0
+}
+
+// runAs says how a command is run as another user.
+func runAs(uid int) string {
+	name := fmt.Sprintf("'#%d'", uid) // as sudo takes it
+	if u, err := osuser.LookupId(strconv.Itoa(uid)); err == nil {
+		name = u.Username
+	}
+	return fmt.Sprintf("run it as that user, with `sudo -u %s xteam …`", name)
 }
 
 // storeExists reports whether there is a store, whole or damaged.

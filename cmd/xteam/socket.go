@@ -35,7 +35,7 @@ func socketPath(file string) (path string, done func(), err error) {
 }
 
 // dialSocket connects to the server that runs on the folder. It is fs.ErrNotExist or ECONNREFUSED when none does. What answers is a process of this process' user
-// or of root: nobody else is to hear passwords and tokens.
+// or of root; or, for root, of the one user who can have put the socket there. Nobody else is to hear passwords and tokens.
 func dialSocket(ctx context.Context, folder string) (net.Conn, error) {
 	if !peersKnown {
 		return nil, fs.ErrNotExist
@@ -58,9 +58,13 @@ func dialFile(ctx context.Context, file string) (net.Conn, error) {
 	case err != nil:
 		_ = conn.Close()
 		return nil, fmt.Errorf("who answers on %s cannot be told: %w", absolute(file), err)
-	case !mayOperate(uid, os.Geteuid()):
+	case !mayOperate(uid, os.Geteuid()) && (os.Geteuid() != 0 || !ownsAlone(filepath.Dir(file), uid)):
 		_ = conn.Close()
-		return nil, fmt.Errorf("%s is answered by a process of user %d, which is neither you nor root: nothing was sent to it; run this as that user, or name another folder with DATA_DIR", absolute(file), uid)
+		who := "neither you nor root"
+		if os.Geteuid() == 0 {
+			who = "neither root nor the only one who can write to that folder"
+		}
+		return nil, fmt.Errorf("%s is answered by a process of user %d, which is %s: nothing was sent to it; %s, or name another folder with DATA_DIR", absolute(file), uid, who, runAs(uid))
 	}
 	return conn, nil
 }

@@ -171,3 +171,23 @@ func TestPeer(t *testing.T) {
 		}
 	}
 }
+
+// Who owns a folder alone can be nobody else than who put a socket there.
+func TestOwnsAlone(t *testing.T) {
+	own := os.Geteuid()
+	for mode, want := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o750: true, 0o770: false, 0o707: false, 0o720: false, 0o702: false, 0o777 | os.ModeSticky: false} {
+		folder := t.TempDir()
+		if err := os.Chmod(folder, mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := xteam.OwnsAlone(folder, own); got != want {
+			t.Errorf("a folder of mode %v: got %v, want %v", mode, got, want)
+		}
+		if xteam.OwnsAlone(folder, own+1) {
+			t.Errorf("a folder of mode %v of another user: got true", mode)
+		}
+	}
+	if xteam.OwnsAlone(filepath.Join(t.TempDir(), "none"), own) {
+		t.Error("a folder that is not there: got true")
+	}
+}

@@ -54,19 +54,75 @@ func (r result) oneLine(t *testing.T, what string, holds ...string) {
 	}
 }
 
-// Whoever owns the socket would be handed passwords and tokens: a command looks who answers before it says a word.
-func TestSocketOfAnotherUser(t *testing.T) {
+// Root operates the server of another user through its socket, when that user alone can have put it there; and whoever else answers is told nothing.
+func TestRootAtTheServerOfAnotherUser(t *testing.T) {
 	s := another(t)
 	env := environ(s.folder)
-	launch(t, env, s.runs)
-	r := xteam(t, env, password, "users", "create", "--email", "ann@example.com", "--username", "ann", "--password-stdin")
-	r.oneLine(t, "users create at a server of another user", filepath.Join(s.folder, "xteam.sock"), fmt.Sprint("user ", s.uid))
-	again := exec.Command(binary, "revoke", "--user", "ann")
-	again.Env = env
-	s.runs(again)
-	if out, err := again.CombinedOutput(); err == nil {
-		t.Errorf("the account that was asked for is there: %s", out)
+	srv := launch(t, env, s.runs)
+	create := func(name string) result {
+		return xteam(t, env, password, "users", "create", "--email", name+"@example.com", "--username", name, "--password-stdin")
 	}
+	if r := create("ann"); r.code != 0 || len(strings.TrimSpace(r.out)) != 32 {
+		t.Errorf("users create by root: got %d, %q, %q, want an id", r.code, r.out, r.err)
+	}
+	if r := xteam(t, env, "", "revoke", "--user", "ann"); r.code != 0 || !strings.Contains(r.out, "0 sessions ended") {
+		t.Errorf("revoke by root: got %d, %q, %q, want 0 sessions ended", r.code, r.out, r.err)
+	}
+
+	// The server was reached, for its user's files are its user's still.
+	left, err := filepath.Glob(filepath.Join(s.folder, "*"))
+	if err != nil || len(left) == 0 {
+		t.Fatal(left, err)
+	}
+	for _, file := range left {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid := info.Sys().(*syscall.Stat_t).Uid; uid != s.uid {
+			t.Errorf("%s belongs to user %d now", file, uid)
+		}
+	}
+
+	socket := filepath.Join(s.folder, "xteam.sock")
+	mode := func(m os.FileMode, uid int) {
+		t.Helper()
+		for _, err := range []error{os.Chown(s.folder, uid, int(s.uid)), os.Chmod(s.folder, m)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name string
+		mode os.FileMode
+		uid  int
+	}{{"bob", 0o770, int(s.uid)}, {"cid", 0o702, int(s.uid)}, {"dan", 0o700, 0}, {"eve", 0o700, 12345}} {
+		mode(c.mode, c.uid)
+		create(c.name).oneLine(t, fmt.Sprintf("users create in a folder of mode %o of user %d", c.mode, c.uid), socket, fmt.Sprint("user ", s.uid), "nothing was sent")
+	}
+	mode(0o700, int(s.uid))
+	again := func(name string) (string, error) {
+		cmd := exec.Command(binary, "revoke", "--user", name)
+		cmd.Env = env
+		s.runs(cmd)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := again("ann"); err != nil {
+		t.Errorf("the account that root made is not there: %v, %s", err, out)
+	}
+	for _, name := range []string{"bob", "cid", "dan", "eve"} {
+		if out, err := again(name); err == nil {
+			t.Errorf("the account %s that was asked for is there: %s", name, out)
+		}
+	}
+
+	// The store itself is not for root: files of root's in it would stop its own user.
+	if err := srv.end(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	create("fay").oneLine(t, "users create by root, with the server stopped", s.folder, fmt.Sprint("user ", s.uid), "sudo -u nobody xteam")
 }
 
 // A folder that others may write to can be made one's own, or it is none.
