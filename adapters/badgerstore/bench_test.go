@@ -135,3 +135,21 @@ func tokenEntry(left time.Duration) revocation.Entry {
 	}
 	return v
 }
+
+// BenchmarkSweep looks through a million live entries.
+func BenchmarkSweep(b *testing.B) {
+	s := open(b, b.TempDir())
+	defer s.close(b)
+	entries := make([]revocation.Entry, 1_000_000)
+	for i := range entries {
+		entries[i] = tokenEntry(time.Hour)
+	}
+	if err := s.Revocations().Record(b.Context(), entries...); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := s.Sweep(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

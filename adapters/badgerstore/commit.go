@@ -17,6 +17,7 @@ import (
 type writeSet struct {
 	sets        []*badger.Entry
 	deletes     [][]byte
+	expired     [][]byte   // deleted unless they can be seen
 	revocations []newEntry // put only where there is none yet
 	events      [][]byte   // encoded; they get their positions, and are sealed, by the committer
 
@@ -39,6 +40,7 @@ const overhead = 128
 type committer struct {
 	db                *DB
 	maxCount, maxSize int64 // what a transaction of Badger stays below, in records and bytes
+	maxValue          int64 // and a value: longer ones would go into the value log
 
 	mu      sync.Mutex
 	waiting []*writeSet
@@ -51,7 +53,7 @@ type committer struct {
 }
 
 func newCommitter(db *DB, position uint64) *committer {
-	return &committer{db: db, maxCount: db.badger.MaxBatchCount(), maxSize: db.badger.MaxBatchSize(), position: position,
+	return &committer{db: db, maxCount: db.badger.MaxBatchCount(), maxSize: db.badger.MaxBatchSize(), maxValue: db.badger.Opts().ValueThreshold, position: position,
 		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
@@ -153,10 +155,10 @@ func (c *committer) together(batch []*writeSet) (settled int, err error) {
 			break // it comes first in the next transaction, and fails alone
 		}
 		items = append(items, w.sets...)
-		moreCount, moreSize := w.measure(items)
-		if count+moreCount >= c.maxCount || size+moreSize >= c.maxSize {
+		moreCount, moreSize, longest := w.measure(items)
+		if longest >= c.maxValue || count+moreCount >= c.maxCount || size+moreSize >= c.maxSize {
 			if n == 0 {
-				return c.settle(batch[:1], fmt.Errorf("badger store: one change of %d records and %d bytes is too large for a transaction", moreCount, moreSize)), nil
+				return c.settle(batch[:1], fmt.Errorf("badger store: one change of %d records and %d bytes, the longest of %d, is too large", moreCount, moreSize, longest)), nil
 			}
 			break
 		}
@@ -239,19 +241,24 @@ func (c *committer) seal(w *writeSet, position uint64) ([]*badger.Entry, error) 
 	return items, nil
 }
 
-// measure answers the records of w, of which items are those that it sets, and an upper bound of the bytes that they take.
-func (w *writeSet) measure(items []*badger.Entry) (count, size int64) {
-	add := func(key, value []byte) { count, size = count+1, size+int64(len(key)+len(value)+overhead) }
+// measure answers the records of w, of which items are those that it sets, an upper bound of the bytes that they take, and the bytes of the longest value.
+func (w *writeSet) measure(items []*badger.Entry) (count, size, longest int64) {
+	add := func(key, value []byte) {
+		count, size, longest = count+1, size+int64(len(key)+len(value)+overhead), max(longest, int64(len(value)))
+	}
 	for _, e := range items {
 		add(e.Key, e.Value)
 	}
 	for _, k := range w.deletes {
 		add(k, nil)
 	}
+	for _, k := range w.expired {
+		add(k, nil)
+	}
 	for _, r := range w.revocations {
 		add(r.item.Key, r.item.Value)
 	}
-	return count, size
+	return count, size, longest
 }
 
 // put adds w to the transaction and answers how many records it puts, and its revocations that were not there yet.
@@ -266,19 +273,38 @@ func put(txn *badger.Txn, w *writeSet, items []*badger.Entry) (records int, fres
 			return 0, nil, err
 		}
 	}
-	for _, r := range w.revocations {
-		switch _, err := txn.Get(r.item.Key); {
-		case err == nil:
-			continue
-		case !errors.Is(err, badger.ErrKeyNotFound):
+	records = len(items) + len(w.deletes)
+	for _, k := range w.expired {
+		ok, err := seen(txn, k)
+		if err == nil && !ok {
+			records++
+			err = txn.Delete(k)
+		}
+		if err != nil {
 			return 0, nil, err
 		}
-		if err := txn.SetEntry(r.item); err != nil {
-			return 0, nil, err
-		}
-		fresh = append(fresh, r.entry)
 	}
-	return len(items) + len(w.deletes) + len(fresh), fresh, nil
+	for _, r := range w.revocations {
+		ok, err := seen(txn, r.item.Key)
+		if err == nil && !ok {
+			records++
+			fresh = append(fresh, r.entry)
+			err = txn.SetEntry(r.item)
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+	}
+	return records, fresh, nil
+}
+
+// seen reports whether there is a record of that key that has neither expired nor been deleted.
+func seen(txn *badger.Txn, key []byte) (bool, error) {
+	_, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // settle tells the callers, gives their locks back and answers how many there were.

@@ -21,6 +21,7 @@ type DB struct {
 	options  Options
 	sealer   atomic.Pointer[ports.Sealer] // nil until Unlock
 	noteLost sync.Once                    // tells of the first
+	opened   time.Time                    // by both clocks
 	patience time.Duration                // how long Close waits
 
 	commits   *committer
@@ -123,6 +124,10 @@ func (db *DB) keep(every time.Duration) {
 			return
 		case <-tick.C:
 		}
+		now := time.Now()
+		if err := db.sweep(horizon(db.opened, now, now.Sub(db.opened))); err != nil && db.ready(context.Background()) == nil {
+			db.log.Warn("what has expired cannot be deleted", "folder", db.dir, "error", err)
+		}
 		db.forget()
 		db.collect()
 	}
@@ -143,7 +148,7 @@ func (db *DB) forget() {
 	}
 }
 
-// collect gives the room of values that are gone back to the disk.
+// collect gives the room of values that are gone back to the disk. No value of ours is in the value log; if there are any one day, this must not be missing.
 func (db *DB) collect() {
 	db.life.RLock()
 	defer db.life.RUnlock()

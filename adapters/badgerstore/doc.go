@@ -32,10 +32,13 @@
 // Badger hides, and then drops, what has expired by the wall clock at the moment of reading, so a clock that jumps forward would kill revocations which live
 // again once it jumps back. What can expire is therefore kept for Margin longer than it matters: a clock that is wrong by less than a day, at any moment, loses nothing.
 //
+// What Badger hides it drops only from tables that it happens to rewrite. So once an hour the committer deletes what has expired by the wall clock and by a steady one that was
+// set by it when the store was opened, and that it finds hidden at that moment; the deletions make Badger rewrite the tables in due course.
+//
 // # Writing
 //
 // One goroutine commits. It gathers the write-sets of all callers that wait into one transaction of Badger, which costs one sync for all of
-// them. A write-set is never parted. Values are all kept in Badger's tables and their log: none is long enough for the value log, whose failed syncs Badger only logs.
+// them. A write-set is never parted. Values are all kept in Badger's tables and their log: one that is long enough for the value log (1 MiB), whose failed syncs Badger only logs, is refused.
 //
 // Transactions are numbered by that goroutine, without a gap (Badger's managed mode), and what is read is what the last one that succeeded has left. So a read waits for no
 // commit: while a sync hangs, reads answer, writers leave when their contexts end, and Close gives up after ten seconds. What cannot be left is a read of a

@@ -172,3 +172,21 @@ func OpenReadOnly(dir string) (db *badger.DB, err error) {
 	opt.ReadOnly, opt.MemTableSize, opt.ValueThreshold = true, 1<<20, 1<<10
 	return openBadger(opt)
 }
+
+// Horizon is the time, in seconds, up to which what has expired is deleted.
+func Horizon(opened, now time.Time, since time.Duration) uint64 { return horizon(opened, now, since) }
+
+// Versions counts what Badger keeps below a prefix, seen or not.
+func (db *DB) Versions(prefix string) (n int) {
+	txn := db.badger.NewTransactionAt(db.committed.Load(), false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefix), AllVersions: true})
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		n++
+	}
+	return n
+}
+
+// Sweep deletes what has expired by now.
+func (db *DB) Sweep() error { return db.sweep(uint64(time.Now().Unix())) }

@@ -119,6 +119,14 @@ func copyFolder(t testing.TB, from string) string {
 	return to
 }
 
+func fileSize(path string) (int, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return int(info.Size()), nil
+}
+
 // copyFile leaves holes where there are zeros.
 func copyFile(t testing.TB, from, to string) {
 	t.Helper()

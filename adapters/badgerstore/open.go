@@ -22,7 +22,7 @@ import (
 type Options struct {
 	// Logger hears of what goes wrong, and at debug of what Badger does; nil: nobody does.
 	Logger *slog.Logger
-	// Collect is how often room is sought in the value log; default 10 minutes.
+	// Collect is how often what has expired is deleted, and room is given back; default an hour.
 	Collect time.Duration
 	// UnsafeNoSync acknowledges what a loss of power would lose. It is there so that a test can see that it is missed.
 	UnsafeNoSync bool
@@ -54,7 +54,7 @@ func Open(dir string, o Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{
-		dir: dir, log: log, options: o, patience: 10 * time.Second, closing: make(chan struct{}),
+		dir: dir, log: log, options: o, opened: time.Now(), patience: 10 * time.Second, closing: make(chan struct{}),
 		accountLocks: newStripes(), sessionLocks: newStripes(), ringLocks: newStripes(), systemLocks: newStripes(), nameLocks: newStripes(),
 	}
 	position, err := db.start()
@@ -65,7 +65,7 @@ func Open(dir string, o Options) (*DB, error) {
 	go db.commits.run()
 	every := o.Collect
 	if every <= 0 {
-		every = 10 * time.Minute
+		every = time.Hour
 	}
 	db.keeping.Go(func() { db.keep(every) })
 	return db, nil
