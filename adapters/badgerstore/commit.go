@@ -45,6 +45,7 @@ type committer struct {
 	mu      sync.Mutex
 	waiting []*writeSet
 	closed  bool
+	fault   error         // why the store cannot go on, by the word of another than the committer
 	wake    chan struct{} // holds a token when there is something to do
 
 	// The rest belongs to the goroutine.
@@ -111,15 +112,15 @@ func (c *committer) close() {
 func (c *committer) run() {
 	defer close(c.stopped)
 	for range c.wake {
-		batch, closed := c.take()
-		for len(batch) > 0 {
-			n, err := c.together(batch)
-			if err != nil {
-				c.stop(batch, err)
-				c.restart()
-				break
-			}
+		batch, closed, fault := c.take()
+		for len(batch) > 0 && fault == nil {
+			var n int
+			n, fault = c.together(batch)
 			batch = batch[n:]
+		}
+		if fault != nil {
+			c.stop(batch, fault)
+			c.restart()
 		}
 		if closed {
 			return
@@ -128,11 +129,20 @@ func (c *committer) run() {
 }
 
 // take empties the queue.
-func (c *committer) take() (batch []*writeSet, closed bool) {
+func (c *committer) take() (batch []*writeSet, closed bool, fault error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	batch, c.waiting = c.waiting, nil
-	return batch, c.closed
+	batch, fault = c.waiting, c.fault
+	c.waiting, c.fault = nil, nil
+	return batch, c.closed, fault
+}
+
+// abandon makes the committer open the store anew.
+func (c *committer) abandon(fault error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fault = fault
+	c.signal()
 }
 
 // together commits as many of the batch as fit into one transaction, in order, and answers how many are settled: at least one, or none and the reason why Badger cannot go on.
@@ -174,6 +184,9 @@ func (c *committer) together(batch []*writeSet) (settled int, err error) {
 		if err := txn.CommitAt(committed, nil); err != nil {
 			return 0, err
 		}
+		if err := c.db.nameLog(); err != nil {
+			return 0, err
+		}
 	}
 	c.position = position
 	c.db.committed.Store(committed)
@@ -184,9 +197,9 @@ func (c *committer) together(batch []*writeSet) (settled int, err error) {
 // stop answers to everybody that nothing is known any more, beginning with those whose commit has failed.
 func (c *committer) stop(batch []*writeSet, err error) {
 	c.db.broken.Store(true)
-	c.db.log.Error("the store failed to commit; it answers nothing until it has been opened again", "folder", c.db.dir, "error", err)
+	c.db.log.Error("the store has failed; it answers nothing until it has been opened again", "folder", c.db.dir, "error", err)
 	c.settle(batch, c.db.unavailable("write to", err))
-	late, _ := c.take() // nobody comes after them: broken is looked at under the lock of the queue
+	late, _, _ := c.take() // nobody comes after them: broken is looked at under the lock of the queue
 	c.settle(late, c.db.errBroken())
 	c.db.followers.reread() // what has failed may have happened all the same
 }

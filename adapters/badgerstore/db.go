@@ -25,7 +25,9 @@ type DB struct {
 	patience time.Duration                // how long Close waits
 
 	commits   *committer
+	nextLog   int // the committer's: the number of the log that Badger will begin next
 	followers followers
+	tables    tableChecks
 
 	// Whoever holds several locks took them in this order: of one id, then of names.
 	accountLocks, sessionLocks, ringLocks, systemLocks *stripes
@@ -119,6 +121,7 @@ func (db *DB) keep(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		db.recheck()
 		select {
 		case <-db.closing:
 			return
@@ -130,6 +133,17 @@ func (db *DB) keep(every time.Duration) {
 		}
 		db.forget()
 		db.collect()
+	}
+}
+
+// recheck reads the tables that have not been read yet. A damaged one is no one's to read: the store stops, and is opened again, which will refuse.
+func (db *DB) recheck() {
+	if db.ready(context.Background()) != nil {
+		return
+	}
+	if err := db.tables.recheck(db.dir, db.closing); err != nil {
+		_ = db.tables.unnote(db.dir)
+		db.commits.abandon(fmt.Errorf("check its tables: %w", err))
 	}
 }
 
@@ -339,7 +353,7 @@ func (db *DB) errClosed() error {
 }
 
 func (db *DB) errBroken() error {
-	return db.unavailable("use", errors.New("an earlier commit failed, and the folder is being opened again"))
+	return db.unavailable("use", errors.New("it has failed, and is being opened again"))
 }
 
 // unavailable is a fault of Badger or of the disk.

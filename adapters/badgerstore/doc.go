@@ -57,4 +57,10 @@
 // end in one incomplete transaction, as a crash leaves it: that was not acknowledged, is dropped, and one line tells of it. Entries of later ones behind it, or a number that is missing
 // between two logs, are damage: each transaction was synced before the next was written. What is damaged is refused, and left as it is. What cannot be told
 // from a crash is a last transaction that was complete once.
+//
+// Tables are read whole, with all their sums, once in their lives before anybody else reads them or else within an hour, and again at each start: up to 256 MiB of them by Open, the rest
+// in the background, at half speed. The file CHECKED says which of them were sound, by number, size and time; the file may be deleted. A table that is found to be damaged while
+// the store is open stops it as a failed commit does, and then it is refused.
+//
+// Badger syncs a new log, but not its name: the committer syncs the folder before it acknowledges what stands in a new log.
 package badgerstore

@@ -190,3 +190,9 @@ func (db *DB) Versions(prefix string) (n int) {
 
 // Sweep deletes what has expired by now.
 func (db *DB) Sweep() error { return db.sweep(uint64(time.Now().Unix())) }
+
+// Untold answers options with which Open reads no table again that was sound once.
+func Untold(o Options) Options {
+	o.untold = true
+	return o
+}

@@ -3,8 +3,10 @@ package badgerstore
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -63,6 +65,34 @@ func checkLogs(dir string, largest int64, log *slog.Logger) (last uint64, err er
 		log.Warn("a change that was being written when the store was stopped is incomplete, and dropped", "folder", dir, "file", t.name, "from", t.from, "bytes", t.end-t.from)
 	}
 	return last, nil
+}
+
+// firstLog syncs the folder, with the name of the log that Badger has just begun, and answers the number of the next one.
+func firstLog(dir string) (next int, err error) {
+	paths, err := filepath.Glob(filepath.Join(escape(dir), "*.mem"))
+	if err != nil {
+		return 0, refusal(dir, err)
+	}
+	for _, path := range paths {
+		next = max(next, logNumber(path)+1)
+	}
+	if err := syncFolder(dir); err != nil {
+		return 0, refusal(dir, err)
+	}
+	return next, nil
+}
+
+// nameLog syncs the folder when Badger has begun the next log, which it syncs, but not its name.
+func (db *DB) nameLog() error {
+	_, err := os.Lstat(filepath.Join(db.dir, fmt.Sprintf("%05d.mem", db.nextLog)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncFolder(db.dir)
+	}
+	db.nextLog++
+	return err
 }
 
 // logNumber is the number that a log is named by. Badger refuses other names.

@@ -27,7 +27,9 @@ type Options struct {
 	// UnsafeNoSync acknowledges what a loss of power would lose. It is there so that a test can see that it is missed.
 	UnsafeNoSync bool
 
-	tune func(*badger.Options) // changes Badger's options: tests alone
+	// For tests alone.
+	tune   func(*badger.Options) // changes Badger's options
+	untold bool                  // no table that was sound once is read again by Open
 }
 
 const (
@@ -75,9 +77,12 @@ func Open(dir string, o Options) (*DB, error) {
 func (db *DB) start() (position uint64, err error) {
 	b := &bridge{log: db.log}
 	opt := badgerOptions(db.dir, db.options, b)
-	last, err := inspect(db.dir, opt.MemTableSize*15/100, db.log) // so large is the largest transaction
+	last, err := db.inspect(opt.MemTableSize * 15 / 100) // so large is the largest transaction
 	if err != nil {
 		return 0, err
+	}
+	if err := db.tables.unnote(db.dir); err != nil {
+		return 0, refusal(db.dir, err)
 	}
 	inner, err := openBadger(opt)
 	if err != nil {
@@ -87,8 +92,14 @@ func (db *DB) start() (position uint64, err error) {
 	if err == nil && committed < last {
 		err = refusal(db.dir, fmt.Errorf("of %d changes the store found %d in its logs", last, committed))
 	}
+	if err == nil {
+		db.nextLog, err = firstLog(db.dir)
+	}
 	if err != nil {
 		return 0, errors.Join(err, shut(inner))
+	}
+	if err := db.tables.note(db.dir); err != nil {
+		db.log.Warn("which tables are sound could not be noted: the next start will read all of them", "folder", db.dir, "error", err)
 	}
 	inner.SetDiscardTs(committed)
 	db.committed.Store(committed)
@@ -100,7 +111,7 @@ func (db *DB) start() (position uint64, err error) {
 func create(dir string, log *slog.Logger) error {
 	switch info, err := os.Stat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := makeFolder(dir); err != nil {
 			return refusal(dir, err)
 		}
 	case err != nil:
@@ -113,9 +124,27 @@ func create(dir string, log *slog.Logger) error {
 	return nil
 }
 
+// makeFolder makes a folder and those above it, each with its name on the disk.
+func makeFolder(dir string) error {
+	above := filepath.Dir(dir)
+	if _, err := os.Stat(above); errors.Is(err, fs.ErrNotExist) && above != dir {
+		if err := makeFolder(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := syncFolder(above); err != nil && !errors.Is(err, fs.ErrPermission) { // it may not be ours to read
+		return err
+	}
+	return nil
+}
+
 // inspect looks at what is in the folder before Badger does, which deletes tables that its manifest does not name, and what it cannot read of its logs. It answers the version of the last
 // transaction in the logs, or 0.
-func inspect(dir string, largest int64, log *slog.Logger) (last uint64, err error) {
+func (db *DB) inspect(largest int64) (last uint64, err error) {
+	dir := db.dir
 	release, err := lock(dir)
 	if err != nil {
 		return 0, refusal(dir, err)
@@ -149,10 +178,14 @@ func inspect(dir string, largest int64, log *slog.Logger) (last uint64, err erro
 	if f := binary.BigEndian.Uint16(head[6:]); f != format {
 		return 0, fmt.Errorf("the data folder %s has Badger's format %d, and this version of the program reads %d: start the version that wrote it", dir, f, format)
 	}
-	if err := checkTables(dir, manifest); err != nil {
+	if last, err = checkLogs(dir, largest, db.log); err != nil {
 		return 0, refusal(dir, err)
 	}
-	if last, err = checkLogs(dir, largest, log); err != nil {
+	again := int64(budget)
+	if db.options.untold {
+		again = 0
+	}
+	if err := db.tables.check(dir, manifest, again); err != nil {
 		return 0, refusal(dir, err)
 	}
 	if err := removeEmpty(data); err != nil {

@@ -19,3 +19,13 @@ func lock(dir string) (release func() error, err error) {
 	}
 	return f.Close, nil
 }
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}

@@ -1,0 +1,89 @@
+package badgerstore_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xteam/xteam/adapters/badgerstore"
+	"github.com/xteam/xteam/ports"
+)
+
+// sound is a folder with one table, which was read whole when it was opened the last time. It answers the path of the table.
+func sound(t *testing.T, dir string) (path string) {
+	t.Helper()
+	s := open(t, dir)
+	if err := s.Revocations().Record(t.Context(), tokenEntry(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	s.close(t)
+	open(t, dir).close(t)
+	tables := must(filepath.Glob(filepath.Join(dir, "*.sst")))
+	if len(tables) != 1 {
+		t.Fatalf("got tables %q, want one", tables)
+	}
+	return tables[0]
+}
+
+// spoil flips a byte of an entry, and lets it look as old as it was.
+func spoil(t *testing.T, path string) {
+	t.Helper()
+	info := must(os.Stat(path))
+	data := must(os.ReadFile(path))
+	place := bytes.Index(data, []byte("operator")) // who asked for the entry
+	overwrite(t, path, place, []byte{data[place] ^ 1})
+	if err := os.Chtimes(path, time.Time{}, info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADamagedTableIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	spoil(t, sound(t, dir))
+	refused(t, dir, "checksum")
+}
+
+// TestATableIsNotReadTwice: beyond its budget Open leaves tables that were sound once to housekeeping. A new one, one that was changed, and all of them when the note is gone, it reads.
+func TestATableIsNotReadTwice(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	path := sound(t, dir)
+	data := must(os.ReadFile(path))
+	spoil(t, path)
+	var log logged
+	s := store{must(badgerstore.Open(dir, badgerstore.Untold(badgerstore.Options{Logger: log.logger()})))}
+	eventually(t, "it is found all the same", func() bool { _, err := s.System().Load(t.Context()); return errors.Is(err, ports.ErrUnavailable) })
+	eventually(t, "it is refused", func() bool { return len(log.lines(t)) >= 2 })
+	s.close(t)
+	want := []string{"ERROR the store has failed; it answers nothing until it has been opened again", "WARN the store cannot be opened again yet"}
+	if got := log.lines(t); !slices.Equal(got, want) {
+		t.Errorf("logged:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	untold := badgerstore.Untold(badgerstore.Options{})
+	if _, err := badgerstore.Open(dir, untold); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("after that: got %v, want that it is damaged", err)
+	}
+
+	overwrite(t, path, 0, data)
+	db := must(badgerstore.Open(dir, untold))
+	store{db}.close(t)
+	spoil(t, path)
+	if err := os.Chtimes(path, time.Time{}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := badgerstore.Open(dir, untold); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("a table that was changed: got %v, want that it is damaged", err)
+	}
+
+	overwrite(t, path, 0, data)
+	store{must(badgerstore.Open(dir, untold))}.close(t)
+	spoil(t, path)
+	overwrite(t, filepath.Join(dir, "CHECKED"), 0, []byte("}"))
+	if _, err := badgerstore.Open(dir, untold); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("without the note: got %v, want that it is damaged", err)
+	}
+}
