@@ -119,8 +119,8 @@ func (c *tableChecks) recheck(dir string, stop <-chan struct{}) error {
 		}
 		start := time.Now()
 		if room, err = checkTable(dir, number, room); err != nil {
-			if still, gone := readManifest(dir); gone == nil && !slices.Contains(still, number) {
-				continue // it was merged into others meanwhile
+			if still, failed := readManifest(dir); failed != nil || !slices.Contains(still, number) {
+				continue // no file can be opened, or this table was merged into others meanwhile
 			}
 			return err
 		}
