@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
@@ -106,8 +108,10 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 	"end an own session": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{revokedBy(s.ann.ID.String(), s.ann.ID.String(), revocation.SessionEnded, about{"session": s.c.Session().String()})}
 	},
-	"own sessions":          nil,
-	"end another's session": nil,
+	"own sessions":                         nil,
+	"change of name to another's":          nil,
+	"login after too many wrong passwords": nil,
+	"end another's session":                nil,
 	"register": func(s *scene, _ app.Tokens) []audit.Event {
 		cyd := s.id("cyd") // who registers acts for themselves
 		return []audit.Event{{Kind: audit.AccountCreated, Severity: audit.Info, Outcome: audit.Success, Actor: cyd, Subject: cyd, Email: "cyd@example.com", Details: about{"role": "user"}}}
@@ -326,6 +330,10 @@ func TestRefusalsWithoutRandomness(t *testing.T) {
 	if _, err := s.accounts.Register(t.Context(), abroad, taken); !errors.Is(err, ports.ErrTaken) {
 		t.Errorf("a taken name: %v", err)
 	}
+	s.core.Random = &stumbles{rand.Reader, 1}
+	if _, err := s.sessions.ChangeProfile(t.Context(), abroad, s.c, profile(t, "", "bob"), secret.Text{}); !errors.Is(err, ports.ErrTaken) {
+		t.Errorf("a change to a taken name: %v", err)
+	}
 	s.core.Random = broken{}
 	s.guard.Refused(t.Context(), abroad, s.c, "GET /", token.ErrExpired)
 	if lines := s.journal.told[told:]; len(lines) != 0 {
@@ -333,20 +341,46 @@ func TestRefusalsWithoutRandomness(t *testing.T) {
 	}
 }
 
-// TestATakenNameIsToldOf: what the journal, and it alone, is told of a registration that meets another's name.
+// TestATakenNameIsToldOf: what the journal, and it alone, is told of a registration, or a change, that meets another's name.
 func TestATakenNameIsToldOf(t *testing.T) {
-	s := newScene(t)
-	stored, told := len(s.events()), len(s.journal.told)
-	if _, err := s.accounts.Register(t.Context(), abroad, registration(t, "ann")); !errors.Is(err, ports.ErrTaken) {
-		t.Fatal(err)
-	}
-	want := []audit.Event{{Time: instant.Instant(s.clock.Load()), Kind: audit.RegistrationRefused, Severity: audit.Warning, Outcome: audit.Failure, Email: "ann@example.com",
-		IPAddress: "198.51.100.9", UserAgent: "curl", RequestID: "req-abroad", Reason: "taken"}}
-	if diff := cmp.Diff(want, s.journal.told[told:], cmpopts.IgnoreFields(audit.Event{}, "ID")); diff != "" {
-		t.Errorf("told (-want +got):\n%s", diff)
-	}
-	if n := len(s.events()) - stored; n != 0 {
-		t.Errorf("%d events are stored", n)
+	common := audit.Event{Severity: audit.Warning, Outcome: audit.Failure, IPAddress: "198.51.100.9", UserAgent: "curl", RequestID: "req-abroad", Reason: "taken"}
+	for name, try := range map[string]struct {
+		do   func(*scene) error
+		want func(*scene, *audit.Event)
+	}{
+		"a registration": {func(s *scene) error {
+			_, err := s.accounts.Register(t.Context(), abroad, registration(t, "ann"))
+			return err
+		}, func(_ *scene, e *audit.Event) { e.Kind, e.Email = audit.RegistrationRefused, "ann@example.com" }},
+		"another user name": {func(s *scene) error {
+			_, err := s.sessions.ChangeProfile(t.Context(), abroad, s.c, profile(t, "", "bob"), secret.Text{})
+			return err
+		}, func(s *scene, e *audit.Event) {
+			e.Kind, e.Actor, e.Subject = audit.ProfileChanged, s.ann.ID.String(), s.ann.ID.String()
+		}},
+		"another e-mail address": {func(s *scene) error {
+			_, err := s.sessions.ChangeProfile(t.Context(), abroad, s.c, profile(t, "bob@example.com", "ann"), secret.New(password))
+			return err
+		}, func(s *scene, e *audit.Event) {
+			e.Kind, e.Actor, e.Subject, e.Email = audit.ProfileChanged, s.ann.ID.String(), s.ann.ID.String(), "bob@example.com"
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			stored, told := len(s.events()), len(s.journal.told)
+			if err := try.do(s); !errors.Is(err, ports.ErrTaken) {
+				t.Fatal(err)
+			}
+			want := common
+			want.Time = instant.Instant(s.clock.Load())
+			try.want(s, &want)
+			if diff := cmp.Diff([]audit.Event{want}, s.journal.told[told:], cmpopts.IgnoreFields(audit.Event{}, "ID")); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+			if n := len(s.events()) - stored; n != 0 {
+				t.Errorf("%d events are stored", n)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
@@ -303,6 +305,9 @@ func newScene(t testing.TB, changes ...func(*app.Core)) *scene {
 	s.admin = app.Actor{Name: bob.ID.String(), Request: abroad}
 	s.tk = s.signIn("ann")
 	s.c = s.caller(s.tk)
+	limiter, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), s.core.Journal, rand.Reader, app.LimiterOptions{Now: s.core.Now})
+	s.must(err)
+	s.core.Limiter = limiter // last: it has yet to learn where Ann signs in from
 	return s
 }
 
@@ -384,20 +389,20 @@ type act struct {
 var acts = map[string]act{
 	"login": {
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
-		needs: []string{"Accounts.Named", "Passwords.Compare", "Accounts.Find", "System.Load", "Sessions.Create"},
+		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Accounts.Find", "System.Load", "Sessions.Create"},
 		done:  (*scene).works,
 	},
 	"login with a hash that is to be made anew": {
 		ready: func(s *scene) { s.passwords.weak = "new:" },
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
-		needs: []string{"Accounts.Named", "Passwords.Compare", "Passwords.Hash", "Accounts.Update", "System.Load", "Sessions.Create"},
+		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Passwords.Hash", "Accounts.Update", "System.Load", "Sessions.Create"},
 		done:  (*scene).works,
 		lax:   []string{"Passwords.Hash"},
 	},
 	"login with too many sessions": {
 		ready: func(s *scene) { s.core.Tunables.MaxSessions = 1 },
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
-		needs: []string{"Accounts.Named", "Passwords.Compare", "Accounts.Find", "System.Load", "Sessions.OfUser", "Sessions.Update", "Sessions.Create"},
+		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Accounts.Find", "System.Load", "Sessions.Update", "Sessions.Create"},
 		done: func(s *scene, tk app.Tokens) {
 			s.works(tk)
 			s.dead(s.tk, revocation.SessionEnded, revocation.SessionEnded)
@@ -405,18 +410,31 @@ var acts = map[string]act{
 	},
 	"login with a wrong password": {
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", another) },
-		needs: []string{"Accounts.Named", "Passwords.Compare", "Events.Record"},
+		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Events.Record"},
 		want:  is(account.ErrCredentials),
+	},
+	"login after too many wrong passwords": {
+		ready: func(s *scene) {
+			for range 10 {
+				if _, err := s.signInWith("ann", another); !errors.Is(err, account.ErrCredentials) {
+					s.t.Fatal(err)
+				}
+			}
+		},
+		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
+		needs: []string{"Accounts.Named"},
+		want:  func(err error) bool { return errors.As(err, new(*app.AttemptsError)) },
+		line:  audit.AttemptsLimited,
 	},
 	"login with an unknown name": {
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("nobody", password) },
-		needs: []string{"Accounts.Named", "Passwords.Compare", "Events.Record"},
+		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Events.Record"},
 		want:  is(account.ErrCredentials),
 	},
 	"login of a disabled account": {
 		ready: func(s *scene) { s.must(s.accounts.Disable(context.Background(), root, s.ann.ID)) },
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
-		needs: []string{"Accounts.Named", "Passwords.Compare", "Events.Record"},
+		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Events.Record"},
 		want:  is(account.ErrCredentials),
 	},
 	"refresh": { // keycloak/keycloak#49213
@@ -491,7 +509,7 @@ var acts = map[string]act{
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			return s.sessions.ChangePassword(ctx, abroad, s.c, secret.New(password), secret.New(another))
 		},
-		needs: []string{"Accounts.Find", "Passwords.Compare", "Passwords.Hash", "System.Load", "Accounts.Update", "Sessions.Create"},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "Passwords.Compare", "Passwords.Hash", "System.Load", "Accounts.Update", "Sessions.Create"},
 		done: func(s *scene, tk app.Tokens) {
 			if tk.Access.IsZero() { // it was changed, and the new session was not opened
 				var err error
@@ -508,7 +526,7 @@ var acts = map[string]act{
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			return s.sessions.ChangePassword(ctx, abroad, s.c, secret.New(another), secret.New("a third horse"))
 		},
-		needs: []string{"Accounts.Find", "Passwords.Compare", "Events.Record"},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "Passwords.Compare", "Events.Record"},
 		want:  is(account.ErrCredentials),
 		done:  func(s *scene, _ app.Tokens) { s.works(s.tk) },
 	},
@@ -525,7 +543,7 @@ var acts = map[string]act{
 			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "eve@example.com", "eve"), secret.New(password))
 			return app.Tokens{}, err
 		},
-		needs: []string{"Accounts.Find", "Passwords.Compare", "Accounts.Update"},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "Passwords.Compare", "Accounts.Update"},
 		done:  func(s *scene, _ app.Tokens) { s.works(s.signIn("eve")) },
 	},
 	"change of e-mail with a wrong password": {
@@ -533,7 +551,7 @@ var acts = map[string]act{
 			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "eve@example.com", "eve"), secret.New(another))
 			return app.Tokens{}, err
 		},
-		needs: []string{"Accounts.Find", "Passwords.Compare", "Events.Record"},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "Passwords.Compare", "Events.Record"},
 		want:  is(account.ErrCredentials),
 		done:  func(s *scene, _ app.Tokens) { s.works(s.signIn("ann")) },
 	},
@@ -567,7 +585,7 @@ var acts = map[string]act{
 			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "anna@example.com", "ann"), secret.New(password))
 			return app.Tokens{}, err
 		},
-		needs: []string{"Accounts.Find", "Passwords.Compare", "Accounts.Update"},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "Passwords.Compare", "Accounts.Update"},
 		done: func(s *scene, _ app.Tokens) {
 			if a, err := s.accounts.Lookup(context.Background(), "anna@example.com"); err != nil || a.ID != s.ann.ID {
 				s.t.Errorf("the address is %v's, %v", a.ID, err)
@@ -579,8 +597,19 @@ var acts = map[string]act{
 			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, profile(s.t, "anna@example.com", "ann"), secret.New(another))
 			return app.Tokens{}, err
 		},
-		needs: []string{"Accounts.Find", "Passwords.Compare", "Events.Record"},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "Passwords.Compare", "Events.Record"},
 		want:  is(account.ErrCredentials),
+	},
+	"change of name to another's": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			p := profile(s.t, "cyd@example.com", "bob")
+			_, err := s.sessions.ChangeProfile(ctx, abroad, s.c, p, secret.New(password))
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "Passwords.Compare", "Accounts.Update"},
+		want:  is(ports.ErrTaken),
+		done:  func(s *scene, _ app.Tokens) { s.works(s.signIn("ann")) },
+		line:  audit.ProfileChanged,
 	},
 	"own sessions": {
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
@@ -843,7 +872,7 @@ func honest(t testing.TB, err, fault error) {
 	var e *session.EndedError
 	var sel *app.SelectorError
 	var invalid *account.InvalidError
-	if app.RefusalCode(err) != "" || errors.As(err, &e) || errors.As(err, &sel) || errors.As(err, &invalid) {
+	if app.RefusalCode(err) != "" || errors.As(err, new(*app.AttemptsError)) || errors.As(err, &e) || errors.As(err, &sel) || errors.As(err, &invalid) {
 		t.Errorf("a fault is called a refusal: %v", err)
 	}
 	for _, refusal := range []error{account.ErrCredentials, app.ErrForbidden, ports.ErrNotFound, ports.ErrTaken, session.ErrMalformed, session.ErrInvalid, session.ErrExpired, system.ErrFuture} {

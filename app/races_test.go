@@ -185,6 +185,45 @@ func TestDisabledWhileThePasswordIsChanged(t *testing.T) {
 	}
 }
 
+// TestAnOvertakenProofIsAFailedSignIn: who proved a password that was changed meanwhile has proved nothing, and is told of, and counted, as one who did not know it.
+func TestAnOvertakenProofIsAFailedSignIn(t *testing.T) {
+	for _, name := range []string{"login", "change of password", "change of e-mail address"} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			overtake := func() {
+				s.must(s.store.Accounts().Update(context.Background(), s.ann.ID, func(a account.Account) (account.Account, ports.Effects, error) {
+					a.Password = secret.New(a.Password.RevealPlaintext() + "'")
+					return a, ports.Effects{}, nil
+				}))
+			}
+			restore := func() {
+				s.must(s.store.Accounts().Update(context.Background(), s.ann.ID, func(a account.Account) (account.Account, ports.Effects, error) {
+					a.Password = s.ann.Password
+					return a, ports.Effects{}, nil
+				}))
+			}
+			for n := range 11 {
+				s.passwords.between = overtake
+				told := len(s.journal.told)
+				tk, err := acts[name].do(t.Context(), s)
+				restore()
+				if n == 10 {
+					if !errors.As(err, new(*app.AttemptsError)) {
+						t.Errorf("the eleventh: %v", err)
+					}
+					break
+				}
+				if !errors.Is(err, account.ErrCredentials) || tk != (app.Tokens{}) {
+					t.Fatalf("attempt %d: %v", n, err)
+				}
+				if lines := s.journal.told[told:]; len(lines) != 1 || lines[0].Kind != audit.AuthenticationFailed || lines[0].Subject != s.ann.ID.String() {
+					t.Errorf("told: %+v", lines)
+				}
+			}
+		})
+	}
+}
+
 // leaver is a journal that loses what it is told under a context that is over.
 type leaver struct{ ports.Journal }
 
@@ -705,7 +744,7 @@ func TestSignInTakesTheSameWork(t *testing.T) {
 		Compared int
 		Told     []audit.Kind
 	}
-	want := work{[]string{"Accounts.Named", "Passwords.Compare", "Events.Record"}, 1, []audit.Kind{audit.AuthenticationFailed}}
+	want := work{[]string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Events.Record"}, 1, []audit.Kind{audit.AuthenticationFailed}}
 	for name, try := range map[string]struct {
 		who, password string
 		disabled      bool
