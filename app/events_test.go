@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -381,6 +383,51 @@ func TestATakenNameIsToldOf(t *testing.T) {
 				t.Errorf("%d events are stored", n)
 			}
 		})
+	}
+}
+
+// TestWhoReachesForAnothersSession is told of, and learns no more than of one that never was.
+func TestWhoReachesForAnothersSession(t *testing.T) {
+	s := newScene(t)
+	bob := s.caller(s.signIn("bob"))
+	stored, told := len(s.events()), len(s.journal.told)
+	theirs, none := s.sessions.EndOwn(t.Context(), abroad, s.c, bob.Session()), s.sessions.EndOwn(t.Context(), abroad, s.c, id.Session{9})
+	if theirs != none || !errors.Is(none, ports.ErrNotFound) { // the very same answer
+		t.Errorf("another's: %v; one that never was: %v", theirs, none)
+	}
+	want := []audit.Event{{Time: instant.Instant(s.clock.Load()), Kind: audit.PermissionDenied, Severity: audit.Warning, Outcome: audit.Failure, Actor: s.ann.ID.String(), Subject: bob.User().String(),
+		IPAddress: "198.51.100.9", UserAgent: "curl", RequestID: "req-abroad", Reason: "foreign", Details: about{"session": bob.Session().String()}}}
+	if diff := cmp.Diff(want, s.journal.told[told:], cmpopts.IgnoreFields(audit.Event{}, "ID")); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if n := len(s.events()) - stored; n != 0 {
+		t.Errorf("%d events are stored", n)
+	}
+	s.core.Random = broken{}
+	if err := s.sessions.EndOwn(t.Context(), abroad, s.c, bob.Session()); !errors.Is(err, ports.ErrNotFound) || len(s.journal.told) != told+1 {
+		t.Errorf("without an id for the line: %v, told %+v", err, s.journal.told[told+1:])
+	}
+}
+
+// TestTheProfileThatIsAnswered is the one that is stored; one that changes nothing is answered, and neither stored nor told.
+func TestTheProfileThatIsAnswered(t *testing.T) {
+	s := newScene(t)
+	for _, name := range []string{"anna", "anna", "Anna"} {
+		was := s.stored()
+		before, err := s.store.Accounts().Find(t.Context(), s.ann.ID)
+		s.must(err)
+		told := len(s.journal.told)
+		s.turn(time.Second)
+		got, err := s.sessions.ChangeProfile(t.Context(), abroad, s.c, profile(t, "", name), secret.Text{})
+		s.must(err)
+		now, err := s.store.Accounts().Find(t.Context(), s.ann.ID)
+		s.must(err)
+		if got != now || got.Username.String() != name {
+			t.Errorf("it answers %+v, and %+v is stored", got, now)
+		}
+		if same := before.Username.String() == name; same != (len(s.journal.told) == told) || same != reflect.DeepEqual(was, s.stored()) {
+			t.Errorf("from %v to %s: told %+v", before.Username, name, s.journal.told[told:])
+		}
 	}
 }
 

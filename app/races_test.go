@@ -497,7 +497,7 @@ func TestWhatIsNoTokenAsksNoStore(t *testing.T) {
 
 // TestACallerWhoIsGone (RFC 8725, section 3.9): a token whose account is not there any more changes nothing.
 func TestACallerWhoIsGone(t *testing.T) {
-	for _, name := range []string{"me", "change of password"} {
+	for _, name := range []string{"me", "change of password", "own sessions"} {
 		s := newScene(t)
 		s.stores.gone = func(m string) bool { return m == "Accounts.Find" }
 		tk, err := acts[name].do(t.Context(), s)
