@@ -14,10 +14,13 @@ import (
 )
 
 // Accounts makes accounts and changes what they may do.
-type Accounts struct{ core *Core }
+type Accounts struct {
+	core *Core
+	one  chan struct{} // holds one while a change is made that may leave the system without an administrator
+}
 
 // NewAccounts stands on the core.
-func NewAccounts(c *Core) *Accounts { return &Accounts{c} }
+func NewAccounts(c *Core) *Accounts { return &Accounts{c, make(chan struct{}, 1)} }
 
 // Registration is what a new account is made of.
 type Registration struct {
@@ -103,15 +106,20 @@ func (c *Core) lookup(ctx context.Context, handle string) (account.Account, erro
 	return account.Account{}, ports.ErrNotFound
 }
 
-// SetRole gives an account another role: its tokens are refused from the next request, its sessions go on with new ones.
+// SetRole gives an account another role: its tokens are refused from the next request, its sessions go on with new ones. Of the last active administrator it is
+// account.ErrLastAdmin, unless the operator insists.
 func (a *Accounts) SetRole(ctx context.Context, by Actor, uid id.User, role account.Role) error {
 	return a.change(ctx, by, uid, audit.RoleChanged, audit.Warning, map[string]string{"role": string(role)}, func(acct account.Account, act account.Act) (account.Account, []revocation.Entry) {
 		return acct.SetRole(role, act)
 	})
 }
 
-// Disable bars an account and ends all that it has.
+// Disable bars an account and ends all that it has. Of the last active administrator it is account.ErrLastAdmin, unless the operator insists; of one's own account
+// account.ErrOwnAccount: who could take it back?
 func (a *Accounts) Disable(ctx context.Context, by Actor, uid id.User) error {
+	if by.Name == uid.String() {
+		return account.ErrOwnAccount
+	}
 	return a.change(ctx, by, uid, audit.AccountDisabled, audit.Warning, nil, account.Account.Disable)
 }
 
@@ -122,8 +130,43 @@ func (a *Accounts) Enable(ctx context.Context, by Actor, uid id.User) error {
 	})
 }
 
+// SetPassword gives an account another password and ends all that it has, its API keys too. For one's own account, which asks for the current password, it is
+// account.ErrOwnAccount.
+func (a *Accounts) SetPassword(ctx context.Context, by Actor, uid id.User, password secret.Text) error {
+	if by.Name == uid.String() {
+		return account.ErrOwnAccount
+	}
+	acct, err := a.core.Stores.Accounts.Find(ctx, uid)
+	if err != nil {
+		return err
+	}
+	if err := account.CheckPassword(password.RevealPlaintext(), acct.Email, acct.Username); err != nil {
+		return err
+	}
+	hash, err := a.core.Passwords.Hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return a.change(ctx, by, uid, audit.PasswordChanged, audit.Warning, nil, func(acct account.Account, act account.Act) (account.Account, []revocation.Entry) {
+		acct, entry := acct.ResetPassword(hash, act)
+		return acct, []revocation.Entry{entry}
+	})
+}
+
+// change makes one change at a time, so that of two administrators who demote each other one is left. That holds for one process: nodes of a cluster do not wait
+// for one another.
 func (a *Accounts) change(ctx context.Context, by Actor, uid id.User, k audit.Kind, sev audit.Severity, details map[string]string,
 	f func(account.Account, account.Act) (account.Account, []revocation.Entry)) error {
+	select {
+	case a.one <- struct{}{}:
+		defer func() { <-a.one }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	others, err := a.others(ctx, by, uid)
+	if err != nil {
+		return err
+	}
 	now := a.core.now()
 	until, err := a.core.horizon(ctx, now)
 	if err != nil {
@@ -135,14 +178,53 @@ func (a *Accounts) change(ctx context.Context, by Actor, uid id.User, k audit.Ki
 	}
 	e.Actor, e.Subject, e.Details = by.Name, uid.String(), details
 	var eff ports.Effects
-	err = a.core.Stores.Accounts.Update(ctx, uid, func(acct account.Account) (account.Account, ports.Effects, error) {
+	err = a.core.Stores.Accounts.Update(ctx, uid, func(was account.Account) (account.Account, ports.Effects, error) {
 		eff = ports.Effects{}
-		acct, entries := f(acct, account.Act{By: by.Name, Now: now, Until: until})
+		next, entries := f(was, account.Act{By: by.Name, Now: now, Until: until})
+		if err := was.Spare(&next, others); err != nil {
+			return was, eff, err
+		}
 		eff = ports.Effects{Revocations: entries, Events: []audit.Event{e}}
-		return acct, eff, nil
+		return next, eff, nil
 	})
 	if err == nil {
 		a.core.felt(ctx, eff)
 	}
 	return err
+}
+
+// others reports whether the system can do without the account: it is no administrator's, another is, or the operator insists.
+func (a *Accounts) others(ctx context.Context, by Actor, uid id.User) (bool, error) {
+	if by.Force && by.Name == Operator {
+		return true, nil
+	}
+	acct, err := a.core.Stores.Accounts.Find(ctx, uid)
+	if err != nil || !acct.Administers() {
+		return err == nil, err
+	}
+	const page = 500
+	for from := (id.User{}); ; {
+		accounts, err := a.core.Stores.Accounts.List(ctx, from, page)
+		if err != nil {
+			return false, err
+		}
+		for i := range accounts {
+			if accounts[i].ID != uid && accounts[i].Administers() {
+				return true, nil
+			}
+		}
+		if len(accounts) < page {
+			return false, nil
+		}
+		from = accounts[len(accounts)-1].ID
+	}
+}
+
+// Page answers at most limit accounts in the order of their ids, beginning behind one (the zero id: at the start), and whether there are more.
+func (a *Accounts) Page(ctx context.Context, behind id.User, limit int) (page []account.Account, more bool, err error) {
+	page, err = a.core.Stores.Accounts.List(ctx, behind, limit+1)
+	if more = len(page) > limit; more {
+		page = page[:limit]
+	}
+	return page, more, err
 }

@@ -39,6 +39,7 @@ type Request struct {
 type Actor struct {
 	Name    string // a user id, Operator or System
 	Request Request
+	Force   bool // the Operator insists on what would leave nobody who can undo it
 }
 
 // Caller is who a guarded request comes from.

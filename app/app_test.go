@@ -479,6 +479,9 @@ func TestRoleChange(t *testing.T) {
 	if err := w.accounts.SetRole(t.Context(), root, ann.ID, account.RoleAdmin); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := w.accounts.Create(t.Context(), root, registration(t, "bob"), account.RoleAdmin); err != nil { // or Ann would be the last
+		t.Fatal(err)
+	}
 	admin := w.signIn("ann")
 	if !w.caller(admin).IsAdmin() {
 		t.Fatal("not an administrator")

@@ -93,6 +93,12 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 	"change of e-mail with a wrong password": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{notSignedIn(s.ann.ID.String(), "ann@example.com")}
 	},
+	"set password": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{{Kind: audit.PasswordChanged, Severity: audit.Warning, Outcome: audit.Success, Actor: s.admin.Name, Subject: s.ann.ID.String()}}
+	},
+	"demote one of two administrators": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{{Kind: audit.RoleChanged, Severity: audit.Warning, Outcome: audit.Success, Actor: s.admin.Name, Subject: s.id("cyd"), Details: about{"role": "user"}}}
+	},
 	"end one's own session": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{revokedBy(s.ann.ID.String(), s.ann.ID.String(), revocation.SessionEnded, about{"session": s.c.Session().String()})}
 	},
@@ -163,12 +169,16 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 		return []audit.Event{{Kind: audit.PermissionDenied, Severity: audit.Warning, Outcome: audit.Failure, Actor: s.ann.ID.String(), Reason: "forbidden", Details: about{"endpoint": "GET /api/v1/admin/users"}}}
 	},
 
-	"refresh once more within the grace": nil,
-	"me":                                 nil,
-	"see one's own sessions":             nil,
-	"look-up":                            nil,
-	"see what revoking a user would do":  nil,
-	"see what revoking all would do":     nil,
+	"refresh once more within the grace":                nil,
+	"me":                                                nil,
+	"demote the last administrator":                     nil,
+	"see a page of accounts":                            nil,
+	"see a page of her sessions":                        nil,
+	"see a page of all sessions":                        nil,
+	"see one's own sessions":                            nil,
+	"look-up":                                           nil,
+	"see what revoking a user would do":                 nil,
+	"see what revoking all would do":                    nil,
 	"see what revoking what was issued before would do": nil,
 	"see what revoking a session would do":              nil,
 	"start":                                             nil,
@@ -265,7 +275,7 @@ func TestEveryRevocationSaysWhoAskedAndWhy(t *testing.T) {
 			switch {
 			case strings.HasPrefix(name, "revoke"):
 				by, note = s.admin.Name, stolen
-			case name == "set role" || name == "disable":
+			case name == "set role" || name == "disable" || name == "set password" || name == "demote one of two administrators":
 				by = s.admin.Name
 			case name == "refresh with an earlier token":
 				by = app.System

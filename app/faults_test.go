@@ -555,6 +555,57 @@ var acts = map[string]act{
 		want:  is(account.ErrCredentials),
 		done:  func(s *scene, _ app.Tokens) { s.works(s.signIn("ann")) },
 	},
+	"set password": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return app.Tokens{}, s.accounts.SetPassword(ctx, s.admin, s.ann.ID, secret.New(another))
+		},
+		needs: []string{"Accounts.Find", "Passwords.Hash", "System.Load", "Accounts.Update"},
+		done: func(s *scene, _ app.Tokens) {
+			s.dead(s.tk, revocation.PasswordChanged, revocation.PasswordChanged)
+			tk, err := s.signInWith("ann", another)
+			s.must(err)
+			s.works(tk)
+		},
+	},
+	"demote one of two administrators": {
+		ready: func(s *scene) {
+			_, err := s.accounts.Create(context.Background(), root, registration(s.t, "cyd"), account.RoleAdmin)
+			s.must(err)
+		},
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return app.Tokens{}, s.accounts.SetRole(ctx, s.admin, s.userID("cyd"), account.RoleUser)
+		},
+		needs: []string{"Accounts.Find", "Accounts.List", "System.Load", "Accounts.Update"},
+	},
+	"demote the last administrator": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return app.Tokens{}, s.accounts.SetRole(ctx, root, s.userID("bob"), account.RoleUser)
+		},
+		needs: []string{"Accounts.Find", "Accounts.List", "Accounts.Update"},
+		want:  is(account.ErrLastAdmin),
+	},
+	"see a page of accounts": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			page, more, err := s.accounts.Page(ctx, id.User{}, 1)
+			if err == nil && (len(page) != 1 || !more) {
+				s.t.Errorf("%d of two accounts, more: %v", len(page), more)
+			}
+			return app.Tokens{}, err
+		},
+		needs: []string{"Accounts.List"},
+	},
+	"see a page of her sessions": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return s.paged(s.sessions.Page(ctx, s.ann.ID, app.Place{}, 1))
+		},
+		needs: []string{"Accounts.Find", "Sessions.OfUser", "System.Load"},
+	},
+	"see a page of all sessions": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return s.paged(s.sessions.Page(ctx, id.User{}, app.Place{User: s.ann.ID}, 1000))
+		},
+		needs: []string{"Accounts.Find", "Accounts.List", "Sessions.OfUser", "System.Load"},
+	},
 	"see one's own sessions": {
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			all, err := s.sessions.Own(ctx, s.c)

@@ -172,7 +172,7 @@ func (s *Sessions) makeRoom(ctx context.Context, r Request, acct *account.Accoun
 	all = slices.DeleteFunc(all, func(x session.Session) bool { return !lives(&x, acct, whole, now) })
 	slices.SortFunc(all, func(a, b session.Session) int { return cmp.Compare(a.LastUsed, b.LastUsed) })
 	for i := range len(all) - most + 1 {
-		if _, err := s.core.end(ctx, Actor{System, r}, all[i].ID, fmt.Sprintf("the user has signed in once more than %d times", most)); err != nil {
+		if _, err := s.core.end(ctx, Actor{Name: System, Request: r}, all[i].ID, fmt.Sprintf("the user has signed in once more than %d times", most)); err != nil {
 			return err
 		}
 	}
@@ -370,7 +370,7 @@ func (s *Sessions) Logout(ctx context.Context, r Request, c Caller) error {
 		return err
 	}
 	by := c.User().String()
-	e, err := s.core.revoked(Actor{by, r}, revocation.Logout, c.User().String(), "", map[string]string{"session": c.Session().String()})
+	e, err := s.core.revoked(Actor{Name: by, Request: r}, revocation.Logout, c.User().String(), "", map[string]string{"session": c.Session().String()})
 	if err != nil {
 		return err
 	}

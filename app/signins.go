@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -8,6 +10,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
@@ -54,4 +57,71 @@ func (s *Sessions) EndOwn(ctx context.Context, r Request, c Caller, sid id.Sessi
 	}
 	_, err = s.core.end(ctx, c.Actor(r), sid, "")
 	return err
+}
+
+// Place is where in a list of sessions a page begins: behind the session of that name. The zero Place is the start.
+type Place struct {
+	User    id.User
+	Created instant.Instant
+	Session id.Session
+}
+
+func placeOf(x *session.Session) Place { return Place{x.User, x.Created, x.ID} }
+
+// pageAccounts is how many accounts are looked at for one page: few sessions among many accounts are no reason to read them all at once.
+const pageAccounts = 500
+
+// Page answers at most limit sessions that go on, in the order of their users and then oldest first: those of one user or, of the zero id, of everybody. They begin
+// behind a place, and next is where the next page begins, when there is one. A page of everybody's may hold fewer than limit, and none at all, before the last. A user
+// that is not there is ports.ErrNotFound.
+func (s *Sessions) Page(ctx context.Context, of id.User, behind Place, limit int) (page []session.Session, next Place, more bool, err error) {
+	if !of.IsZero() {
+		acct, err := s.core.Stores.Accounts.Find(ctx, of)
+		if err != nil {
+			return nil, next, false, err
+		}
+		page, err = s.behind(ctx, &acct, behind, page, limit)
+		return cutPage(page, limit, err)
+	}
+	if !behind.User.IsZero() {
+		acct, err := s.core.Stores.Accounts.Find(ctx, behind.User)
+		if err == nil {
+			page, err = s.behind(ctx, &acct, behind, page, limit)
+		}
+		if err != nil && !errors.Is(err, ports.ErrNotFound) {
+			return nil, next, false, err
+		}
+	}
+	accounts, err := s.core.Stores.Accounts.List(ctx, behind.User, pageAccounts)
+	for i := range accounts {
+		if err != nil || len(page) > limit {
+			break
+		}
+		page, err = s.behind(ctx, &accounts[i], Place{}, page, limit)
+	}
+	if err != nil || len(page) > limit || len(accounts) < pageAccounts {
+		return cutPage(page, limit, err)
+	}
+	last := accounts[len(accounts)-1].ID
+	return page, Place{last, instant.Forever, id.Session{}}, true, nil
+}
+
+// behind adds to a page the sessions of an account that go on and were begun behind a place, one more than the limit at most.
+func (s *Sessions) behind(ctx context.Context, a *account.Account, behind Place, page []session.Session, limit int) ([]session.Session, error) {
+	all, err := s.core.living(ctx, a)
+	for i := range all {
+		if x := &all[i]; len(page) <= limit && cmp.Or(cmp.Compare(x.Created, behind.Created), bytes.Compare(x.ID[:], behind.Session[:])) > 0 {
+			page = append(page, *x)
+		}
+	}
+	return page, err
+}
+
+// cutPage is a page of one more than limit without that one, and where it begins.
+func cutPage(page []session.Session, limit int, err error) ([]session.Session, Place, bool, error) {
+	if err != nil || len(page) <= limit {
+		return page, Place{}, false, err
+	}
+	page = page[:limit]
+	return page, placeOf(&page[limit-1]), true, nil
 }

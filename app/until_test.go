@@ -24,6 +24,8 @@ var withdraws = map[string][]revocation.Kind{
 	"log-out of a session that is forgotten": {revocation.Token, revocation.Session},
 	"log-out of all":                         {revocation.User},
 	"end an own session":                     {revocation.Session},
+	"set password":                           {revocation.User},
+	"demote one of two administrators":       {revocation.User},
 	"end one's own session":                  {revocation.Session},
 	"change of password":                     {revocation.User},
 	"set role":                               {revocation.User},

@@ -41,6 +41,14 @@ func (x *exchange) readAny(v any) error {
 	return decode(raw, v)
 }
 
+// readOptional is read, for a route that can do without a body.
+func (x *exchange) readOptional(v any) error {
+	if x.r.ContentLength == 0 {
+		return nil
+	}
+	return x.read(v)
+}
+
 // A body has bodyPatience to begin, and then as long as it takes at leastRate.
 const (
 	bodyPatience = 10 * time.Second

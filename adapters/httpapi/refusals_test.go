@@ -35,6 +35,8 @@ type told struct {
 // answers names every exported refusal behind the transport.
 var answers = map[string]told{
 	"account.ErrCredentials":  {account.ErrCredentials, 401, "credentials_invalid", ""},
+	"account.ErrLastAdmin":    {account.ErrLastAdmin, 409, "last_admin", ""},
+	"account.ErrOwnAccount":   {account.ErrOwnAccount, 409, "own_account", ""},
 	"account.ErrNotOne":       {account.ErrNotOne, 422, "validation_failed", ""},
 	"account.InvalidError":    {&account.InvalidError{Field: "email", Detail: "d"}, 422, "validation_failed", ""},
 	"app.ErrPasswordNeeded":   {app.ErrPasswordNeeded, 422, "validation_failed", ""},

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
@@ -33,12 +34,6 @@ func addressOf(a netip.Addr) string {
 	return a.String()
 }
 
-// list is a page of a list.
-type list[T any] struct {
-	Items []T     `json:"items"`
-	Next  *string `json:"next"` // the cursor of the next page; null on the last
-}
-
 func (a *API) ownSessions(x *exchange) error {
 	all, err := a.Sessions.Own(x.ctx(), x.caller)
 	if err != nil {
@@ -61,6 +56,62 @@ func (a *API) endOwnSession(x *exchange) error {
 		return ports.ErrNotFound
 	}
 	if err := a.Sessions.EndOwn(x.ctx(), x.request(), x.caller, sid); err != nil {
+		return err
+	}
+	x.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// listSessions lists the sessions that go on, of one user or of everybody.
+func (a *API) listSessions(x *exchange) error {
+	q, err := x.query("limit", "cursor", "user")
+	if err != nil {
+		return err
+	}
+	limit, err := pageSize(q["limit"])
+	if err != nil {
+		return err
+	}
+	var of id.User
+	if q["user"] != "" {
+		acct, err := a.Accounts.Lookup(x.ctx(), q["user"])
+		if err != nil {
+			return err
+		}
+		of = acct.ID
+	}
+	behind, err := sessionsBehind(q["cursor"], of)
+	if err != nil {
+		return err
+	}
+	all, next, more, err := a.Sessions.Page(x.ctx(), of, behind, limit)
+	if err != nil {
+		return err
+	}
+	page := list[anySignIn]{Items: make([]anySignIn, 0, len(all))}
+	for i := range all {
+		page.Items = append(page.Items, anySignInOf(&all[i]))
+	}
+	if more {
+		page.Next = nextSessions(of, next)
+	}
+	return x.write(http.StatusOK, page)
+}
+
+// anySignIn is a session as administrators see it.
+type anySignIn struct {
+	signIn `json:",inline"`
+	UserID string `json:"user_id"`
+}
+
+func anySignInOf(s *session.Session) anySignIn { return anySignIn{signInOf(s), s.User.String()} }
+
+func (a *API) endSession(x *exchange) error {
+	sid, err := id.Parse[id.Session](x.r.PathValue("id"))
+	if err != nil {
+		return ports.ErrNotFound
+	}
+	if _, err := a.Revoker.Revoke(x.ctx(), x.actor(), app.Selector{Session: sid.String()}, "", false); err != nil {
 		return err
 	}
 	x.WriteHeader(http.StatusNoContent)

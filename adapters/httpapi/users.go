@@ -1,11 +1,13 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/id"
 )
 
 // changeMe changes what is given of the caller's own account; null is as not given.
@@ -47,4 +49,105 @@ func parsed[T any](text *string, parse func(string) (T, error), bad *validationE
 		bad.note(field.Field, field.Detail)
 	}
 	return &v
+}
+
+func (a *API) listUsers(x *exchange) error {
+	q, err := x.query("limit", "cursor")
+	if err != nil {
+		return err
+	}
+	limit, err := pageSize(q["limit"])
+	if err != nil {
+		return err
+	}
+	behind, err := usersBehind(q["cursor"])
+	if err != nil {
+		return err
+	}
+	all, more, err := a.Accounts.Page(x.ctx(), behind, limit)
+	if err != nil {
+		return err
+	}
+	page := list[user]{Items: make([]user, 0, len(all))}
+	for i := range all {
+		page.Items = append(page.Items, userOf(&all[i]))
+	}
+	if more {
+		page.Next = nextUsers(all[len(all)-1].ID)
+	}
+	return x.write(http.StatusOK, page)
+}
+
+func (a *API) showUser(x *exchange) error {
+	acct, err := a.Accounts.Lookup(x.ctx(), x.r.PathValue("user"))
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusOK, userOf(&acct))
+}
+
+// actOn does an administrator's act on the user that the path names, by id, e-mail address or user name, and answers what their account is then.
+func (a *API) actOn(x *exchange, force bool, act func(context.Context, app.Actor, id.User) error) error {
+	if force && !x.operator {
+		return a.Guard.Denied(x.ctx(), x.request(), x.caller, x.endpoint())
+	}
+	acct, err := a.Accounts.Lookup(x.ctx(), x.r.PathValue("user"))
+	if err != nil {
+		return err
+	}
+	by := x.actor()
+	by.Force = force
+	if err := act(x.ctx(), by, acct.ID); err != nil {
+		return err
+	}
+	if acct, err = a.Accounts.Lookup(x.ctx(), acct.ID.String()); err != nil {
+		return err
+	}
+	return x.write(http.StatusOK, userOf(&acct))
+}
+
+func (a *API) disableUser(x *exchange) error {
+	var in struct {
+		Force bool `json:"force"` // the last administrator too: for the operator alone
+	}
+	if err := x.readOptional(&in); err != nil {
+		return err
+	}
+	return a.actOn(x, in.Force, a.Accounts.Disable)
+}
+
+func (a *API) enableUser(x *exchange) error {
+	if err := x.readOptional(&struct{}{}); err != nil {
+		return err
+	}
+	return a.actOn(x, false, a.Accounts.Enable)
+}
+
+func (a *API) setRole(x *exchange) error {
+	var in struct {
+		Role  string `json:"role"`
+		Force bool   `json:"force"` // the last administrator too: for the operator alone
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	role, err := account.ParseRole(in.Role)
+	if err != nil {
+		return err
+	}
+	return a.actOn(x, in.Force, func(ctx context.Context, by app.Actor, uid id.User) error {
+		return a.Accounts.SetRole(ctx, by, uid, role)
+	})
+}
+
+func (a *API) setPassword(x *exchange) error {
+	var in struct {
+		Password hidden `json:"password"`
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	return a.actOn(x, false, func(ctx context.Context, by app.Actor, uid id.User) error {
+		return a.Accounts.SetPassword(ctx, by, uid, in.Password.Text)
+	})
 }
