@@ -175,6 +175,8 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 	"see a page of accounts":                            nil,
 	"see a page of her sessions":                        nil,
 	"see a page of all sessions":                        nil,
+	"explain an access token":                           nil,
+	"explain a refresh token":                           nil,
 	"see one's own sessions":                            nil,
 	"look-up":                                           nil,
 	"see what revoking a user would do":                 nil,

@@ -606,6 +606,19 @@ var acts = map[string]act{
 		},
 		needs: []string{"Accounts.Find", "Accounts.List", "Sessions.OfUser", "System.Load"},
 	},
+	"explain an access token": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return s.explained(s.sessions.Explain(ctx, s.tk.Access))
+		},
+		needs: []string{"Accounts.Find", "Sessions.Find"},
+	},
+	"explain a refresh token": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return s.explained(s.sessions.Explain(ctx, s.tk.Refresh))
+		},
+		needs: []string{"Sessions.Find", "Accounts.Find", "System.Load"},
+		done:  func(s *scene, _ app.Tokens) { s.works(s.tk) },
+	},
 	"see one's own sessions": {
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			all, err := s.sessions.Own(ctx, s.c)

@@ -281,19 +281,8 @@ func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken
 		eff = ports.Effects{}
 		var is session.Session
 		is, out = was.Redeem(t, next, r.Origin, s.lifetimes(), now)
-		switch out.Verdict {
-		case session.Unknown:
-			return was, eff, session.ErrInvalid
-		case session.Ended:
-			return was, eff, &session.EndedError{Reason: was.EndedReason}
-		case session.Expired:
-			return was, eff, session.ErrExpired
-		}
-		if why, ok := acct.MayRefresh(was.Generation); !ok {
-			return was, eff, &session.EndedError{Reason: why}
-		}
-		if why, ok := whole.MayRefresh(&was); !ok {
-			return was, eff, &session.EndedError{Reason: why}
+		if err := refusal(out.Verdict, &was, acct, whole); err != nil {
+			return was, eff, err
 		}
 		switch out.Verdict {
 		case session.Rotated:
@@ -325,6 +314,26 @@ func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken
 		s.core.Journal.Write(ctx, refreshed)
 	}
 	return Tokens{access, out.Token.Text(), lasts}, nil
+}
+
+// refusal is why a refresh token with a verdict is refused for its own sake, its session's, its account's or the whole system's, in this order; nil for one that is good,
+// and for one whose use ends its session.
+func refusal(v session.Verdict, x *session.Session, acct *account.Account, whole system.State) error {
+	switch v {
+	case session.Unknown:
+		return session.ErrInvalid
+	case session.Ended:
+		return &session.EndedError{Reason: x.EndedReason}
+	case session.Expired:
+		return session.ErrExpired
+	}
+	if why, ok := acct.MayRefresh(x.Generation); !ok {
+		return &session.EndedError{Reason: why}
+	}
+	if why, ok := whole.MayRefresh(x); !ok {
+		return &session.EndedError{Reason: why}
+	}
+	return nil
 }
 
 // proved reads a refresh token and checks that this system made it.

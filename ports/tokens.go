@@ -17,6 +17,9 @@ type Codec interface {
 	// signature or a claim of the wrong shape is token.ErrInvalid. The policy (expiry, issuer, audience) is not checked here. The answer is
 	// shared: it must not be changed. Parse keeps no reference to the text.
 	Parse(text string) (*token.Claims, error)
+	// ReadUnverified answers what a text in the form of a token claims, its kid included, whoever made it: for people who look at a token, never for a decision. Claims
+	// that are missing or of the wrong shape are zero. A text that has not the form is answered with false, and nothing of it.
+	ReadUnverified(text string) (token.Claims, bool)
 	// KeyIDs answers the ids of the keys that sign or verify now, the primary's first. It costs nothing. The answer is shared: it must not be changed.
 	KeyIDs() []string
 }

@@ -39,7 +39,7 @@ func TestAdminRoutesAreForAdministrators(t *testing.T) {
 	p := s.signIn("ann")
 	was := s.stored(ann.ID)
 	for _, try := range []string{"GET /users", "GET /users/ann", "POST /users", "POST /users/ann/disable", "POST /users/ann/enable", "POST /users/ann/role", "POST /users/ann/password", "GET /sessions",
-		"DELETE /sessions/" + sessionOf(t, p), "POST /revocations", "POST /revoke-user-tokens"} {
+		"DELETE /sessions/" + sessionOf(t, p), "POST /explain", "POST /revocations", "POST /revoke-user-tokens"} {
 		method, path, _ := strings.Cut(try, " ")
 		wants(t, s.call(method, "/api/v1/admin"+path, "", "X-Operator: true"), 401, "token_missing")
 		wants(t, s.call(method, "/api/v1/admin"+path, `{"role":"admin","password":"`+betterSecret+`"}`, bearer(p)), 403, "forbidden")

@@ -19,7 +19,7 @@ func TestSpare(t *testing.T) {
 				if was && !is && !others {
 					want = account.ErrLastAdmin
 				}
-				if got := a.Spare(&next, others); got != want { //nolint:errorlint // the very one
+				if got := a.Spare(&next, others); got != want {
 					t.Errorf("from %+v to %+v, others %v: got %v, want %v", a, next, others, got, want)
 				}
 			}
