@@ -93,6 +93,9 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 	"change of e-mail with a wrong password": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{notSignedIn(s.ann.ID.String(), "ann@example.com")}
 	},
+	"unlock": func(s *scene, _ app.Tokens) []audit.Event {
+		return []audit.Event{{Kind: audit.AccountUnlocked, Severity: audit.Info, Outcome: audit.Success, Actor: s.admin.Name, Subject: s.ann.ID.String()}}
+	},
 	"set password": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{{Kind: audit.PasswordChanged, Severity: audit.Warning, Outcome: audit.Success, Actor: s.admin.Name, Subject: s.ann.ID.String()}}
 	},

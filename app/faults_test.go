@@ -606,6 +606,12 @@ var acts = map[string]act{
 		},
 		needs: []string{"Accounts.Find", "Accounts.List", "Sessions.OfUser", "System.Load"},
 	},
+	"unlock": {
+		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
+			return app.Tokens{}, s.accounts.Unlock(ctx, s.admin, s.ann.ID)
+		},
+		needs: []string{"Accounts.Find", "Events.Record"},
+	},
 	"explain an access token": {
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			return s.explained(s.sessions.Explain(ctx, s.tk.Access))

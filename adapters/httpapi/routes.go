@@ -61,6 +61,7 @@ func (a *API) routes() []route {
 		{method: "POST", path: v1 + "/admin/users/{user}/enable", class: write, access: admin, serve: a.enableUser},
 		{method: "POST", path: v1 + "/admin/users/{user}/role", class: write, access: admin, serve: a.setRole},
 		{method: "POST", path: v1 + "/admin/users/{user}/password", class: write, access: admin, serve: a.setPassword},
+		{method: "POST", path: v1 + "/admin/users/{user}/unlock", class: write, access: admin, serve: a.unlockUser},
 		{method: "POST", path: v1 + "/admin/explain", class: write, access: admin, serve: a.explain},
 		{method: "GET", path: v1 + "/admin/sessions", class: read, access: admin, serve: a.listSessions},
 		{method: "DELETE", path: v1 + "/admin/sessions/{id}", class: write, access: admin, serve: a.endSession},

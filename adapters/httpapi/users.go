@@ -123,6 +123,13 @@ func (a *API) enableUser(x *exchange) error {
 	return a.actOn(x, false, a.Accounts.Enable)
 }
 
+func (a *API) unlockUser(x *exchange) error {
+	if err := x.readOptional(&struct{}{}); err != nil {
+		return err
+	}
+	return a.actOn(x, false, a.Accounts.Unlock)
+}
+
 func (a *API) setRole(x *exchange) error {
 	var in struct {
 		Role  string `json:"role"`

@@ -38,7 +38,7 @@ func TestAdminRoutesAreForAdministrators(t *testing.T) {
 	ann := s.user("ann", account.RoleUser)
 	p := s.signIn("ann")
 	was := s.stored(ann.ID)
-	for _, try := range []string{"GET /users", "GET /users/ann", "POST /users", "POST /users/ann/disable", "POST /users/ann/enable", "POST /users/ann/role", "POST /users/ann/password", "GET /sessions",
+	for _, try := range []string{"GET /users", "GET /users/ann", "POST /users", "POST /users/ann/disable", "POST /users/ann/enable", "POST /users/ann/unlock", "POST /users/ann/role", "POST /users/ann/password", "GET /sessions",
 		"DELETE /sessions/" + sessionOf(t, p), "POST /explain", "POST /revocations", "POST /revoke-user-tokens"} {
 		method, path, _ := strings.Cut(try, " ")
 		wants(t, s.call(method, "/api/v1/admin"+path, "", "X-Operator: true"), 401, "token_missing")
@@ -163,6 +163,7 @@ func TestUserActs(t *testing.T) {
 	wants(t, s.post("/api/v1/auth/login", `{"username":"ann","password":"`+password+`"}`), 401, "credentials_invalid")
 	act("/"+ann.ID.String()+"/enable", `{}`, `"is_active":true`)
 	dead("user_disabled") // enabling revives nothing
+	act("/ann/unlock", ``, `"username":"ann"`)
 	p = s.signIn("ann")
 	act("/ann/password", `{"password":"`+betterSecret+`"}`, `"username":"ann"`)
 	dead("password_changed")

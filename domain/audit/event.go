@@ -22,6 +22,7 @@ const (
 	RoleChanged             Kind = "role_changed"
 	AccountDisabled         Kind = "account_disabled"
 	AccountEnabled          Kind = "account_enabled"
+	AccountUnlocked         Kind = "account_unlocked" // the wrong passwords that were tried at it are forgotten
 	TokenRevoked            Kind = "token_revoked"
 	SessionRefreshed        Kind = "session_refreshed"
 	RefreshReused           Kind = "refresh_reused"
@@ -46,6 +47,7 @@ var messages = map[Kind]string{
 	RoleChanged:             "Role changed",
 	AccountDisabled:         "Account disabled",
 	AccountEnabled:          "Account enabled",
+	AccountUnlocked:         "Account unlocked",
 	TokenRevoked:            "Token revoked",
 	SessionRefreshed:        "Session refreshed",
 	RefreshReused:           "Refresh token reused",
