@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
@@ -124,7 +125,7 @@ func (r repeats) Follow(ctx context.Context, fn func(ports.News) error) error {
 func TestExplainNamesARevocationOnce(t *testing.T) {
 	s := newScene(t)
 	s.core.Stores.Revocations = repeats{s.core.Stores.Revocations}
-	s.must(s.accounts.SetRole(t.Context(), s.admin, s.ann.ID, "admin"))
+	s.must(s.accounts.SetRole(t.Context(), s.admin, s.ann.ID, account.RoleAdmin))
 	s.turn(time.Second)
 	s.must(s.sessions.Logout(t.Context(), home, s.c))
 	e, err := s.sessions.Explain(t.Context(), s.tk.Access)
@@ -135,5 +136,19 @@ func TestExplainNamesARevocationOnce(t *testing.T) {
 	}
 	if len(kinds) != 3 || kinds[0] != revocation.User || kinds[1] != revocation.Token || kinds[2] != revocation.Session {
 		t.Errorf("named by %v, want user, jti, sid", kinds)
+	}
+}
+
+// TestWhatEndsNoSessionIsNotItsReason: a change of role withdraws access tokens alone, so whoever asked for it did not end the session that somebody else ended later.
+func TestWhatEndsNoSessionIsNotItsReason(t *testing.T) {
+	s := newScene(t)
+	s.must(s.accounts.SetRole(t.Context(), s.admin, s.ann.ID, account.RoleAdmin))
+	s.turn(time.Second)
+	_, err := s.revoker.Revoke(t.Context(), root, app.Selector{Session: s.c.Session().String()}, stolen, false)
+	s.must(err)
+	e, err := s.sessions.Explain(t.Context(), s.tk.Refresh)
+	s.must(err)
+	if len(e.Revocations) != 1 || e.Revocations[0].By != app.Operator || e.Revocations[0].Note != stolen || e.Since != instant.Instant(s.clock.Load()) {
+		t.Errorf("since %v by %+v", e.Since, e.Revocations)
 	}
 }
