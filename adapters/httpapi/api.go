@@ -37,6 +37,7 @@ type Options struct {
 	Proxies Proxies      // default: none is trusted
 	Hosts   Hosts        // default: any
 	Origins Origins      // default: none
+	Cookies Cookies      // default: none
 }
 
 // API is the REST transport of one system. It holds no state of its own but a counter and the store's last answer to /readyz.
@@ -48,6 +49,7 @@ type API struct {
 	hosts   Hosts
 	probes  map[string]bool // paths that are answered whatever the host
 	origins Origins
+	cookies Cookies
 	prefix  string // of request ids: tells this process from others
 	count   atomic.Uint64
 	store   asked
@@ -61,7 +63,7 @@ func New(s Services, o Options) *API {
 	}
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails; a request id is no secret
-	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), hosts: o.Hosts, origins: o.Origins, prefix: hex.EncodeToString(b[:]) + "-", quotas: quotas(s.Limiter.Policies())}
+	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), hosts: o.Hosts, origins: o.Origins, cookies: o.Cookies, prefix: hex.EncodeToString(b[:]) + "-", quotas: quotas(s.Limiter.Policies())}
 	a.probes = probesOf(a.routes())
 	for _, r := range a.routes() {
 		r.api = a

@@ -27,13 +27,18 @@ func userOf(a *account.Account) user {
 
 // tokens is what a sign-in answers (RFC 6749, section 5.1).
 type tokens struct {
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token"`
+	AccessToken  string `json:"access_token,omitempty"`
+	RefreshToken string `json:"refresh_token,omitempty"`
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"` // seconds
 }
 
+// writeTokens answers with tokens. To whom a cookie brought it they go as cookies alone: a script that got into a page finds none.
 func (x *exchange) writeTokens(t app.Tokens) error {
+	x.setCookies(t)
+	if x.byCookie {
+		return x.write(http.StatusOK, tokens{TokenType: "bearer", ExpiresIn: int64(t.ExpiresIn / time.Second)})
+	}
 	return x.write(http.StatusOK, tokens{t.Access.RevealPlaintext(), t.Refresh.RevealPlaintext(), "bearer", int64(t.ExpiresIn / time.Second)})
 }
 
@@ -111,6 +116,12 @@ func (a *API) refresh(x *exchange) error {
 		RefreshToken hidden `json:"refresh_token"`
 	}
 	unreadable := x.readAny(&in) // as fetch sends a text
+	if unreadable == nil && in.RefreshToken.IsZero() {
+		in.RefreshToken.Text, unreadable = x.cookie(refreshCookie)
+		if unreadable == nil {
+			unreadable = x.simple()
+		}
+	}
 	if err := x.limit(app.Charge{Class: refresh, Session: a.Sessions.Named(in.RefreshToken.Text)}); err != nil {
 		return err
 	}
@@ -122,6 +133,9 @@ func (a *API) refresh(x *exchange) error {
 	}
 	t, err := a.Sessions.Refresh(x.ctx(), x.request(), in.RefreshToken.Text)
 	if err != nil {
+		if p, _ := problemOf(err); x.byCookie && p.Status == http.StatusUnauthorized {
+			x.dropCookies()
+		}
 		return err
 	}
 	return x.writeTokens(t)
@@ -131,6 +145,7 @@ func (a *API) logout(x *exchange) error {
 	if err := a.Sessions.Logout(x.ctx(), x.request(), x.caller); err != nil {
 		return err
 	}
+	x.dropCookies()
 	x.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -154,6 +169,7 @@ func (a *API) logoutAll(x *exchange) error {
 	if err != nil {
 		return gone(err)
 	}
+	x.dropCookies()
 	return x.write(http.StatusOK, endedBy(got))
 }
 

@@ -56,6 +56,7 @@ type exchange struct {
 
 	caller   app.Caller // zero unless an access token was admitted
 	operator bool       // the listener is the operator's, and the route let them in
+	byCookie bool       // the credential came in a cookie
 }
 
 // begin is the start of every exchange.
@@ -220,6 +221,13 @@ func (x *exchange) identify(a access) (app.Caller, error) {
 	if a == admin && len(sent) == 0 && x.ctx().Value(operatorKey{}) != nil {
 		x.operator = true
 		return app.Caller{}, nil
+	}
+	kept, err := x.cookie(accessCookie)
+	if err != nil {
+		return app.Caller{}, err
+	}
+	if x.byCookie {
+		return x.api.Guard.Admit(kept.RevealPlaintext())
 	}
 	bearer, err := credential(sent)
 	if err != nil {

@@ -71,6 +71,7 @@ var (
 	corsExposed   = []string{"X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate"}
 	corsMethods   = []string{"GET, HEAD, POST, PATCH, DELETE"}
 	corsHeaders   = []string{"Authorization, Content-Type, X-API-Key, X-Request-ID"}
+	corsCookies   = []string{"true"}
 	corsMaxAge    = []string{"600"} // seconds: how long an origin that is struck from the list goes on asking
 )
 
@@ -81,11 +82,14 @@ func (x *exchange) cors() (answered bool) {
 		return false
 	}
 	h := x.Header()
-	switch o := &x.api.origins; {
-	case o.any:
+	switch o, cookies := &x.api.origins, x.api.cookies.On; {
+	case o.any && !cookies: // with them, any page could ask in its visitor's name
 		h["Access-Control-Allow-Origin"] = everyOrigin
 	case o.exact[sent[0]]:
 		h["Access-Control-Allow-Origin"] = sent[:1:1]
+		if cookies {
+			h["Access-Control-Allow-Credentials"] = corsCookies
+		}
 	default:
 		return false
 	}

@@ -116,6 +116,7 @@ var sentinels = []struct {
 	{errTooSlow, 408, "request_timeout"},
 	{errTwoCredentials, 400, "malformed_request"},
 	{errUnknownHost, 400, "host_unknown"},
+	{errCrossOrigin, 403, "cross_origin"},
 	{app.ErrPasswordNeeded, 422, "validation_failed"},
 	{account.ErrNotOne, 422, "validation_failed"},
 	{id.ErrInvalid, 422, "validation_failed"},

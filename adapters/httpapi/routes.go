@@ -89,6 +89,9 @@ func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	err := x.admit(r.access, r.class)
 	if err == nil {
+		err = x.simple()
+	}
+	if err == nil {
 		err = r.serve(x)
 	}
 	if err != nil {

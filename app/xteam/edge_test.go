@@ -35,7 +35,7 @@ func TestEmbeddedEdge(t *testing.T) {
 }
 
 func TestEmbeddedEdgeRefused(t *testing.T) {
-	for _, o := range []xteam.Options{{Hosts: []string{"https://example.com"}}, {Origins: []string{"app.example.com"}}} {
+	for _, o := range []xteam.Options{{Hosts: []string{"https://example.com"}}, {Origins: []string{"app.example.com"}}, {Origins: []string{"*"}, Cookies: true}} {
 		o.Dir = t.TempDir()
 		if x, err := xteam.Open(t.Context(), o); err == nil || !strings.HasPrefix(err.Error(), "xteam: Options.") {
 			t.Errorf("%+v: got %v, %v, want a refusal that names the option", o, x, err)

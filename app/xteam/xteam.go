@@ -74,6 +74,9 @@ type Options struct {
 	Hosts []string
 	// Origins are the web origins whose scripts may read the Handler's answers, such as https://app.example.com. Default: none.
 	Origins []string
+	// Cookies has the Handler give browsers their tokens in cookies that no script can read, and Handler and Protect take them from there. A request by
+	// cookie is refused to pages of other origins, but for Origins, which may then not be *. Default: tokens come in Authorization alone.
+	Cookies bool
 }
 
 // XTeam is an open system. Its methods may be called from many goroutines.
@@ -117,7 +120,7 @@ func (x *XTeam) Close() { x.close() }
 // Handler serves the REST API under /api/v1/, and /health, /healthz and /readyz.
 func (x *XTeam) Handler() http.Handler { return x.api.Handler() }
 
-// Protect lets to next only requests whose access token is taken (Authorization: Bearer); CallerFrom then tells who sent one. The others get the API's
+// Protect lets to next only requests whose access token is taken (Authorization: Bearer, or with Options.Cookies a cookie); CallerFrom then tells who sent one. The others get the API's
 // own refusal: 401, or 503 while the revocations are not known well enough.
 func (x *XTeam) Protect(next http.Handler) http.Handler { return x.api.Protect(next) }
 
@@ -198,7 +201,10 @@ func options(o Options) (assembly.Options, error) {
 	if err != nil {
 		return assembly.Options{}, fmt.Errorf("Options.Origins: %w", err)
 	}
-	transport := httpapi.Options{Proxies: httpapi.Proxies{Trusted: o.TrustedProxies}, Hosts: hosts, Origins: origins}
+	if o.Cookies && origins.Any() {
+		return assembly.Options{}, errors.New("Options.Origins: with Cookies, * would let every page act in its visitor's name: name the origins")
+	}
+	transport := httpapi.Options{Cookies: httpapi.Cookies{On: o.Cookies}, Proxies: httpapi.Proxies{Trusted: o.TrustedProxies}, Hosts: hosts, Origins: origins}
 	life := cmp.Or(o.Session, 30*24*time.Hour)
 	tunables := app.Tunables{
 		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,

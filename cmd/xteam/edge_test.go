@@ -29,6 +29,20 @@ func TestTrustedProxies(t *testing.T) {
 	}
 }
 
+// With cookies, * would let every page act in its visitor's name, in whatever environment.
+func TestCookieMode(t *testing.T) {
+	for env, want := range map[string]bool{"COOKIE_MODE=on": true, "COOKIE_MODE=off": false, "COOKIE_MODE=": false} {
+		name, v, _ := strings.Cut(env, "=")
+		if got, _, err := xteam.ParseEdge(map[string]string{name: v, "CORS_ORIGINS": "https://app.example.com"}); err != nil || got.Cookies.On != want {
+			t.Errorf("%s: got %v, %v, want %v", env, got.Cookies.On, err, want)
+		}
+	}
+	_, _, err := xteam.ParseEdge(map[string]string{"COOKIE_MODE": "on", "CORS_ORIGINS": "https://app.example.com,*"})
+	if err == nil || !strings.HasPrefix(err.Error(), "CORS_ORIGINS: got *, takes ") {
+		t.Errorf("on, with *: got %v, want it refused", err)
+	}
+}
+
 // fit are settings that may serve in production.
 func fit(changes ...string) map[string]string {
 	env := map[string]string{"ENVIRONMENT": "production", "ROOT_KEY": key + "r", "SECRET_KEY": key, "TRUSTED_HOSTS": "example.com", "SSL_CERTFILE": "tls.crt", "SSL_KEYFILE": "tls.key"}

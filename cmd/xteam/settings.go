@@ -190,6 +190,9 @@ var table = []setting{
 	{name: "CORS_ORIGINS", without: "none", takes: "origins as browsers send them, parted by commas, such as https://app.example.com,https://www.example.com",
 		meaning: "the web origins whose scripts may read answers; *, http:// and localhost are refused in production",
 		set:     func(s *settings, v string) bool { return origins(&s.HTTP.Origins, v) }},
+	{name: "COOKIE_MODE", initial: "off", takes: "off or on",
+		meaning: "on: browsers get their tokens in cookies too, which no script can read; a request by cookie must be JSON and come from a page of this service or of CORS_ORIGINS, which may then not be *",
+		set:     func(s *settings, v string) bool { s.HTTP.Cookies.On = v == "on"; return v == "on" || v == "off" }},
 	{name: "SSL_CERTFILE", without: "plain HTTP", takes: "the path of a file, with SSL_KEYFILE",
 		meaning: "the certificate and its chain, as PEM: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 too); renewed files are served without a restart, once they agree. Production requires them, or TRUSTED_PROXIES for a proxy that ends TLS",
 		set:     func(s *settings, v string) bool { return path(&s.CertFile, v) }},
@@ -248,7 +251,6 @@ var notYet = []struct{ name, initial, lacks string }{
 	{"SECRETS_URL", "env:", "source of secrets but the environment"},
 	{"ROOT_KEY_PREVIOUS", "", "rotation of ROOT_KEY"},
 	{"KEY_ROTATION_INTERVAL", "0", "rotation of signing keys by itself"},
-	{"COOKIE_MODE", "off", "cookies"},
 	{"ALERT_WEBHOOK_URL", "", "alerts"},
 	{"MIN_FREE_SPACE", "256MiB", "watch of the free space"},
 	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
@@ -311,6 +313,9 @@ func parse(get lookup) (settings, error) {
 		if v := given(get, row.name); v != "" && v != row.initial {
 			wrong = append(wrong, fmt.Sprintf("%s: this build has no %s yet: leave it empty", row.name, row.lacks))
 		}
+	}
+	if s.HTTP.Cookies.On && s.HTTP.Origins.Any() {
+		wrong = append(wrong, "CORS_ORIGINS: got *, takes with COOKIE_MODE=on the origins by name: any page could act in its visitor's name")
 	}
 	if s.CertFile == "" && s.KeyFile != "" {
 		complain("SSL_CERTFILE")

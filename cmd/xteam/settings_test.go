@@ -65,6 +65,7 @@ func TestSettingsRefused(t *testing.T) {
 		"TRUSTED_PROXY_HEADER":        {"x-real-ip", "X-Forwarded-For", "x-forwarded-for,forwarded"},
 		"TRUSTED_HOSTS":               {"https://example.com", "example.com:443", "example.com,", "*example.com", "example.com.", "a b"},
 		"CORS_ORIGINS":                {"app.example.com", "https://app.example.com/", "https://*.example.com", "null", "https://app.example.com,", "https://App.example.com"},
+		"COOKIE_MODE":                 {"true", "ON", "lax"},
 		"SSL_CERTFILE":                {"a\x00b"},
 		"SSL_KEYFILE":                 {"a\x00b"},
 		"LOG_FILE":                    {"a\x00b"},
@@ -140,7 +141,7 @@ func faulty(err error) (names []string) {
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
 		"REDIS_URL": "", "REVOCATION_URL": "", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
-		"COOKIE_MODE": "off", "ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
+		"ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
 		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
 	}
