@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -248,7 +249,7 @@ func TestHashesOfOtherLibraries(t *testing.T) {
 
 // Concurrent comparisons of one password are never taken for one another.
 func TestConcurrentComparisonsAreApart(t *testing.T) {
-	b := newHasher(t, passhash.Options{Cost: 10, Gate: 4, Queue: 100})
+	b := newHasher(t, passhash.Options{Cost: 10, Gate: 4, Queue: 100, MaxWait: time.Hour})
 	var wg sync.WaitGroup
 	for i := range 6 {
 		wg.Go(func() {
