@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
@@ -49,13 +50,23 @@ func (a *Accounts) Create(ctx context.Context, by Actor, reg Registration, role 
 }
 
 func (a *Accounts) create(ctx context.Context, by Actor, reg Registration, role account.Role) (account.Account, error) {
+	uid, err := id.New[id.User](a.core.Random)
+	if err != nil {
+		return account.Account{}, unavailable("draw a user id", err)
+	}
+	return a.createAs(ctx, by, uid, reg, role, creation{})
+}
+
+// creation is what may be special about how an account is made.
+type creation struct {
+	details map[string]string // of its event, beside the role
+	alone   bool              // only where there is no administrator yet; else it fails with ErrSetUp
+}
+
+func (a *Accounts) createAs(ctx context.Context, by Actor, uid id.User, reg Registration, role account.Role, how creation) (account.Account, error) {
 	var none account.Account
 	if err := account.CheckPassword(reg.Password.RevealPlaintext(), reg.Email, reg.Username); err != nil {
 		return none, err
-	}
-	uid, err := id.New[id.User](a.core.Random)
-	if err != nil {
-		return none, unavailable("draw a user id", err)
 	}
 	hash, err := a.core.Passwords.Hash(ctx, reg.Password)
 	if err != nil {
@@ -68,8 +79,22 @@ func (a *Accounts) create(ctx context.Context, by Actor, reg Registration, role 
 	made := account.New(uid, reg.Email, reg.Username, reg.FullName, role, hash, a.core.now())
 	e.Actor, e.Subject, e.Email = by.Name, uid.String(), reg.Email.String()
 	e.Details = map[string]string{"role": string(role)}
+	maps.Copy(e.Details, how.details)
 	if e.Actor == "" {
 		e.Actor = e.Subject // who registers acts for themselves
+	}
+	if role == account.RoleAdmin {
+		if err := take(ctx, a.one); err != nil {
+			return none, err
+		}
+		defer func() { <-a.one }()
+	}
+	if how.alone {
+		if some, err := a.administered(ctx); err != nil {
+			return none, err
+		} else if some {
+			return none, ErrSetUp
+		}
 	}
 	eff := ports.Effects{Events: []audit.Event{e}}
 	if err := a.core.Stores.Accounts.Create(ctx, made, eff); err != nil {
@@ -77,6 +102,26 @@ func (a *Accounts) create(ctx context.Context, by Actor, reg Registration, role 
 	}
 	a.core.felt(ctx, eff)
 	return made, nil
+}
+
+// administered reports whether there is an administrator, one who cannot sign in too.
+func (a *Accounts) administered(ctx context.Context) (bool, error) {
+	const page = 500
+	for from := (id.User{}); ; {
+		accounts, err := a.core.Stores.Accounts.List(ctx, from, page)
+		if err != nil {
+			return false, err
+		}
+		for i := range accounts {
+			if accounts[i].Role == account.RoleAdmin {
+				return true, nil
+			}
+		}
+		if len(accounts) < page {
+			return false, nil
+		}
+		from = accounts[len(accounts)-1].ID
+	}
 }
 
 // Me answers the caller's own account. A caller whose account is gone has a token that is worth nothing: token.ErrInvalid.

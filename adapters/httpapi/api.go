@@ -18,13 +18,14 @@ import (
 	"github.com/xteam/xteam/ports"
 )
 
-// Services are the use cases that are served. All but Limiter are needed.
+// Services are the use cases that are served. All but SetUp and Limiter are needed.
 type Services struct {
 	Guard    *app.Guard
 	Sessions *app.Sessions
 	Accounts *app.Accounts
 	Revoker  *app.Revoker
 	View     *view.View
+	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link
 	Limiter  *app.Limiter                // nil: nothing is limited
 	Probe    func(context.Context) error // asks the store whether it answers; for /readyz
 	Meter    ports.Meter                 // nil: nothing is counted

@@ -125,6 +125,7 @@ var (
 	sameOrigin  = []string{"same-origin"}
 	noStore     = []string{"no-store"}
 	jsonType    = []string{"application/json"}
+	textType    = []string{"text/plain; charset=utf-8"}
 	problemType = []string{"application/problem+json"}
 )
 

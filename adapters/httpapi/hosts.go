@@ -3,8 +3,10 @@ package httpapi
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -42,6 +44,9 @@ func ParseHosts(patterns []string) (Hosts, error) {
 
 // Any reports whether every host is answered.
 func (h Hosts) Any() bool { return len(h.names) == 0 && len(h.below) == 0 }
+
+// Names are those that are answered by name or address, in their order.
+func (h Hosts) Names() []string { return slices.Sorted(maps.Keys(h.names)) }
 
 // take reports whether the Host of a request (RFC 9110, section 7.2), its port aside, is one of the hosts. A name with a dot at its end is not: cookies and
 // origins take that for another name.

@@ -97,6 +97,7 @@ var sentinels = []struct {
 	{apikey.ErrInvalid, 401, "token_invalid"},
 	{apikey.ErrExpired, 401, "token_expired"},
 	{app.ErrForbidden, 403, "forbidden"},
+	{app.ErrSetUp, 403, "setup_refused"},
 	{ports.ErrNotFound, 404, "not_found"},
 	{keyset.ErrUnknown, 404, "not_found"},
 	{errNoRoute, 404, "not_found"},

@@ -50,6 +50,7 @@ var answers = map[string]told{
 	"apikey.InvalidError":     {&apikey.InvalidError{Field: "name", Detail: "d"}, 422, "validation_failed", ""},
 	"apikey.LimitError":       {&apikey.LimitError{Limit: 50}, 409, "too_many_api_keys", ""},
 	"app.ErrForbidden":        {app.ErrForbidden, 403, "forbidden", ""},
+	"app.ErrSetUp":            {app.ErrSetUp, 403, "setup_refused", ""},
 	"app.SelectorError":       {&app.SelectorError{Field: "kid", Detail: "d"}, 422, "validation_failed", ""},
 	"id.ErrInvalid":           {id.ErrInvalid, 422, "validation_failed", ""},
 	"id.ErrNotRandom":         {id.ErrNotRandom, 503, "unavailable", ""},

@@ -73,6 +73,11 @@ func (a *API) routes() []route {
 		{method: "GET", path: "/healthz", class: exempt, access: anyone, serve: a.alive},
 		{method: "GET", path: "/readyz", class: exempt, access: anyone, serve: a.ready},
 	}
+	if a.SetUp != nil {
+		all = append(all,
+			route{method: "GET", path: "/setup", class: read, access: anyone, serve: a.aboutSetUp},
+			route{method: "POST", path: v1 + "/setup", class: auth, access: anyone, serve: a.setUp})
+	}
 	if a.Metrics != nil {
 		all = append(all, route{method: "GET", path: "/metrics", class: read, access: admin, serve: a.metrics})
 	}

@@ -69,7 +69,8 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	accounts := app.NewAccounts(core)
 	sessions, cleanup4 := assembly.StartSessions(ctx, core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, limiter, sessions, accounts, revoker, assemblyOptions, slogLogger)
+	setUp := app.NewSetUp(core, accounts)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, limiter, sessions, accounts, setUp, revoker, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, api)
 	return xTeam, func() {
 		cleanup4()

@@ -1,10 +1,15 @@
 package main_test
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +34,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("ESC", "\x1b")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await, "http": request, "capture": capture},
 	})
 }
 
@@ -52,22 +57,61 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// await FILE waits until a file exists.
+// await FILE [REGEXP] waits until a file exists, and holds that.
 func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: await file")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: await file [regexp]")
 	}
+	holds := regexp.MustCompile("(?m)" + strings.Join(args[1:], ""))
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	tooLong := time.After(30 * time.Second)
 	for {
-		if _, err := os.Lstat(ts.MkAbs(args[0])); err == nil {
+		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && holds.Match(text) {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-tooLong:
-			ts.Fatalf("%s did not appear", args[0])
+			ts.Fatalf("%s did not appear, or not with %s", args[0], holds)
 		}
 	}
+}
+
+// http STATUS METHOD URL [BODY [TOKEN]] sends a request, whose answer must have that status. Its body is stdout.
+func request(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 || len(args) > 5 {
+		ts.Fatalf("usage: http status method url [body [token]]")
+	}
+	args = append(args, "", "")
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, args[1], args[2], strings.NewReader(args[3]))
+	ts.Check(err)
+	req.Header.Set("Content-Type", "application/json")
+	if args[4] != "" {
+		req.Header.Set("Authorization", "Bearer "+args[4])
+	}
+	res, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	_, err = ts.Stdout().Write(append(text, '\n'))
+	ts.Check(err)
+	if strconv.Itoa(res.StatusCode) != args[0] {
+		ts.Fatalf("%s %s: got %s %s, want %s", args[1], args[2], res.Status, text, args[0])
+	}
+}
+
+// capture NAME FILE REGEXP sets a variable to the first group of the match; the file may be stdout.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: capture name file regexp")
+	}
+	found := regexp.MustCompile("(?m)" + args[2]).FindStringSubmatch(ts.ReadFile(args[1]))
+	if len(found) < 2 {
+		ts.Fatalf("%s has nothing that %s matches", args[1], args[2])
+	}
+	ts.Setenv(args[0], found[1])
 }

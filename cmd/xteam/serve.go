@@ -29,10 +29,11 @@ func (c *cli) serve() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: `Runs the server. It prints one line, ready http://HOST:PORT, when it takes
-requests; its log goes to stderr or to LOG_FILE. SIGTERM and SIGINT let it answer
-what it has begun and end it with exit code 0; SIGHUP opens LOG_FILE anew and looks at the files of the
-certificate, which it else does by itself. While it runs, the operator's
-commands reach it through a socket in DATA_DIR.`,
+requests, and on an empty store a link that makes the first administrator, once,
+within 30 minutes. Its log goes to stderr or to LOG_FILE. SIGTERM and SIGINT let
+it answer what it has begun and end it with exit code 0; SIGHUP opens LOG_FILE
+anew and looks at the files of the certificate, which it else does by itself.
+While it runs, the operator's commands reach it through a socket in DATA_DIR.`,
 		Example: "  HTTP_ADDR=0.0.0.0:8000 DATA_DIR=/var/lib/xteam xteam serve",
 		Args:    cobra.NoArgs,
 	}
@@ -52,6 +53,7 @@ commands reach it through a socket in DATA_DIR.`,
 		if _, err := fmt.Fprintf(c.out, "ready %s\n", srv.base); err != nil {
 			srv.sys.Log.Warn("The ready line could not be written", "error", err.Error())
 		}
+		c.offerSetUp(cmd.Context(), srv, &s)
 		return srv.wait(cmd.Context(), hangups)
 	})
 	return cmd

@@ -48,9 +48,10 @@ type system struct {
 	Log      *slog.Logger
 	Metrics  http.Handler // for whoever reaches METRICS_ADDR
 	accounts ports.Accounts
+	setUp    *app.SetUp
 	output   *output
 }
 
 func newSystem(api *httpapi.API, db assembly.Database, registry watched, log *slog.Logger, out *output) *system {
-	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, output: out}
+	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, output: out}
 }

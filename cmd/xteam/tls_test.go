@@ -264,7 +264,7 @@ func runServer(t testing.TB, env ...string) *running {
 			t.Errorf("the server ended with %d: %s", code, errs)
 		}
 	})
-	base, ok := strings.CutPrefix(strings.TrimSuffix(out.String(), "\n"), "ready ")
+	base, ok := strings.CutPrefix(strings.SplitN(out.String(), "\n", 2)[0], "ready ")
 	if !ok {
 		t.Fatalf("not a ready line: %q", out)
 	}

@@ -82,8 +82,9 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	guard := app.NewGuard(core)
 	sessions, cleanup5 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
+	setUp := app.NewSetUp(core, accounts)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	api := assembly.NewAPI(database, view, guard, limiter, sessions, accounts, revoker, assemblyOptions, logger)
+	api := assembly.NewAPI(database, view, guard, limiter, sessions, accounts, setUp, revoker, assemblyOptions, logger)
 	mainWatched := watch(registry, view, hasher, limiter, mainOutput)
 	mainSystem := newSystem(api, database, mainWatched, logger, mainOutput)
 	return mainSystem, func() {
