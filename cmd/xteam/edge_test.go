@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"crypto/x509"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -88,4 +90,40 @@ func TestUnfitForProduction(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "\n") || len(unfit) != 1 {
 		t.Errorf("with a bad value beside it: got %v, %v, want both, apart", err, unfit)
 	}
+}
+
+// TestServeInProduction: the settings reach the wire: the host, the origin, the certificate, the cookie and the one header of a proxy.
+func TestServeInProduction(t *testing.T) {
+	c := issue(t, 1, func(c *x509.Certificate) { c.DNSNames = []string{"example.com", "localhost"} })
+	p := newPair(t, c)
+	var env []string
+	for name, v := range fit("SSL_CERTFILE="+p.cert, "SSL_KEYFILE="+p.key, "CORS_ORIGINS=https://app.example.com", "COOKIE_MODE=on", "TRUSTED_PROXIES=127.0.0.1", "TRUSTED_PROXY_HEADER=forwarded") {
+		env = append(env, name+"="+v)
+	}
+	s := runServer(t, env...)
+	client := trusting(c)
+	ask := func(host, path string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+path, nil)
+		check(t, err)
+		r.Host = host
+		for name, v := range map[string]string{"Origin": "https://app.example.com", "Cookie": "__Host-xteam_at=nonsense", "Forwarded": "for=203.0.113.9", "X-Forwarded-For": "203.0.113.8"} {
+			r.Header.Set(name, v)
+		}
+		res, err := client.Do(r)
+		check(t, err)
+		_ = res.Body.Close()
+		return res
+	}
+	if res := ask("", "/health"); res.StatusCode != 200 {
+		t.Errorf("a probe by address: %d", res.StatusCode)
+	}
+	if res := ask("", "/api/v1/users/me"); res.StatusCode != 400 {
+		t.Errorf("by address: got %d, want 400", res.StatusCode)
+	}
+	res := ask("example.com", "/api/v1/users/me")
+	if h := res.Header; res.StatusCode != 401 || h.Get("WWW-Authenticate") == `Bearer realm="xteam"` || h.Get("Access-Control-Allow-Credentials") != "true" || h.Get("Strict-Transport-Security") == "" {
+		t.Errorf("with a cookie that is none, from a front end: %d %v, want the cookie refused as a token, readable with credentials, and HSTS", res.StatusCode, h)
+	}
+	s.log.await(t, `"ip_address":"203.0.113.9"`)
 }
