@@ -17,7 +17,7 @@ import (
 // Accounts makes accounts and changes what they may do.
 type Accounts struct {
 	core *Core
-	one  chan struct{} // holds one while a change is made that may leave the system without an administrator
+	one  chan struct{} // holds one while a change is made that may leave the system without an administrator, or give it its first
 }
 
 // NewAccounts stands on the core.

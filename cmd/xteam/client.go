@@ -118,6 +118,7 @@ type refusal struct {
 var flags = map[string]string{
 	"email": "--email", "username": "--username", "full_name": "--full-name", "role": "--role",
 	"user_id": "--user", "session_id": "--session", "token": "--token", "jti": "--jti", "kid": "--key", "force": "--force", "issued_before": "--issued-before", "reason": "--reason",
+	"limit": "--limit", "cursor": "--cursor",
 }
 
 // Error is one line: the fields and what they take, else the detail.
@@ -144,6 +145,12 @@ func refused(err error, status int) (*refusal, bool) {
 
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 1 << 20
+
+// get reads the answer into out. One that is no success is a *refusal.
+func (a *admin) get(ctx context.Context, path string, out any) error {
+	_, err := exchange(ctx, a.http, http.MethodGet, "http://operator"+path, "", nil, out)
+	return err
+}
 
 // post sends in as JSON and reads the answer into out. An answer that is no success is a *refusal.
 func (a *admin) post(ctx context.Context, path string, in, out any) error {

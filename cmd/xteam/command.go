@@ -63,7 +63,7 @@ and from a file .env in the working directory; the environment wins.`,
 		SilenceUsage:  true,
 	}
 	users := &cobra.Command{Use: "users", Short: "Accounts", Args: cobra.NoArgs, Example: "  xteam users create --help"}
-	users.AddCommand(c.usersCreate())
+	users.AddCommand(c.usersCreate(), c.usersList(), c.usersShow(), c.usersDisable(), c.usersEnable(), c.usersSetRole(), c.usersSetPassword(), c.usersUnlock())
 	secret := &cobra.Command{Use: "secret", Short: "Secrets", Args: cobra.NoArgs, Example: "  xteam secret generate"}
 	secret.AddCommand(c.secretGenerate())
 	for _, group := range []*cobra.Command{root, users, secret} {

@@ -106,13 +106,20 @@ func keeps(folder, name string) bool {
 
 // text is a line for each setting.
 func (all *configuration) text() string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	line := func(cells ...string) { _, _ = w.Write([]byte(strings.Join(cells, "\t") + "\n")) }
-	line("SETTING", "VALUE", "FROM", "MEANING")
+	rows := [][]string{{"SETTING", "VALUE", "FROM", "MEANING"}}
 	for i := range all.Settings {
 		is := &all.Settings[i]
-		line(is.Name, is.shown(), is.Source, is.Meaning)
+		rows = append(rows, []string{is.Name, is.shown(), is.Source, is.Meaning})
+	}
+	return aligned(rows)
+}
+
+// aligned are rows of a table, without the last line end.
+func aligned(rows [][]string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, cells := range rows {
+		_, _ = w.Write([]byte(strings.Join(cells, "\t") + "\n"))
 	}
 	_ = w.Flush()
 	return strings.TrimSuffix(b.String(), "\n")
@@ -120,11 +127,16 @@ func (all *configuration) text() string {
 
 // shown is the value as a terminal may have it.
 func (is *configured) shown() string {
-	switch {
-	case is.Value == "":
+	if is.Value == "" {
 		return "(empty: " + is.without + ")"
-	case strings.ContainsFunc(is.Value, func(r rune) bool { return !strconv.IsPrint(r) }):
-		return strconv.Quote(is.Value)
 	}
-	return is.Value
+	return printable(is.Value)
+}
+
+// printable is a text as a terminal may have it: one that could move the cursor is quoted.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(text)
+	}
+	return text
 }

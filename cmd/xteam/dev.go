@@ -119,12 +119,12 @@ func playground(ctx context.Context, folder string, sys *system) error {
 func administrator(ctx context.Context, api *admin) (who newUser, note string, err error) {
 	who = newUser{Email: devEmail, Username: "admin", FullName: devName, Role: "admin", Password: randomText(12)}
 	note = "An administrator was made; this password is shown only now:"
-	err = api.post(ctx, "/api/v1/admin/users", who, &user{})
+	err = api.post(ctx, usersPath, who, &user{})
 	if no := (*refusal)(nil); errors.As(err, &no) && no.Status == http.StatusConflict {
 		suffix := strings.ToLower(strings.NewReplacer("-", "0", "_", "1").Replace(randomText(6)))
 		who.Email, who.Username = "dev-"+suffix+"@example.com", "dev-"+suffix
 		note = devEmail + " is from an earlier run, which showed its password. For this run there is\n  another administrator; this password is shown only now:"
-		err = api.post(ctx, "/api/v1/admin/users", who, &user{})
+		err = api.post(ctx, usersPath, who, &user{})
 	}
 	if err != nil {
 		return who, "", fmt.Errorf("make an administrator: %w", err)

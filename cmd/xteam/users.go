@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -14,8 +15,11 @@ type user struct {
 	ID       string `json:"id"`
 	Email    string `json:"email"`
 	Username string `json:"username"`
-	FullName string `json:"full_name,omitempty"`
+	FullName string `json:"full_name"`
 	Role     string `json:"role"`
+
+	IsActive  bool      `json:"is_active"`
+	CreatedAt time.Time `json:"created_at"`
 }
 
 // newUser asks the API for an account. The password is in the clear: it goes into a request's body and nowhere else.
@@ -64,7 +68,7 @@ process list; on a terminal it is asked for and not shown.`,
 		}
 		defer api.close()
 		var made user
-		err = api.post(cmd.Context(), "/api/v1/admin/users", in, &made)
+		err = api.post(cmd.Context(), usersPath, in, &made)
 		if _, taken := refused(err, http.StatusConflict); taken {
 			return api.taken(cmd.Context(), in, err)
 		}
