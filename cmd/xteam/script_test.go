@@ -34,7 +34,18 @@ func TestScript(t *testing.T) {
 			e.Setenv("ESC", "\x1b")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await, "http": request, "capture": capture},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await, "http": request, "capture": capture,
+			// certificate SERIAL CERT KEY writes a pair for this machine into two files.
+			"certificate": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 3 {
+					ts.Fatalf("usage: certificate serial cert key")
+				}
+				serial, err := strconv.ParseInt(args[0], 10, 64)
+				ts.Check(err)
+				made := issue(t, serial)
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), made.cert, 0o600))
+				ts.Check(os.WriteFile(ts.MkAbs(args[2]), made.key, 0o600))
+			}},
 	})
 }
 
@@ -78,7 +89,8 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// http STATUS METHOD URL [BODY [TOKEN]] sends a request, whose answer must have that status. Its body is stdout.
+// http STATUS METHOD URL [BODY [TOKEN]] sends a request, whose answer must have that status. Its body is stdout. The variable TRUST names a file with the
+// certificate of a server that has one.
 func request(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 || len(args) > 5 {
 		ts.Fatalf("usage: http status method url [body [token]]")
@@ -92,7 +104,11 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 	if args[4] != "" {
 		req.Header.Set("Authorization", "Bearer "+args[4])
 	}
-	res, err := http.DefaultClient.Do(req)
+	var trusted []issued
+	if file := ts.Getenv("TRUST"); file != "" {
+		trusted = append(trusted, issued{cert: []byte(ts.ReadFile(file))})
+	}
+	res, err := trusting(trusted...).Do(req)
 	ts.Check(err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
