@@ -73,14 +73,54 @@ func claim(setting, folder string) (before fs.FileMode, err error) {
 	return mode.Perm(), nil
 }
 
-// ownsAlone reports whether the folder belongs to that user, and no other but root can write to it.
+// ownsAlone reports whether the folder belongs to that user, and no other but root can write to it, or put another in its place: the folders above it and the links
+// on the way are that user's or root's too, and in those that others can write to, such as /tmp, they cannot rename what is not theirs.
 func ownsAlone(folder string, uid int) bool {
-	info, err := os.Stat(folder)
-	if err != nil {
-		return false
+	theirs := func(path string) (info fs.FileInfo, ok bool) {
+		info, err := os.Lstat(path)
+		if err != nil {
+			return nil, false
+		}
+		owner, known := ownerOf(info)
+		return info, known && (owner == uid || owner == 0)
 	}
-	owner, known := ownerOf(info)
-	return known && owner == uid && info.Mode().Perm()&0o022 == 0
+	path := absolute(folder)
+	const links = 40 // as many as the kernel follows
+	for range links {
+		at, rest := string(filepath.Separator), strings.Split(strings.TrimPrefix(path, string(filepath.Separator)), string(filepath.Separator))
+		for {
+			info, ok := theirs(at)
+			if !ok {
+				return false
+			}
+			open := info.Mode().Perm()&0o022 != 0
+			if len(rest) == 0 {
+				owner, _ := ownerOf(info)
+				return owner == uid && info.IsDir() && !open
+			}
+			if open && info.Mode()&fs.ModeSticky == 0 {
+				return false
+			}
+			next := filepath.Join(at, rest[0])
+			if info, ok = theirs(next); !ok {
+				return false
+			}
+			rest = rest[1:]
+			if info.Mode().Type() == fs.ModeSymlink {
+				target, err := os.Readlink(next)
+				if err != nil {
+					return false
+				}
+				if !filepath.IsAbs(target) {
+					target = filepath.Join(at, target)
+				}
+				path = filepath.Join(append([]string{target}, rest...)...)
+				break
+			}
+			at = next
+		}
+	}
+	return false
 }
 
 // runAs says how a command is run as another user.

@@ -58,15 +58,21 @@ func dialFile(ctx context.Context, file string) (net.Conn, error) {
 	case err != nil:
 		_ = conn.Close()
 		return nil, fmt.Errorf("who answers on %s cannot be told: %w", absolute(file), err)
-	case !mayOperate(uid, os.Geteuid()) && (os.Geteuid() != 0 || !ownsAlone(filepath.Dir(file), uid)):
+	case !mayOperate(uid, os.Geteuid()) && !rootMayAsk(filepath.Dir(file), uid):
 		_ = conn.Close()
 		who := "neither you nor root"
 		if os.Geteuid() == 0 {
-			who = "neither root nor the only one who can write to that folder"
+			who = "neither root nor, of a folder that the variable DATA_DIR names, the only one who can put it there"
 		}
 		return nil, fmt.Errorf("%s is answered by a process of user %d, which is %s: nothing was sent to it; %s, or name another folder with DATA_DIR", absolute(file), uid, who, runAs(uid))
 	}
 	return conn, nil
+}
+
+// rootMayAsk reports whether this is root, who has named the folder, and it is that user's alone. What lies in the working directory by chance, a folder data or a file
+// .env that names one, may be anybody's trap for root.
+func rootMayAsk(folder string, uid int) bool {
+	return os.Geteuid() == 0 && os.Getenv("DATA_DIR") != "" && ownsAlone(folder, uid)
 }
 
 // nobodyListens reports whether dialSocket failed because no server runs, not because it may not be reached.

@@ -187,6 +187,21 @@ func TestOwnsAlone(t *testing.T) {
 			t.Errorf("a folder of mode %v of another user: got true", mode)
 		}
 	}
+	folder, open := t.TempDir(), t.TempDir()
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{os.Symlink(folder, filepath.Join(filepath.Dir(folder), "link")), os.Symlink("link", filepath.Join(filepath.Dir(folder), "again")), os.Symlink("loop", filepath.Join(filepath.Dir(folder), "loop")),
+		os.Mkdir(filepath.Join(open, "own"), 0o700), os.Symlink(folder, filepath.Join(open, "link"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]bool{filepath.Dir(folder) + "/again": true, filepath.Dir(folder) + "/loop": false, open + "/own": false, open + "/link": false} {
+		if got := xteam.OwnsAlone(path, own); got != want {
+			t.Errorf("%s: got %v, want %v", path, got, want)
+		}
+	}
 	if xteam.OwnsAlone(filepath.Join(t.TempDir(), "none"), own) {
 		t.Error("a folder that is not there: got true")
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,6 +103,39 @@ func TestRootAtTheServerOfAnotherUser(t *testing.T) {
 		create(c.name).oneLine(t, fmt.Sprintf("users create in a folder of mode %o of user %d", c.mode, c.uid), socket, fmt.Sprint("user ", s.uid), "nothing was sent")
 	}
 	mode(0o700, int(s.uid))
+
+	// Root has to name the folder itself: the one that is there by chance, and what a file .env there says, is somebody else's choice.
+	there := t.TempDir()
+	for _, err := range []error{os.Chmod(there, 0o755), os.Symlink(s.folder, filepath.Join(there, "data"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	by := func(dir string, env []string) result {
+		t.Helper()
+		cmd := exec.Command(binary, "users", "create", "--email", "gus@example.com", "--username", "gus", "--password-stdin")
+		cmd.Env, cmd.Dir, cmd.Stdin = env, dir, strings.NewReader(password)
+		var out, errs strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		_ = cmd.Run() // the exit code tells
+		return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	}
+	by(there, environ("")).oneLine(t, "users create where ./data is a server's folder", "nothing was sent", "DATA_DIR")
+	if err := os.WriteFile(filepath.Join(there, ".env"), []byte("DATA_DIR="+s.folder+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unset := slices.DeleteFunc(environ(""), func(v string) bool { return v == "DATA_DIR=" })
+	by(there, unset).oneLine(t, "users create where .env names a server's folder", "nothing was sent", "DATA_DIR")
+
+	// Whoever can rename a folder above can put another in its place.
+	above := t.TempDir()
+	for _, err := range []error{os.Chmod(above, 0o777), os.Chmod(there, 0o755), os.Symlink(there, filepath.Join(above, "link"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	by(above, environ(filepath.Join(above, "link", "data"))).oneLine(t, "users create by a path through a folder that anybody can write to", "nothing was sent")
+
 	again := func(name string) (string, error) {
 		cmd := exec.Command(binary, "revoke", "--user", name)
 		cmd.Env = env
@@ -112,7 +146,7 @@ func TestRootAtTheServerOfAnotherUser(t *testing.T) {
 	if out, err := again("ann"); err != nil {
 		t.Errorf("the account that root made is not there: %v, %s", err, out)
 	}
-	for _, name := range []string{"bob", "cid", "dan", "eve"} {
+	for _, name := range []string{"bob", "cid", "dan", "eve", "gus"} {
 		if out, err := again(name); err == nil {
 			t.Errorf("the account %s that was asked for is there: %s", name, out)
 		}
