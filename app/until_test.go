@@ -150,14 +150,21 @@ func TestADeadTokenIsRevokedAllTheSame(t *testing.T) {
 	}
 }
 
-// TestStartNotesTheLongestAccess: a shorter lifetime does not shorten what is known of the tokens that are out.
+// TestStartNotesTheLongestAccess: a shorter lifetime does not shorten what is known of the tokens that are out, and what is known is not written again.
 func TestStartNotesTheLongestAccess(t *testing.T) {
-	w := newWorld(t)
-	for _, try := range []struct{ access, want time.Duration }{{30 * time.Minute, 30 * time.Minute}, {2 * time.Hour, 2 * time.Hour}, {time.Minute, 2 * time.Hour}, {3 * time.Hour, 3 * time.Hour}} {
-		w.core.Tunables.Access = try.access
-		w.must(w.core.Start(t.Context()))
-		if s, err := w.store.System().Load(t.Context()); err != nil || s.LongestAccess != try.want {
-			t.Errorf("after a start with %v: %v, %v; want %v", try.access, s.LongestAccess, err, try.want)
+	s := newScene(t)
+	for _, try := range []struct {
+		access, want time.Duration
+		writes       int
+	}{{30 * time.Minute, 30 * time.Minute, 0}, {2 * time.Hour, 2 * time.Hour, 1}, {time.Minute, 2 * time.Hour, 0}, {2 * time.Hour, 2 * time.Hour, 0}, {3 * time.Hour, 3 * time.Hour, 1}} {
+		s.core.Tunables.Access = try.access
+		s.stores.arm(-1, "", nil)
+		s.must(s.core.Start(t.Context()))
+		if n := len(s.stores.wrote); n != try.writes {
+			t.Errorf("a start with %v writes %d times, want %d", try.access, n, try.writes)
+		}
+		if x, err := s.store.System().Load(t.Context()); err != nil || x.LongestAccess != try.want {
+			t.Errorf("after a start with %v: %v, %v; want %v", try.access, x.LongestAccess, err, try.want)
 		}
 	}
 }
