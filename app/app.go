@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/account"
@@ -187,9 +188,13 @@ func unavailable(what string, err error) error {
 	return errors.Join(ports.ErrUnavailable, errors.New(what+": "+err.Error()))
 }
 
+// cut is at most n bytes of s, and no part of a character.
 func cut(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
+	if len(s) <= n {
+		return s
 	}
-	return s
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -463,6 +464,13 @@ func TestEventsAreBounded(t *testing.T) {
 		if len(e.UserAgent) != audit.MaxUserAgent || e.IPAddress != "" {
 			t.Errorf("a User-Agent of %d bytes and the address %q, want %d and none", len(e.UserAgent), e.IPAddress, audit.MaxUserAgent)
 		}
+	}
+	long.Origin.UserAgent = "x" + strings.Repeat("é", audit.MaxUserAgent)
+	if err := s.guard.Denied(t.Context(), long, s.c, ""); !errors.Is(err, app.ErrForbidden) {
+		t.Fatal(err)
+	}
+	if agent := s.events()[len(all)].UserAgent; !utf8.ValidString(agent) || len(agent) != audit.MaxUserAgent-1 {
+		t.Errorf("a User-Agent is cut within a character, to %d bytes", len(agent))
 	}
 	if n := len(all[len(all)-2].Details["endpoint"]); n != 200 {
 		t.Errorf("%d bytes of the endpoint are kept, want 200", n)

@@ -121,8 +121,11 @@ func (s *Sessions) again(ctx context.Context, acct account.Account, password sec
 				acct = a.Rehash(checked, hash, s.core.now())
 				return acct, eff, nil
 			})
-			if err == nil {
+			switch {
+			case err == nil:
 				s.core.felt(ctx, eff)
+			case errors.Is(err, ports.ErrNotFound):
+				err = account.ErrCredentials
 			}
 			return acct, err
 		}
