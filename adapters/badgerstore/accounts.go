@@ -19,6 +19,9 @@ var _ ports.Accounts = (*Accounts)(nil)
 
 // Create stores a new account, under the locks of its id and then of its names.
 func (p *Accounts) Create(ctx context.Context, a account.Account, e ports.Effects) error {
+	if err := p.db.space.refusesNew(); err != nil {
+		return err
+	}
 	key := accountKey(a.ID)
 	return p.db.write(ctx, p.db.accountLocks, key, func(w *writeSet) error {
 		if err := p.db.absent(ctx, key); err != nil {

@@ -25,6 +25,9 @@ func (db *DB) APIKeys() *APIKeys { return &APIKeys{db} }
 
 // Create stores a new key, under the lock of its id as one that is new.
 func (p *APIKeys) Create(ctx context.Context, k apikey.Key, e ports.Effects) error {
+	if err := p.db.space.refusesNew(); err != nil {
+		return err
+	}
 	return p.db.write(ctx, p.db.nameLocks, apiKeyKey(k.ID), func(w *writeSet) error {
 		if err := p.add(ctx, w, &k); err != nil {
 			return err

@@ -78,6 +78,9 @@ func (c *committer) enqueue(ctx context.Context, w *writeSet) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := c.db.space.refuses(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -148,6 +151,9 @@ func (c *committer) abandon(fault error) {
 // together commits as many of the batch as fit into one transaction, in order, and answers how many are settled: at least one, or none and the reason why Badger cannot go on.
 func (c *committer) together(batch []*writeSet) (settled int, err error) {
 	defer rescue(&err)
+	if err := c.db.space.refuses(); err != nil {
+		return c.settle(batch, err), nil
+	}
 	committed := c.db.committed.Load()
 	txn := c.db.badger.NewTransactionAt(committed, true)
 	defer txn.Discard()
@@ -215,6 +221,13 @@ const (
 func (c *committer) restart() {
 	since := time.Now()
 	said := ""
+	for err := c.db.space.leave(); err != nil; err = c.db.space.leave() { // what Badger writes then needs room
+		select {
+		case <-c.db.closing:
+			return
+		case <-time.After(watchEvery):
+		}
+	}
 	if err := shut(c.db.swap(nil)); err != nil {
 		said = err.Error()
 		c.db.log.Warn("the store was not closed in order", "folder", c.db.dir, "error", err)

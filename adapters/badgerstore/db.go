@@ -28,6 +28,7 @@ type DB struct {
 	nextLog   int // the committer's: the number of the log that Badger will begin next
 	followers followers
 	tables    tableChecks
+	space     *space
 
 	// Whoever holds several locks took them in this order: of one id, then of names.
 	accountLocks, sessionLocks, ringLocks, systemLocks *stripes
@@ -74,6 +75,10 @@ func (db *DB) Close() error {
 		go func() {
 			db.commits.close()
 			db.keeping.Wait()
+			if err := db.space.leave(); err != nil {
+				done <- err
+				return
+			}
 			done <- shut(db.swap(nil))
 		}()
 		late := time.NewTimer(db.patience)

@@ -44,6 +44,27 @@
 // commit: while a sync hangs, reads answer, writers leave when their contexts end, and Close gives up after ten seconds. What cannot be left is a read of a
 // page that is not in memory while the disk is silent: that is the kernel's wait.
 //
+// # Space
+//
+// Badger makes its files as long as they may become, maps them into memory, and writes into their holes. When the disk has no block for one, the kernel answers with SIGBUS: the
+// process dies, no error is seen, and it dies again at its next start. So, unless Options.MinFreeSpace is 0, nothing is written that might meet such a disk:
+//
+//	free space below               what is done
+//	MinFreeSpace                   new accounts, sessions and API keys are refused: ports.ErrNoSpace. Taken are revocations, events, and changes of what is there: those that end
+//	                               something, and the rotations of refresh tokens, without which everybody would be signed out
+//	what Badger may write next     the file RESERVE, 32 MiB, is deleted: what is taken goes on. It is made again when there is twice its size beside
+//	the same, and no RESERVE       nothing is written at all, ports.ErrNoSpace; reads go on
+//
+// What Badger may write next is 56 MiB and the tables, but not more than 176 MiB: a log, 16 MiB, three tables of full memtables, 10 MiB each, and what two compactions write before
+// they delete what they have read; and 10 MiB that keep a store which has filled its disk by itself from being refused by Open, which asks for the rest. So a MinFreeSpace
+// below that and the reserve means that. The free space is asked for once a second and whenever a log begins; a log is given its blocks then (fallocate), so that a commit that
+// is not refused needs none. Between two looks the store takes a log and a table, for which there is room.
+//
+// Two gaps are left. Other programs that take all that is kept free in less than a second, while Badger just writes a table, still kill the process, though nothing that was
+// acknowledged is lost: a file system of its own for the folder closes this gap. And when the disk is full, Close leaves Badger open, with an error, since that would write a table: the
+// folder is then taken until the process ends. Where the file system gives no blocks ahead, 32 MiB more are kept free, and there is no RESERVE; where free space is not known (systems other than Linux),
+// nothing is watched.
+//
 // # Failing
 //
 // After a commit that failed the log may have a hole, behind which nothing would be replayed, and Badger may stand without a log, where a read panics. From that moment all calls

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -195,4 +196,27 @@ func (db *DB) Sweep() error { return db.sweep(uint64(time.Now().Unix())) }
 func Untold(o Options) Options {
 	o.untold = true
 	return o
+}
+
+// Look asks for the free space now.
+func (db *DB) Look() { db.space.look() }
+
+// Needs are what must be free, in bytes: to open the store, and to write to it.
+func (db *DB) Needs() (opening, writing int64) { return db.space.forOpening(), db.space.forWriting() }
+
+// The reserve.
+const (
+	ReserveFile = reserveFile
+	ReserveSize = reserveSize
+)
+
+// Quiet reports whether Badger writes no table by itself.
+func (db *DB) Quiet() bool {
+	logs, err := filepath.Glob(filepath.Join(escape(db.dir), "*.mem"))
+	for _, level := range db.badger.Levels() {
+		if level.Score >= 1 || level.Adjusted >= 1 {
+			return false
+		}
+	}
+	return err == nil && len(logs) == 1
 }

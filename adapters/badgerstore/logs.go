@@ -84,15 +84,23 @@ func firstLog(dir string) (next int, err error) {
 
 // nameLog syncs the folder when Badger has begun the next log, which it syncs, but not its name.
 func (db *DB) nameLog() error {
-	_, err := os.Lstat(filepath.Join(db.dir, fmt.Sprintf("%05d.mem", db.nextLog)))
+	path := db.logPath(db.nextLog)
+	_, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
 		err = syncFolder(db.dir)
 	}
+	if err == nil {
+		db.space.begun(path)
+	}
 	db.nextLog++
 	return err
+}
+
+func (db *DB) logPath(number int) string {
+	return filepath.Join(db.dir, fmt.Sprintf("%05d.mem", number))
 }
 
 // logNumber is the number that a log is named by. Badger refuses other names.

@@ -26,6 +26,11 @@ type Options struct {
 	Collect time.Duration
 	// UnsafeNoSync acknowledges what a loss of power would lose. It is there so that a test can see that it is missed.
 	UnsafeNoSync bool
+	// MinFreeSpace is the free space of the folder's file system, in bytes, below which nothing new is taken: accounts, sessions and API keys are refused with ports.ErrNoSpace, while
+	// revocations, changes and events go on. It keeps the process alive too, which a full disk would kill. 0: nothing is watched.
+	MinFreeSpace int64
+	// Free answers the free space of the file system of a folder, in bytes; default: what the operating system says.
+	Free func(dir string) (int64, error)
 
 	// For tests alone.
 	tune   func(*badger.Options) // changes Badger's options
@@ -59,6 +64,7 @@ func Open(dir string, o Options) (*DB, error) {
 		dir: dir, log: log, options: o, opened: time.Now(), patience: 10 * time.Second, closing: make(chan struct{}),
 		accountLocks: newStripes(), sessionLocks: newStripes(), ringLocks: newStripes(), systemLocks: newStripes(), nameLocks: newStripes(),
 	}
+	db.space = newSpace(dir, log, o)
 	position, err := db.start()
 	if err != nil {
 		return nil, err
@@ -70,6 +76,9 @@ func Open(dir string, o Options) (*DB, error) {
 		every = time.Hour
 	}
 	db.keeping.Go(func() { db.keep(every) })
+	if o.MinFreeSpace > 0 {
+		db.keeping.Go(func() { db.space.watch(db.closing) })
+	}
 	return db, nil
 }
 
@@ -79,6 +88,9 @@ func (db *DB) start() (position uint64, err error) {
 	opt := badgerOptions(db.dir, db.options, b)
 	last, err := db.inspect(opt.MemTableSize * 15 / 100) // so large is the largest transaction
 	if err != nil {
+		return 0, err
+	}
+	if err := db.space.enter(); err != nil {
 		return 0, err
 	}
 	if err := db.tables.unnote(db.dir); err != nil {
@@ -98,6 +110,7 @@ func (db *DB) start() (position uint64, err error) {
 	if err != nil {
 		return 0, errors.Join(err, shut(inner))
 	}
+	db.space.begun(db.logPath(db.nextLog - 1))
 	if err := db.tables.note(db.dir); err != nil {
 		db.log.Warn("which tables are sound could not be noted: the next start will read all of them", "folder", db.dir, "error", err)
 	}

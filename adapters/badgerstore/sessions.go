@@ -19,6 +19,9 @@ var _ ports.Sessions = (*Sessions)(nil)
 
 // Create stores a new session.
 func (p *Sessions) Create(ctx context.Context, s session.Session, e ports.Effects) error {
+	if err := p.db.space.refusesNew(); err != nil {
+		return err
+	}
 	key := sessionKey(s.ID)
 	return p.db.write(ctx, p.db.sessionLocks, key, func(w *writeSet) error {
 		if err := p.db.absent(ctx, key); err != nil {

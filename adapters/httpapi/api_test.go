@@ -516,6 +516,11 @@ func TestHealth(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	s = newService(t) // whose store was not asked yet
+	s.probe = ports.ErrNoSpace
+	if w = s.call("GET", "/readyz", ""); w.Code != 200 || !strings.HasPrefix(w.Body.String(), `{"status":"ok"`) || !strings.Contains(w.Body.String(), `"store":{"status":"degraded"`) {
+		t.Errorf("a store that takes nothing new: %d %s", w.Code, w.Body)
+	}
+	s = newService(t)
 	s.probe = fmt.Errorf("disk /data/secret-place: %w", ports.ErrUnavailable)
 	w = s.call("GET", "/readyz", "")
 	if w.Code != 503 || strings.Contains(w.Body.String(), "secret-place") || !strings.Contains(w.Body.String(), `"store":{"status":"fail"`) {

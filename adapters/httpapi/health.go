@@ -2,9 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/xteam/xteam/ports"
 )
 
 type status struct {
@@ -22,7 +25,7 @@ func (a *API) metrics(x *exchange) error {
 
 // check is how one part is, with nothing that an outsider could use.
 type check struct {
-	Status    string  `json:"status"` // ok or fail
+	Status    string  `json:"status"` // ok or fail; the store may be degraded
 	LatencyMS float64 `json:"latency_ms"`
 }
 
@@ -43,7 +46,7 @@ type readiness struct {
 }
 
 // ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503. Limits that cannot be counted are told of, and
-// take nothing away.
+// take nothing away; so is a store that takes no new users and sign-ins for lack of space, as long as it takes revocations: no other node would be better off.
 func (a *API) ready(x *exchange) error {
 	begun := time.Now()
 	st := a.View.Status()
@@ -54,8 +57,11 @@ func (a *API) ready(x *exchange) error {
 		old := ms(age)
 		out.Checks.Revocation.AgeMS = &old
 	}
-	ok, took := a.store.ask(x.ctx(), a.Probe)
+	ok, degraded, took := a.store.ask(x.ctx(), a.Probe)
 	out.Checks.Store = check{verdict(ok), ms(took)}
+	if degraded {
+		out.Checks.Store.Status = "degraded"
+	}
 	begun = time.Now()
 	signing := a.Sessions.CanIssue()
 	out.Checks.Signing = check{verdict(signing), ms(time.Since(begun))}
@@ -77,25 +83,28 @@ const (
 
 // asked remembers what the store answered last. The zero value has not asked.
 type asked struct {
-	mu   sync.Mutex
-	at   time.Time
-	took time.Duration
-	ok   bool
+	mu       sync.Mutex
+	at       time.Time
+	took     time.Duration
+	ok       bool
+	degraded bool
 }
 
-// ask answers whether the store answers, and how long it took. The question outlives whoever asks: others wait for its answer.
-func (s *asked) ask(ctx context.Context, probe func(context.Context) error) (ok bool, took time.Duration) {
+// ask answers whether the store answers, whether it takes nothing new all the same, and how long it took. The question outlives whoever asks: others wait for its answer.
+func (s *asked) ask(ctx context.Context, probe func(context.Context) error) (ok, degraded bool, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at.IsZero() || time.Since(s.at) >= askEvery {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 		defer cancel()
 		begun := time.Now()
-		s.ok = probe(ctx) == nil
+		err := probe(ctx)
+		s.degraded = errors.Is(err, ports.ErrNoSpace)
+		s.ok = err == nil || s.degraded
 		s.at = time.Now()
 		s.took = s.at.Sub(begun)
 	}
-	return s.ok, s.took
+	return s.ok, s.degraded, s.took
 }
 
 func verdict(ok bool) string {

@@ -61,6 +61,10 @@ type Options struct {
 	// and so on; Mode app.Off is none.
 	Limits app.LimiterOptions
 
+	// MinFreeSpace is the free space of the disk of Dir, in bytes, below which no new users and sign-ins are taken (507), while tokens are judged and withdrawn;
+	// default 256 MiB. Negative: the disk is not watched, and one that is full kills the process.
+	MinFreeSpace int64
+
 	// Now is the clock by which tokens and sessions are judged and limits refilled; a test turns it. Default: time.Now.
 	Now func() time.Time
 
@@ -189,7 +193,7 @@ func secrets(o Options, log *slog.Logger) *assembly.Secrets {
 }
 
 func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
-	return assembly.OpenBadger(ctx, o.Dir, s, log)
+	return assembly.OpenBadger(ctx, o.Dir, cmp.Or(o.MinFreeSpace, assembly.MinFreeSpace), s, log)
 }
 
 func options(o Options) (assembly.Options, error) {

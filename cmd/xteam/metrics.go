@@ -5,12 +5,13 @@ import (
 	"github.com/xteam/xteam/adapters/passhash"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/app/xteam/assembly"
 )
 
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -37,6 +38,16 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 	r.Gauge("xteam_password_hashes_waiting", "Passwords that wait for the gate of the hasher.", func() float64 {
 		_, waiting := passwords.Load()
 		return float64(waiting)
+	})
+	r.Gauge("xteam_store_free_bytes", "Free space of the store's disk, asked for once a second; -1 when that is not known, or not watched.", func() float64 {
+		free, _ := db.Space()
+		return float64(free)
+	})
+	r.Gauge("xteam_store_takes_new", "1 while new users and sign-ins are taken, 0 while there is too little free space for them.", func() float64 {
+		if _, err := db.Space(); err != nil {
+			return 0
+		}
+		return 1
 	})
 	r.Counter("xteam_log_lines_lost_total", "Lines of the log that could not be written, or came faster than they could be.", func() float64 { return float64(out.dropped.Load()) })
 	return watched{r}

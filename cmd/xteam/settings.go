@@ -43,6 +43,8 @@ type settings struct {
 
 	Limits app.LimiterOptions // none is 0, but Verify may be
 
+	MinFreeSpace int64 // of the store's folder, in bytes; 0: it is not watched
+
 	MetricsAddr string // empty: on Addr, behind the role of an administrator
 
 	MaxStaleness time.Duration
@@ -233,6 +235,9 @@ var table = []setting{
 			s.Strict = v == "true"
 			return v == "true" || v == "false"
 		}},
+	{name: "MIN_FREE_SPACE", initial: "256MiB", takes: "a number of bytes up to 1024GiB, such as 268435456, 256MiB or 1GiB; or 0",
+		meaning: "the free space of the store's disk below which new users and sign-ins get 507, while tokens are judged and revocations and events go on, from a reserve of 32 MiB in the end; 0: it is not watched, and a full disk kills the process",
+		set:     func(s *settings, v string) bool { return size(&s.MinFreeSpace, v) }},
 	{name: "METRICS_ADDR", without: "on HTTP_ADDR, for administrators", takes: "host:port, such as 127.0.0.1:9100, or nothing",
 		meaning: "an address of its own for /metrics, open to whoever reaches it",
 		set: func(s *settings, v string) bool {
@@ -252,7 +257,6 @@ var notYet = []struct{ name, initial, lacks string }{
 	{"ROOT_KEY_PREVIOUS", "", "rotation of ROOT_KEY"},
 	{"KEY_ROTATION_INTERVAL", "0", "rotation of signing keys by itself"},
 	{"ALERT_WEBHOOK_URL", "", "alerts"},
-	{"MIN_FREE_SPACE", "256MiB", "watch of the free space"},
 	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
 	{"GRAPHQL_INTROSPECTION", "", "GraphQL"},
 	{"FEED_RETENTION", "", "feed of revocations"},
@@ -379,6 +383,19 @@ func requests(field func(*settings) *int64, least int64) func(*settings, string)
 		*field(s) = n
 		return err == nil && n >= least && n <= ratelimit.MaxCapacity
 	}
+}
+
+// size reads a number of bytes, with KiB, MiB or GiB behind it or nothing.
+func size(field *int64, v string) bool {
+	unit := int64(1)
+	for suffix, bytes := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if number, ok := strings.CutSuffix(v, suffix); ok {
+			v, unit = number, bytes
+		}
+	}
+	n, err := strconv.ParseUint(v, 10, 40)
+	*field = int64(n) * unit
+	return err == nil && n <= uint64(1<<40/unit)
 }
 
 func count(field func(*settings) *time.Duration, unit time.Duration, most int) func(*settings, string) bool {

@@ -21,7 +21,7 @@ func TestSettingsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := xteam.Parsed{Addr: "127.0.0.1:8000", Folder: "data", Store: "data", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour,
-		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false", Hasher: "bcrypt"}
+		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false", Hasher: "bcrypt", MinFreeSpace: 256 << 20}
 	got.Limits = app.LimiterOptions{} // a test of their own
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with nothing set (-want +got):\n%s", diff)
@@ -32,12 +32,12 @@ func TestSettingsTaken(t *testing.T) {
 	got, err := xteam.Parse(map[string]string{"HTTP_ADDR": "[::1]:0", "DATA_DIR": "/a/b/", "DATABASE_URL": "badger:///c/d", "ACCESS_TOKEN_EXPIRE_MINUTES": "1440",
 		"REFRESH_TOKEN_EXPIRE_DAYS": "30", "JWT_LEEWAY": "0s", "BCRYPT_COST": "10", "PASSWORD_HASHER": "argon2id", "LOG_FORMAT": "text", "JWT_ISSUER": "i", "REVOCATION_STRICT": "true",
 		"SECRET_KEY": key, "ROOT_KEY": key + "r", "SECRET_KEY_PREVIOUS": key + "1, " + key + "2", "ENVIRONMENT": "production",
-		"RATE_LIMIT_AUTH": "5", "SECRETS_URL": "env:", "REDIS_URL": "", "TERM": "dumb"})
+		"RATE_LIMIT_AUTH": "5", "MIN_FREE_SPACE": "2MiB", "SECRETS_URL": "env:", "REDIS_URL": "", "TERM": "dumb"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := xteam.Parsed{Addr: "[::1]:0", Folder: "/a/b", Store: "/c/d", Access: 24 * time.Hour, Refresh: 30 * 24 * time.Hour,
-		BcryptCost: 10, LogFormat: "text", Issuer: "i", Strict: "true", Hasher: "argon2id"}
+		BcryptCost: 10, LogFormat: "text", Issuer: "i", Strict: "true", Hasher: "argon2id", MinFreeSpace: 2 << 20}
 	got.Limits = app.LimiterOptions{}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with everything set (-want +got):\n%s", diff)
@@ -76,6 +76,7 @@ func TestSettingsRefused(t *testing.T) {
 		"REVOCATION_MAX_STALENESS":    {"5", "99ms", "2h"},
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},
 		"REVOCATION_STRICT":           {"yes", "1"},
+		"MIN_FREE_SPACE":              {"256MB", "-1", "1.5GiB", "256 MiB", "MiB", "1025GiB", "1099511627777", "99999999999999999999", "1TiB", "+1"},
 		"METRICS_ADDR":                {"9100", "localhost", "localhost:http", "localhost:65536"},
 
 		"RATE_LIMIT_URL":                 {"redis://:planted-secret@h", "memory", "memory://"},
@@ -141,7 +142,7 @@ func faulty(err error) (names []string) {
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
 		"REDIS_URL": "", "REVOCATION_URL": "", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
-		"ALERT_WEBHOOK_URL": "", "MIN_FREE_SPACE": "256MiB",
+		"ALERT_WEBHOOK_URL":   "",
 		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
 	}
@@ -181,6 +182,14 @@ func TestSettingsOfTheLimits(t *testing.T) {
 		_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "ROOT_KEY": key, "RATE_LIMIT_ENABLED": v})
 		if diff := cmp.Diff([]string{"RATE_LIMIT_ENABLED: "}, faulty(err)); diff != "" {
 			t.Errorf("production with RATE_LIMIT_ENABLED=%s (-want +got):\n%s", v, diff)
+		}
+	}
+}
+
+func TestMinFreeSpace(t *testing.T) {
+	for v, want := range map[string]int64{"": 256 << 20, "0": 0, "0MiB": 0, "268435456": 256 << 20, "512KiB": 512 << 10, "1GiB": 1 << 30, "1024GiB": 1 << 40} {
+		if got, err := xteam.Parse(map[string]string{"MIN_FREE_SPACE": v}); err != nil || got.MinFreeSpace != want {
+			t.Errorf("MIN_FREE_SPACE=%s: got %d, %v, want %d", v, got.MinFreeSpace, err, want)
 		}
 	}
 }

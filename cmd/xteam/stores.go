@@ -21,7 +21,7 @@ func openSecrets(s settings, get lookup, log *slog.Logger) *assembly.Secrets {
 
 // openDatabase opens what DATABASE_URL names.
 func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
-	return assembly.OpenBadger(ctx, s.Store, secrets, log)
+	return assembly.OpenBadger(ctx, s.Store, s.MinFreeSpace, secrets, log)
 }
 
 // options hands the settings on.

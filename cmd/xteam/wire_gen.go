@@ -85,7 +85,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	setUp := app.NewSetUp(core, accounts)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
 	api := assembly.NewAPI(database, view, guard, limiter, sessions, accounts, setUp, revoker, assemblyOptions, logger)
-	mainWatched := watch(registry, view, hasher, limiter, mainOutput)
+	mainWatched := watch(registry, view, hasher, limiter, database, mainOutput)
 	mainSystem := newSystem(api, database, mainWatched, logger, mainOutput)
 	return mainSystem, func() {
 		cleanup5()

@@ -53,11 +53,17 @@ const (
 type Database struct {
 	Stores app.Stores
 	MACs   ports.Authenticator
+	// Space answers how many bytes are free for the store, -1 when that is not known, and why it does not take everything: ports.ErrNoSpace while it takes nothing new.
+	Space func() (free int64, err error)
 }
 
-// OpenBadger opens the embedded store in a folder. The secrets are asked only once the folder is this process' own.
-func OpenBadger(ctx context.Context, folder string, secrets *Secrets, log *slog.Logger) (Database, func(), error) {
-	db, err := badgerstore.Open(folder, badgerstore.Options{Logger: log})
+// MinFreeSpace is the default of the free space below which a store takes nothing new, in bytes.
+const MinFreeSpace = 256 << 20
+
+// OpenBadger opens the embedded store in a folder, which takes nothing new while less than floor is free, in bytes. The secrets are asked only once the folder is this
+// process' own.
+func OpenBadger(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger) (Database, func(), error) {
+	db, err := badgerstore.Open(folder, badgerstore.Options{Logger: log, MinFreeSpace: floor})
 	if err != nil {
 		return Database{}, nil, err
 	}
@@ -67,7 +73,7 @@ func OpenBadger(ctx context.Context, folder string, secrets *Secrets, log *slog.
 	}
 	db.Unlock(keyring)
 	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events()}
-	return Database{Stores: stores, MACs: keyring}, func() {
+	return Database{Stores: stores, MACs: keyring, Space: db.Space}, func() {
 		if err := db.Close(); err != nil {
 			log.Error("The store could not be closed", "error", err.Error())
 		}
@@ -214,7 +220,13 @@ func StartLimiter(ctx context.Context, o Options, journal ports.Journal, log *sl
 
 // NewAPI serves the use cases over HTTP.
 func NewAPI(db Database, v *view.View, g *app.Guard, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, o Options, log *slog.Logger) *httpapi.API {
-	probe := func(ctx context.Context) error { _, err := db.Stores.System.Load(ctx); return err }
+	probe := func(ctx context.Context) error {
+		if _, err := db.Stores.System.Load(ctx); err != nil {
+			return err
+		}
+		_, err := db.Space()
+		return err
+	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
 	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, View: v, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

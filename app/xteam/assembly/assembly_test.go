@@ -27,7 +27,7 @@ func given(values map[string]string) ports.Secrets {
 func TestLifetimeIsNoted(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
 	for _, access := range []time.Duration{2 * time.Hour, time.Hour} {
-		db, closeStore, err := assembly.OpenBadger(ctx, dir, assembly.OpenSecrets(given(nil), dir, silent), silent)
+		db, closeStore, err := assembly.OpenBadger(ctx, dir, 0, assembly.OpenSecrets(given(nil), dir, silent), silent)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func TestLifetimeIsNoted(t *testing.T) {
 
 func TestSigningRing(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
-	db, closeStore, err := assembly.OpenBadger(ctx, dir, assembly.OpenSecrets(given(nil), dir, silent), silent)
+	db, closeStore, err := assembly.OpenBadger(ctx, dir, 0, assembly.OpenSecrets(given(nil), dir, silent), silent)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@
 package xteamtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"sync"
@@ -49,13 +50,14 @@ type User struct {
 }
 
 // New opens a system that ends with the test. The options are the program's own; the folder, the secrets and the clock are the kit's, hashes are made at the
-// least cost, and rates are not limited unless the options say how.
+// least cost, and unless the options say how, rates are not limited and the disk is not watched.
 func New(t testing.TB, o xteam.Options) *Kit {
 	t.Helper()
 	k := &Kit{t: t}
 	key, other := text(t), text(t)
 	o.Dir, o.Now, o.BcryptCost, o.PasswordHasher = t.TempDir(), k.now, 10, ""
 	o.Secrets = envsecrets.New(func(name string) (string, bool) { return key.RevealPlaintext(), name == "SECRET_KEY" })
+	o.MinFreeSpace = cmp.Or(o.MinFreeSpace, -1)
 	if l := o.Limits; l.Mode == app.Enforce && l.PerAddress+l.Auth+l.Read+l.Write+l.Expensive+l.Refresh+l.Verify == 0 {
 		o.Limits.Mode = app.Off
 	}
