@@ -173,7 +173,9 @@ type Charge struct {
 	Own     *Own       // in the place of Class, when not nil
 	Address netip.Addr // the client's; all clients of no known address share a bucket
 	User    id.User    // who is signed in; zero when nobody is, or their token was refused: a revoked token spends nothing of its subject's
-	Session id.Session // of Refresh: whose token proved itself, zero when none did; of Verify: the token's, zero when it is of none
+	Session id.Session // of Refresh: whose token proved itself, zero when none did; of Verify and of what contains: the token's, zero when it is of none
+
+	Contains bool // it can only end what its caller has, or may end: the session's own bucket of the class alone pays, which nobody else's requests empty
 }
 
 // Verdict is what the limits say of a request.
@@ -239,6 +241,9 @@ func (l *Limiter) demand(d *demands, c Charge) {
 		return
 	case c.Class == Verify:
 		c.Class = Unclassed
+	case c.Contains && !c.User.IsZero() && !c.Session.IsZero():
+		d.named(&l.families[c.Class][0], c.Session)
+		return
 	}
 	d.address(&l.families[Unclassed], c.Address)
 	f := &l.families[c.Class]

@@ -169,12 +169,12 @@ func wellFormed(r *http.Request) error {
 }
 
 // admit charges whoever asks, decides whether the route is for them, and has the meter told.
-func (x *exchange) admit(a access, c class) error {
-	if x.api.Meter == nil || a == anyone {
-		return x.judge(a, c)
+func (x *exchange) admit(to *route) error {
+	if x.api.Meter == nil || to.access == anyone {
+		return x.judge(to)
 	}
 	begun := time.Now()
-	err := x.judge(a, c)
+	err := x.judge(to)
 	x.api.Meter.Guarded(outcome(err), time.Since(begun))
 	return err
 }
@@ -193,10 +193,10 @@ func outcome(err error) string {
 	return app.RefusalCode(err)
 }
 
-func (x *exchange) judge(a access, c class) error {
-	who, err := x.identify(a)
-	if c != exempt && c != refresh {
-		if limited := x.limit(charge(c, who, err)); limited != nil {
+func (x *exchange) judge(to *route) error {
+	who, err := x.identify(to.access)
+	if to.class != exempt && to.class != refresh {
+		if limited := x.limit(to.charge(who, err)); limited != nil {
 			return limited
 		}
 	}
@@ -207,7 +207,7 @@ func (x *exchange) judge(a access, c class) error {
 		return err
 	}
 	x.caller = who
-	if a == admin && !x.operator && !who.IsAdmin() {
+	if to.access == admin && !x.operator && !who.IsAdmin() {
 		return x.api.Guard.Denied(x.ctx(), x.request(), who, x.endpoint())
 	}
 	return nil

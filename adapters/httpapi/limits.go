@@ -73,10 +73,11 @@ func (x *exchange) tellLimit(v *app.Verdict) {
 // seconds is d in whole seconds, rounded up.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
-// charge is what a request to a route of this class costs whoever asks. Who was not admitted is nobody: a token that was refused costs its subject nothing.
-func charge(c class, who app.Caller, admitted error) app.Charge {
+// charge is what a request to a route costs whoever asks. Who was not admitted is nobody: a token that was refused costs its subject nothing. Who may not use an
+// administrator's route contains nothing by it.
+func (r *route) charge(who app.Caller, admitted error) app.Charge {
 	if admitted != nil || who.Claims == nil {
-		return app.Charge{Class: c}
+		return app.Charge{Class: r.class}
 	}
-	return app.Charge{Class: c, User: who.User(), Session: who.Session()}
+	return app.Charge{Class: r.class, User: who.User(), Session: who.Session(), Contains: r.contains && (r.access != admin || who.IsAdmin())}
 }

@@ -279,7 +279,7 @@ func TestRefreshIsChargedToItsSession(t *testing.T) {
 	}
 }
 
-// A change of password is guessing too: five a minute for the user, wherever they are.
+// A change of password is guessing too: five a minute for the session, wherever it is; the account's brake holds all its sessions.
 func TestChangePasswordIsOfTheAuthClass(t *testing.T) {
 	l := newLimited(t, app.LimiterOptions{})
 	l.user("ann", account.RoleUser)

@@ -9,12 +9,15 @@ import (
 
 type callerKey struct{}
 
+// protected is any route of an embedding program's own.
+var protected = route{class: exempt, access: signedIn}
+
 // Protect lets to next only requests whose access token is taken, with their caller in the context; the others get the API's own refusal. It
 // changes nothing else: the headers of next's answers are next's own.
 func (a *API) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := a.begin(w, r)
-		if err := x.admit(signedIn, exempt); err != nil {
+		if err := x.admit(&protected); err != nil {
 			x.setHeaders()
 			x.refuse(err)
 			return

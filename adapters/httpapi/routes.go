@@ -33,6 +33,7 @@ type route struct {
 	method, path string // no method: any but TRACE
 	class        class
 	access       access
+	contains     bool // it can only end what has been stolen: another session's flood does not block it
 	serve        func(*exchange) error
 
 	api *API
@@ -45,11 +46,11 @@ func (a *API) routes() []route {
 		{method: "POST", path: v1 + "/auth/register", class: auth, access: anyone, serve: a.register},
 		{method: "POST", path: v1 + "/auth/login", class: auth, access: anyone, serve: a.login},
 		{method: "POST", path: v1 + "/auth/refresh", class: refresh, access: anyone, serve: a.refresh},
-		{method: "POST", path: v1 + "/auth/logout", class: write, access: signedIn, serve: a.logout},
-		{method: "POST", path: v1 + "/auth/logout-all", class: write, access: signedIn, serve: a.logoutAll},
-		{method: "POST", path: v1 + "/auth/change-password", class: auth, access: signedIn, serve: a.changePassword},
+		{method: "POST", path: v1 + "/auth/logout", class: write, access: signedIn, contains: true, serve: a.logout},
+		{method: "POST", path: v1 + "/auth/logout-all", class: write, access: signedIn, contains: true, serve: a.logoutAll},
+		{method: "POST", path: v1 + "/auth/change-password", class: auth, access: signedIn, contains: true, serve: a.changePassword},
 		{method: "GET", path: v1 + "/auth/sessions", class: read, access: signedIn, serve: a.ownSessions},
-		{method: "DELETE", path: v1 + "/auth/sessions/{id}", class: write, access: signedIn, serve: a.endOwnSession},
+		{method: "DELETE", path: v1 + "/auth/sessions/{id}", class: write, access: signedIn, contains: true, serve: a.endOwnSession},
 		{path: verifyPath, class: verifying, access: signedIn, serve: a.verify},
 		{path: verifyPath + "/{path...}", class: verifying, access: signedIn, serve: a.verify},
 		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, serve: a.me},
@@ -64,9 +65,9 @@ func (a *API) routes() []route {
 		{method: "POST", path: v1 + "/admin/users/{user}/password", class: write, access: admin, serve: a.setPassword},
 		{method: "POST", path: v1 + "/admin/users/{user}/unlock", class: write, access: admin, serve: a.unlockUser},
 		{method: "GET", path: v1 + "/admin/sessions", class: read, access: admin, serve: a.listSessions},
-		{method: "DELETE", path: v1 + "/admin/sessions/{id}", class: write, access: admin, serve: a.endSession},
-		{method: "POST", path: v1 + "/admin/revoke-user-tokens", class: write, access: admin, serve: a.revokeUserTokens},
-		{method: "POST", path: v1 + "/admin/revocations", class: write, access: admin, serve: a.revoke},
+		{method: "DELETE", path: v1 + "/admin/sessions/{id}", class: write, access: admin, contains: true, serve: a.endSession},
+		{method: "POST", path: v1 + "/admin/revoke-user-tokens", class: write, access: admin, contains: true, serve: a.revokeUserTokens},
+		{method: "POST", path: v1 + "/admin/revocations", class: write, access: admin, contains: true, serve: a.revoke},
 		{method: "POST", path: v1 + "/admin/explain", class: write, access: admin, serve: a.explain},
 
 		{method: "GET", path: "/health", class: exempt, access: anyone, serve: a.alive},
@@ -92,7 +93,7 @@ func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		x.refuse(&methodError{})
 		return
 	}
-	err := x.admit(r.access, r.class)
+	err := x.admit(r)
 	if err == nil {
 		err = x.simple()
 	}
