@@ -23,7 +23,7 @@ func (e *AttemptsError) Error() string { return "too many wrong passwords of lat
 
 const (
 	attemptsPerMinute = 10                  // of each network that an account is known to sign in from, and of all others together
-	knownFor          = 30 * 24 * time.Hour // since it was last signed in or refreshed from there
+	knownFor          = 30 * 24 * time.Hour // since it was last signed in or refreshed from there, by a session that is still listed
 	listedFor         = time.Minute         // before an account's sessions are listed anew
 	rememberedMost    = 1024                // accounts
 	networksMost      = 256                 // of one account

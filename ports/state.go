@@ -36,7 +36,8 @@ type Sessions interface {
 	Update(ctx context.Context, sid id.Session, change func(session.Session) (session.Session, Effects, error)) error
 	// Find answers the session as it was last committed, or ErrNotFound.
 	Find(ctx context.Context, sid id.Session) (session.Session, error)
-	// OfUser answers all sessions of a user that are still kept, ended and expired ones too, oldest first by Created.
+	// OfUser answers the sessions of a user that are still kept, expired ones too, oldest first by Created. One that ended an hour or more ago may be left out, though
+	// Find answers it still. A store may stop at the newest thousands.
 	OfUser(ctx context.Context, uid id.User) ([]session.Session, error)
 }
 

@@ -12,7 +12,7 @@
 //	n/e digest                     user: who has the e-mail of that Sealer.Index       for ever
 //	n/u digest                     user: who has the folded user name of that index    for ever
 //	s/ session                     session.Session, sealed                             Expires + Margin
-//	u/ user created session        empty: the sessions of a user, oldest first         as its session
+//	u/ user created session        empty: the sessions of a user, oldest first         as its session, an hour after its end at most
 //	p/ API key                     apikey.Key, sealed                                  Kept + Margin
 //	o/ user created API-key        empty: the API keys of a user, oldest first         as its key
 //	k/ name                        keyset.Ring, without Key.Secret                     for ever

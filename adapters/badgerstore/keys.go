@@ -35,8 +35,11 @@ func expiry(t instant.Instant) uint64 {
 	if t == instant.Forever {
 		return 0
 	}
-	return uint64(max(t.Seconds()+1, 1))
+	return seconds(t)
 }
+
+// seconds is the first whole second after t, since 1970.
+func seconds(t instant.Instant) uint64 { return uint64(max(t.Seconds()+1, 1)) }
 
 func accountKey(uid id.User) []byte { return append([]byte(accountPrefix), uid[:]...) }
 

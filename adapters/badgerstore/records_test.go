@@ -61,7 +61,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 	full(t, a)
 	x := session.Session{ID: newID[id.Session](), User: a.ID, Generation: 3, Epoch: 4, Counter: 1<<64 - 1, LiveHash: [32]byte{31: 1}, Idle: now().Add(time.Hour),
 		Last: session.Rotation{At: 9, From: origin("::ffff:1.2.3.4"), Successor: []byte{0}}, Created: 1, LastUsed: 2, Expires: now().Add(2 * time.Hour),
-		Device: origin("fe80::1%eth0"), LastFrom: origin("1.2.3.4"), Ended: 11, EndedReason: revocation.Logout}
+		Device: origin("fe80::1%eth0"), LastFrom: origin("1.2.3.4"), Ended: now(), EndedReason: revocation.Logout}
 	full(t, x)
 	p := apikey.Key{ID: newID[id.APIKey](), Owner: a.ID, Generation: 5, Environment: apikey.Production, Name: must(apikey.ParseName("bot é")), Scopes: 1<<31 | 1, Hash: [32]byte{31: 1},
 		Created: -3, Expires: now().Add(time.Hour), Successor: newID[id.APIKey](), Retires: now().Add(time.Minute), Revoked: now(), RevokedReason: revocation.KeyRevoked,

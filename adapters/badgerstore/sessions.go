@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -11,6 +13,12 @@ import (
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
 )
+
+// ListedMost is how many sessions of a user are listed at most, the newest: however many are kept, one list is read in some milliseconds and little memory.
+const ListedMost = 4096
+
+// endedListed is how long a session that has ended is still listed. It needs no Margin: a clock that is wrong costs nothing but a place in a list.
+const endedListed = time.Hour
 
 // Sessions is the port of sessions. A session is dropped Margin after its Expires.
 type Sessions struct{ db *DB }
@@ -58,7 +66,7 @@ func (p *Sessions) Update(ctx context.Context, sid id.Session, change func(sessi
 		if next.Created != was.Created {
 			w.deletes = append(w.deletes, sessionOfUser(&was))
 		}
-		if next.Created != was.Created || next.Expires != was.Expires {
+		if next.Created != was.Created || next.Expires != was.Expires || next.Ended != was.Ended {
 			w.sets = append(w.sets, listed(&next))
 		}
 		return p.db.effects(w, effects)
@@ -74,12 +82,14 @@ func (p *Sessions) Find(ctx context.Context, sid id.Session) (s session.Session,
 	return s, err
 }
 
-// OfUser reads the sessions of a user by their list.
+// OfUser reads the sessions of a user by their list, from its end.
 func (p *Sessions) OfUser(ctx context.Context, uid id.User) (all []session.Session, err error) {
 	err = p.db.view(ctx, func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: sessionsOf(uid)})
+		prefix := sessionsOf(uid)
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
 		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
+		behind := append(slices.Clone(prefix), bytes.Repeat([]byte{0xff}, 8+len(id.Session{}))...) // the last place there can be
+		for it.Seek(behind); it.Valid() && len(all) < ListedMost; it.Next() {
 			key := it.Item().Key()
 			s, err := p.find(txn, id.Session(key[len(key)-len(id.Session{}):]))
 			switch {
@@ -92,6 +102,7 @@ func (p *Sessions) OfUser(ctx context.Context, uid id.User) (all []session.Sessi
 		}
 		return nil
 	})
+	slices.Reverse(all)
 	return all, err
 }
 
@@ -111,9 +122,13 @@ func (p *Sessions) set(w *writeSet, s *session.Session) error {
 	return p.db.setSealed(w, sessionKey(s.ID), encodeSession(*s), expiry(s.Expires))
 }
 
-// listed is the item by which a session is found among those of its user.
+// listed is the item by which a session is found among those of its user. It goes before the session when that ends early: else whoever signs in and out all day
+// would have a list of thousands that is read at each sign-in.
 func listed(s *session.Session) *badger.Entry {
 	item := badger.NewEntry(sessionOfUser(s), nil)
 	item.ExpiresAt = expiry(s.Expires)
+	if s.Ended != 0 {
+		item.ExpiresAt = min(item.ExpiresAt, seconds(s.Ended.Add(endedListed)))
+	}
 	return item
 }

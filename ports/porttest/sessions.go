@@ -89,7 +89,7 @@ func Sessions(t *testing.T, open Open) {
 }
 
 func ofUser(t *testing.T, open Open) {
-	sub(t, "OfUser answers all sessions of a user, ended and expired ones too, oldest first by Created", func(t *testing.T) {
+	sub(t, "OfUser answers the sessions of a user, expired ones and those that ended of late too, oldest first by Created", func(t *testing.T) {
 		s := opened(t, open)
 		ann, bob, now := newID[id.User](), newID[id.User](), wall()
 		var want []session.Session

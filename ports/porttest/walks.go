@@ -201,7 +201,7 @@ func walkSessions(outer *testing.T, open Open) {
 				next, ok := mine[sid]
 				next.Counter += rapid.Uint64Range(1, 9).Draw(t, "add")
 				next.Last.Successor = rapid.SliceOfN(rapid.Byte(), 0, 5).Draw(t, "successor")
-				next.Ended = instant.Instant(rapid.IntRange(0, 1).Draw(t, "ended"))
+				next.Ended = wall() * instant.Instant(rapid.IntRange(0, 1).Draw(t, "ended"))
 				refuse := rapid.IntRange(0, 4).Draw(t, "refuse") == 0
 				var want, answer error
 				switch {
