@@ -38,14 +38,14 @@ func NewSetUp(c *Core, a *Accounts) *SetUp {
 	return &SetUp{core: c, accounts: a, one: make(chan struct{}, 1)}
 }
 
-// Offer answers a token of 256 random bits for a store without any account, in the place of an earlier one; an empty text where there is an account.
+// Offer answers a token of 256 random bits for a store without an administrator, in the place of an earlier one; an empty text where there is one. Other accounts keep nobody
+// from it: else a stranger who registers first would.
 func (s *SetUp) Offer(ctx context.Context) (secret.Text, error) {
 	if err := take(ctx, s.one); err != nil {
 		return secret.Text{}, err
 	}
 	defer func() { <-s.one }()
-	accounts, err := s.core.Stores.Accounts.List(ctx, id.User{}, 1)
-	if err != nil || len(accounts) > 0 {
+	if some, err := s.accounts.administered(ctx); err != nil || some {
 		return secret.Text{}, err
 	}
 	var random [32]byte

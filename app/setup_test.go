@@ -21,7 +21,7 @@ func offered(t *testing.T, w *world) (*app.SetUp, secret.Text) {
 	s := app.NewSetUp(w.core, app.NewAccounts(w.core))
 	token, err := s.Offer(t.Context())
 	if err != nil || token.Len() != 43 {
-		t.Fatalf("Offer in an empty store: got %d characters, %v, want 43 of base64url", token.Len(), err)
+		t.Fatalf("Offer in a store without an administrator: got %d characters, %v, want 43 of base64url", token.Len(), err)
 	}
 	return s, token
 }
@@ -59,7 +59,7 @@ func TestSetUp(t *testing.T) {
 		t.Errorf("the link again: got %v, want %v", err, app.ErrSetUp)
 	}
 	if again, err := s.Offer(t.Context()); err != nil || !again.IsZero() {
-		t.Errorf("Offer in a store with accounts: got %d characters, %v, want none", again.Len(), err)
+		t.Errorf("Offer in a store with an administrator: got %d characters, %v, want none", again.Len(), err)
 	}
 	if n := administrators(t, w); n != 1 {
 		t.Errorf("%d administrators", n)
@@ -95,6 +95,19 @@ func TestSetUpIsNotUsedUp(t *testing.T) {
 	}
 	if _, err := s.Use(t.Context(), home, token, registration(t, "bob")); err != nil {
 		t.Errorf("the link after all that: %v", err)
+	}
+}
+
+// Whoever registers first is no administrator, and does not keep the operator from becoming one; a store that has an administrator offers nothing.
+func TestSetUpIsOfferedWhileThereIsNoAdministrator(t *testing.T) {
+	w := newWorld(t)
+	w.user("stranger")
+	s, token := offered(t, w)
+	if _, err := s.Use(t.Context(), home, token, registration(t, "ann")); err != nil {
+		t.Errorf("the link beside a user: %v", err)
+	}
+	if again, err := s.Offer(t.Context()); err != nil || !again.IsZero() {
+		t.Errorf("Offer beside an administrator: got %d characters, %v, want none", again.Len(), err)
 	}
 }
 

@@ -7,7 +7,7 @@ const setUpPage = `This link makes the first administrator of this server, once.
 
 There is no page for it yet: the server printed a command with curl beside the link. It sends to /api/v1/setup, with POST,
 
-  {"token": "what follows token= in the link", "email": "", "username": "", "password": ""}
+  {"token": "what follows #token= in the link", "email": "", "username": "", "password": ""}
 
 Or run, on the server itself: xteam users create --role admin --email E --username U --password-stdin
 `

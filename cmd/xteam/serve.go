@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/domain/secret"
 )
 
 // drain bounds how long the stop waits for requests that are being answered; for the operator's a quarter of it more.
@@ -29,11 +30,12 @@ func (c *cli) serve() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: `Runs the server. It prints one line, ready http://HOST:PORT, when it takes
-requests, and on an empty store a link that makes the first administrator, once,
-within 30 minutes. Its log goes to stderr or to LOG_FILE. SIGTERM and SIGINT let
-it answer what it has begun and end it with exit code 0; SIGHUP opens LOG_FILE
-anew and looks at the files of the certificate, which it else does by itself.
-While it runs, the operator's commands reach it through a socket in DATA_DIR.`,
+requests, and on a store without an administrator a link that makes the first
+one, once, within 30 minutes. Its log goes to stderr or to LOG_FILE. SIGTERM and
+SIGINT let it answer what it has begun and end it with exit code 0; SIGHUP opens
+LOG_FILE anew and looks at the files of the certificate, which it else does by
+itself. Settings and secrets are read once, at the start: to change one, such as
+SECRET_KEY, restart it. While it runs, the operator's commands reach it through a socket in DATA_DIR.`,
 		Example: "  HTTP_ADDR=0.0.0.0:8000 DATA_DIR=/var/lib/xteam xteam serve",
 		Args:    cobra.NoArgs,
 	}
@@ -45,7 +47,15 @@ While it runs, the operator's commands reach it through a socket in DATA_DIR.`,
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP) // from the first moment: unheard, it would end the process
 		defer signal.Stop(hangups)
-		srv, err := start(cmd.Context(), s, get, c.err, func(*system) error { return nil })
+		var setUp secret.Text
+		srv, err := start(cmd.Context(), s, get, c.err, func(sys *system) error {
+			token, err := sys.setUp.Offer(cmd.Context()) // before anybody can register
+			if err != nil {
+				sys.Log.Error("The set-up link could not be made", "error", err.Error())
+			}
+			setUp = token
+			return nil
+		})
 		if err != nil {
 			return err
 		}
@@ -53,7 +63,7 @@ While it runs, the operator's commands reach it through a socket in DATA_DIR.`,
 		if _, err := fmt.Fprintf(c.out, "ready %s\n", srv.base); err != nil {
 			srv.sys.Log.Warn("The ready line could not be written", "error", err.Error())
 		}
-		c.offerSetUp(cmd.Context(), srv, &s)
+		c.printSetUp(srv, &s, setUp)
 		return srv.wait(cmd.Context(), hangups)
 	})
 	return cmd

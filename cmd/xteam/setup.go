@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/secret"
 )
 
 // The set-up link's paths.
@@ -18,19 +18,16 @@ const (
 	setUpPath = "/api/v1/setup"
 )
 
-// offerSetUp prints the one-time link of a store without accounts, and the same as lines for a shell: there is no page for it yet. As they stand the lines make nobody, for
-// the fields are empty. A server that cannot print it goes on: users create makes an administrator too.
-func (c *cli) offerSetUp(ctx context.Context, srv *server, s *settings) {
-	token, err := srv.sys.setUp.Offer(ctx)
-	if err != nil {
-		srv.sys.Log.Error("The set-up link could not be made", "error", err.Error())
-	}
+// printSetUp prints the one-time link of a store without an administrator, and the same as lines for a shell: there is no page for it yet. As they stand the lines make nobody,
+// for the fields are empty. The token is the fragment of the link, which a browser sends to nobody: no log of a server or a proxy holds it, and no referrer. A server that
+// cannot print it goes on: users create makes an administrator too.
+func (c *cli) printSetUp(srv *server, s *settings, token secret.Text) {
 	if token.IsZero() {
 		return
 	}
 	base, secret := publicBase(s, srv.base), token.RevealPlaintext()
-	_, err = fmt.Fprintf(c.out, `setup %s%s?token=%s
-There is no account yet. The link makes the first administrator, once, within %d minutes. There is no page for it yet: fill this in and paste it.
+	_, err := fmt.Fprintf(c.out, `setup %s%s#token=%s
+There is no administrator yet. The link makes the first administrator, once, within %d minutes. There is no page for it yet: fill this in and paste it.
 curl -s %s%s -d @- <<'END'
 {"token": "%s", "email": "", "username": "", "password": ""}
 END
@@ -39,7 +36,7 @@ END
 		srv.sys.Log.Error("The set-up link could not be written", "error", err.Error())
 		return
 	}
-	srv.sys.Log.Info("There is no account yet: a link that makes the first administrator was printed on standard output", "good_for", app.SetUpLife.String())
+	srv.sys.Log.Info("There is no administrator yet: a link that makes the first administrator was printed on standard output", "good_for", app.SetUpLife.String())
 }
 
 // publicBase is where clients find the server, as far as the settings tell: under the first of its names, behind a proxy that ends TLS at the proxy's

@@ -15,7 +15,7 @@ const setup = "/api/v1/setup"
 // setUpLink waits for the link that a server prints on an empty store, and answers its token.
 func setUpLink(t *testing.T, s *server) string {
 	t.Helper()
-	link := regexp.MustCompile(`(?m)^setup ` + regexp.QuoteMeta(s.base) + `/setup\?token=([A-Za-z0-9_-]{43})$`)
+	link := regexp.MustCompile(`(?m)^setup ` + regexp.QuoteMeta(s.base) + `/setup#token=([A-Za-z0-9_-]{43})$`)
 	until(t, "the set-up link is printed", func() bool { return strings.Contains(s.out.String(), "\nEND\n") })
 	found := link.FindStringSubmatch(s.out.String())
 	if found == nil {
