@@ -44,17 +44,18 @@ type Options struct {
 // API is the REST transport of one system. It holds no state of its own but a counter and the store's last answer to /readyz.
 type API struct {
 	Services
-	log     *slog.Logger
-	mux     *http.ServeMux
-	proxies Proxies
-	hosts   Hosts
-	probes  map[string]bool // paths that are answered whatever the host
-	origins Origins
-	cookies Cookies
-	prefix  string // of request ids: tells this process from others
-	count   atomic.Uint64
-	store   asked
-	quotas  map[*app.Policy]*quota
+	log      *slog.Logger
+	mux      *http.ServeMux
+	proxies  Proxies
+	hosts    Hosts
+	probes   map[string]bool // paths that are answered whatever the host
+	origins  Origins
+	cookies  Cookies
+	prefix   string // of request ids: tells this process from others
+	count    atomic.Uint64
+	store    asked
+	verifier *route // serves verifyPath and all below it
+	quotas   map[*app.Policy]*quota
 }
 
 // New serves the services.
@@ -69,6 +70,9 @@ func New(s Services, o Options) *API {
 	for _, r := range a.routes() {
 		r.api = a
 		a.mux.Handle(strings.TrimPrefix(r.method+" "+r.path, " "), &r)
+		if r.path == verifyPath {
+			a.verifier = &r
+		}
 	}
 	a.mux.Handle("/", http.HandlerFunc(a.unrouted))
 	return a

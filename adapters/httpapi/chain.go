@@ -39,6 +39,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.refuse(err)
 		return
 	}
+	if asksForAnother(r.URL.Path) { // the mux would redirect doubled slashes
+		a.verifier.ServeHTTP(x, r)
+		return
+	}
 	a.mux.ServeHTTP(x, r)
 }
 
@@ -151,15 +155,18 @@ func (x *exchange) setHeaders() {
 func wellFormed(r *http.Request) error {
 	p, proxied := r.URL.Path, asksForAnother(r.URL.Path)
 	if proxied {
+		for strings.Contains(p, "//") { // another service's path may have them
+			p = strings.ReplaceAll(p, "//", "/")
+		}
 		p = strings.TrimSuffix(p, "/")
 	}
 	switch {
 	case p == "" || p[0] != '/' || strings.Contains(p, "//") || p != "/" && path.Clean(p) != p:
 		return errNoRoute // the mux would redirect it
+	case proxied:
+		return nil // the body is another service's, and is not read here; two credentials are for identify
 	case len(r.Header["Authorization"]) > 1:
 		return errTwoCredentials
-	case proxied:
-		return nil // the body is another service's, and is not read here
 	case len(r.Header["Content-Encoding"]) > 0:
 		return errEncoded
 	case r.ContentLength > maxBody:
@@ -195,6 +202,9 @@ func outcome(err error) string {
 
 func (x *exchange) judge(to *route) error {
 	who, err := x.identify(to.access)
+	if errors.Is(err, errTwoCredentials) && asksForAnother(x.r.URL.Path) {
+		err = token.ErrMalformed // proxies know no 400
+	}
 	if to.class != exempt && to.class != refresh {
 		if limited := x.limit(to.charge(who, err)); limited != nil {
 			return limited

@@ -169,6 +169,7 @@ func TestAuthorizationWins(t *testing.T) {
 	wants(t, s.call("GET", me, "", cookie, "Authorization: Basic YTpi"), 401, "token_missing")
 	wants(t, s.call("GET", me, "", cookie, cookie), 400, "malformed_request")
 	wants(t, s.call("GET", me, "", cookie+"; "+accessCookie+"=other"), 400, "malformed_request")
+	wants(t, s.call("GET", "/api/v1/auth/verify", "", cookie, cookie), 401, "token_malformed")
 	wants(t, s.call("GET", me, "", "Cookie: "+accessCookie+"="), 401, "token_missing")
 	wants(t, s.call("GET", me, "", "Cookie: "+strings.ToUpper(accessCookie)+"="+cookies[accessCookie]), 401, "token_missing")
 	wants(t, s.call("GET", me, "", "Cookie: x"+accessCookie+"="+cookies[accessCookie]), 401, "token_missing")

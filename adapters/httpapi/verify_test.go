@@ -44,7 +44,7 @@ func TestVerify(t *testing.T) {
 	none := s.call("GET", verify, "")
 	wants(t, none, 401, "token_missing")
 	wants(t, s.call("GET", verify, "", "Authorization: Bearer garbage"), 401, "token_malformed")
-	wants(t, s.call("GET", verify, "", bearer(p), bearer(root)), 400, "malformed_request")
+	wants(t, s.call("GET", verify, "", bearer(p), bearer(root)), 401, "token_malformed") // proxies know no 400: nginx makes a 500 of it
 	check(t, s.accounts.Disable(t.Context(), app.Actor{Name: app.Operator}, ann.ID))
 	dead := s.call("GET", verify, "", bearer(p))
 	if got := wants(t, dead, 401, "token_revoked"); got["reason"] != "user_disabled" {
@@ -76,7 +76,7 @@ func TestVerifyJudgesTheCredentialAlone(t *testing.T) {
 			{"Content-Encoding: gzip", "Upgrade: websocket", "Connection: close, authorization, x-auth-user"},
 		} {
 			for _, query := range []string{"", "?token=" + p.AccessToken, "?role=admin&user=root"} {
-				for _, below := range []string{"", "/", "/orders/1", "/health"} {
+				for _, below := range []string{"", "/", "/orders/1", "/health", "//", "//orders", "/a//b///c//"} {
 					w := s.call(method, verify+below+query, "", append(heads, bearer(p))...)
 					if diff := cmp.Diff(good, identity(w)); w.Code != 200 || w.Body.Len() != 0 || diff != "" {
 						t.Fatalf("%s %s %q: %d %s (-want +got):\n%s", method, below+query, heads, w.Code, w.Body, diff)
@@ -90,6 +90,7 @@ func TestVerifyJudgesTheCredentialAlone(t *testing.T) {
 	}
 	wants(t, s.call("TRACE", verify, "", bearer(p)), 405, "method_not_allowed")
 	wants(t, s.call("GET", verify+"/..", "", bearer(p)), 404, "not_found")
+	wants(t, s.call("GET", verify+"//a/..//..", "", bearer(p)), 404, "not_found")
 	wants(t, s.call("GET", verify+"x", "", bearer(p)), 404, "not_found")
 	r := httptest.NewRequest("POST", verify, untouched{t})
 	r.ContentLength = 10 << 30
