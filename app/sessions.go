@@ -352,10 +352,11 @@ func (s *Sessions) proved(text secret.Text) (session.RefreshToken, error) {
 	return t, nil
 }
 
-// Named answers the session that a refresh token names, if this system made the token; else the zero id. No store is asked: the session may have ended.
+// Named answers the session that a refresh token names, if this system made the token and the session is not known to be revoked; else the zero id. No store is
+// asked: the session may have ended all the same.
 func (s *Sessions) Named(refresh secret.Text) id.Session {
 	t, err := s.proved(refresh)
-	if err != nil {
+	if err != nil || s.core.View.SessionEnded(t.Session) {
 		return id.Session{}
 	}
 	return t.Session

@@ -110,19 +110,21 @@ func (a *API) login(x *exchange) error {
 	return x.writeTokens(t)
 }
 
-// refresh is charged to the session of a token that proves itself, so that many behind one address are not signed out; anything else is charged as a guess.
+// refresh is charged to the session of a token that proves itself, so that many behind one address are not signed out; anything else is charged as a guess, a
+// token that turns out to be dead too.
 func (a *API) refresh(x *exchange) error {
 	var in struct {
 		RefreshToken hidden `json:"refresh_token"`
 	}
-	unreadable := x.readAny(&in) // as fetch sends a text
+	unreadable := x.readAny(&in, maxToken, errTokenTooLarge) // as fetch sends a text
 	if unreadable == nil && in.RefreshToken.IsZero() {
 		in.RefreshToken.Text, unreadable = x.cookie(refreshCookie)
 		if unreadable == nil {
 			unreadable = x.simple()
 		}
 	}
-	if err := x.limit(app.Charge{Class: refresh, Session: a.Sessions.Named(in.RefreshToken.Text)}); err != nil {
+	sid := a.Sessions.Named(in.RefreshToken.Text)
+	if err := x.limit(app.Charge{Class: refresh, Session: sid}); err != nil {
 		return err
 	}
 	if unreadable != nil {
@@ -133,8 +135,16 @@ func (a *API) refresh(x *exchange) error {
 	}
 	t, err := a.Sessions.Refresh(x.ctx(), x.request(), in.RefreshToken.Text)
 	if err != nil {
-		if p, _ := problemOf(err); x.byCookie && p.Status == http.StatusUnauthorized {
+		if p, _ := problemOf(err); p.Status != http.StatusUnauthorized {
+			return err
+		}
+		if x.byCookie {
 			x.dropCookies()
+		}
+		if !sid.IsZero() {
+			if limited := x.limit(app.Charge{Class: auth}); limited != nil {
+				return limited
+			}
 		}
 		return err
 	}

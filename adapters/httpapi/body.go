@@ -12,8 +12,11 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// maxBody is the longest body that is read, in bytes.
-const maxBody = 1 << 20
+// The longest bodies that are read, in bytes.
+const (
+	maxBody  = 1 << 20
+	maxToken = 8 << 10 // of a refresh token, which is read before anybody is charged
+)
 
 // read reads the body into v, as decode does. A request with a credential of its own in Authorization, or of the operator, may call its body what it likes; another must say that it is JSON, so that
 // no page of another origin can send one without asking first.
@@ -21,15 +24,16 @@ func (x *exchange) read(v any) error {
 	if len(x.r.Header["Authorization"]) == 0 && !x.operator && !saysJSON(x.r.Header.Get("Content-Type")) {
 		return errNotJSON
 	}
-	return x.readAny(v)
+	return x.readAny(v, maxBody, errTooLarge)
 }
 
 // readAny is read for a body that holds the credential itself, whatever it is called: a page of another origin that can send it knows it already.
-func (x *exchange) readAny(v any) error {
+// One of more than most bytes is tooLarge.
+func (x *exchange) readAny(v any, most int64, tooLarge error) error {
 	slow := &paced{ReadCloser: x.r.Body, conn: http.NewResponseController(x.ResponseWriter), began: time.Now()}
-	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, slow, maxBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return errTooLarge
+	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, slow, most))
+	if cut := (*http.MaxBytesError)(nil); errors.As(err, &cut) {
+		return tooLarge
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		x.Header().Set("Connection", "close")

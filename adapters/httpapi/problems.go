@@ -51,6 +51,7 @@ var (
 	errEncoded        = errors.New("compressed bodies are not taken")
 	errNotJSON        = errors.New("send the body as application/json")
 	errTooLarge       = fmt.Errorf("the body is longer than %d bytes", maxBody)
+	errTokenTooLarge  = fmt.Errorf("the body is longer than %d bytes", maxToken)
 	errCutOff         = errors.New("the body ended early")
 	errTooSlow        = errors.New("the body did not arrive in time")
 	errTwoCredentials = errors.New("send one credential, not two")
@@ -110,6 +111,7 @@ var sentinels = []struct {
 	{keyset.ErrTransition, 409, "key_state"},
 	{keyset.ErrLast, 409, "key_state"},
 	{errTooLarge, 413, "body_too_large"},
+	{errTokenTooLarge, 413, "body_too_large"},
 	{errEncoded, 415, "unsupported_media_type"},
 	{errNotJSON, 415, "unsupported_media_type"},
 	{errQuery, 400, "malformed_request"},

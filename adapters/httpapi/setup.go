@@ -25,7 +25,7 @@ func (a *API) setUp(x *exchange) error {
 		person `json:",inline"`
 		Token  hidden `json:"token"`
 	}
-	if err := x.readAny(&in); err != nil {
+	if err := x.readAny(&in, maxBody, errTooLarge); err != nil {
 		return err
 	}
 	reg, bad := in.registration()

@@ -30,6 +30,9 @@ func (a *API) changeMe(x *exchange) error {
 	if len(bad.fields) > 0 {
 		return &bad
 	}
+	if err := a.chargeName(x, p); err != nil {
+		return err
+	}
 	is, err := a.Sessions.ChangeProfile(x.ctx(), x.request(), x.caller, p, in.Current.Text)
 	if errors.Is(err, app.ErrPasswordNeeded) {
 		return invalid("current_password", "is required for a new e-mail address")
@@ -37,6 +40,18 @@ func (a *API) changeMe(x *exchange) error {
 		return err
 	}
 	return x.write(http.StatusOK, userOf(&is))
+}
+
+// chargeName charges a name that is new to the caller like a registration: the answer tells whether it is another's.
+func (a *API) chargeName(x *exchange, p account.Profile) error {
+	if p.Email == nil && p.Username == nil {
+		return nil
+	}
+	acct, err := a.Accounts.Me(x.ctx(), x.caller)
+	if err != nil || !acct.NewName(p) {
+		return err
+	}
+	return x.limit(app.Charge{Class: auth, User: x.caller.User()})
 }
 
 // parsed is a member that may be missing; what is wrong with it is noted in bad.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/token"
@@ -104,6 +105,9 @@ func (v *View) Epoch() token.Epoch { return v.set.Epoch() }
 
 // KeyRevoked reports whether the signing key kid is known to be revoked.
 func (v *View) KeyRevoked(kid string) bool { return v.set.KeyRevoked(kid) }
+
+// SessionEnded reports whether the session is known to be revoked by itself.
+func (v *View) SessionEnded(sid id.Session) bool { return v.set.SessionEnded(sid) }
 
 // Ready waits until everything that the truth holds has come in once. When ctx ends before, it answers with its error.
 func (v *View) Ready(ctx context.Context) error {

@@ -12,6 +12,11 @@ type Profile struct {
 // NewEmail reports whether the profile gives the account another e-mail address: its owner then proves themselves by the password (OWASP ASVS 5.0, 7.5.1).
 func (a *Account) NewEmail(p Profile) bool { return p.Email != nil && *p.Email != a.Email }
 
+// NewName reports whether the profile gives the account an e-mail address or a user name that may be another's.
+func (a *Account) NewName(p Profile) bool {
+	return a.NewEmail(p) || p.Username != nil && *p.Username != a.Username
+}
+
 // Change gives the account what differs of the profile, and answers which of email, username and full_name that is, in this order. Nothing ends: tokens and
 // sessions name an account by its id.
 func (a Account) Change(p Profile, now instant.Instant) (_ Account, changed []string) {
