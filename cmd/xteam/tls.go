@@ -25,7 +25,7 @@ const lookEvery = time.Second
 const maxPEM = 1 << 20
 
 // certificate is the pair of SSL_CERTFILE and SSL_KEYFILE, read anew when the files change. Two files that do not agree, as while one is renewed
-// and the other is not yet, change nothing: the pair before stays.
+// and the other is not yet, change nothing: the pair before stays. So it does while it is valid and the one in the files is not.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -34,6 +34,7 @@ type certificate struct {
 	mu      sync.Mutex // one looks at a time
 	looked  time.Time
 	judged  [sha256.Size]byte // what was seen last, good or bad
+	waits   *tls.Certificate  // the pair that was seen last, while its time is not now and that of the one before is
 }
 
 // openCertificate reads the pair; it is nil when none is set. Its error is one sentence that shows nothing of the key.
@@ -69,6 +70,9 @@ func (c *certificate) tell(what string, pair *tls.Certificate) {
 	level := slog.LevelInfo
 	if !timely(pair) {
 		level, what = slog.LevelWarn, what+", which is not valid now"
+		if pair == c.waits {
+			what += "; the one before is served on while that is valid"
+		}
 	}
 	c.log.Log(context.Background(), level, what, "names", strings.Join(pair.Leaf.DNSNames, " "), "not_before", pair.Leaf.NotBefore, "not_after", pair.Leaf.NotAfter)
 }
@@ -110,15 +114,18 @@ func (c *certificate) reload() {
 	c.look()
 }
 
-// look takes the pair in the files if it is another than before and agrees. What does not is logged once. It needs mu.
+// look takes the pair in the files if it is another than before, agrees, and is no worse by its time. What is not taken is logged once. It needs mu.
 func (c *certificate) look() {
 	c.looked = time.Now()
 	cert, key, err := c.read()
 	sum := digest(cert, key, err)
 	if sum == c.judged {
+		if c.waits != nil && (timely(c.waits) || !timely(c.current.Load())) {
+			c.take(c.waits)
+		}
 		return
 	}
-	c.judged = sum
+	c.judged, c.waits = sum, nil
 	var pair *tls.Certificate
 	if err == nil {
 		pair, err = agree(cert, key)
@@ -127,7 +134,18 @@ func (c *certificate) look() {
 		c.log.Warn("The certificate in the files is not taken; the one before is served on", "error", err.Error())
 		return
 	}
+	if !timely(pair) && timely(c.current.Load()) {
+		c.waits = pair
+		c.tell("Another certificate is in the files", pair)
+		return
+	}
+	c.take(pair)
+}
+
+// take serves another pair from now on. It needs mu.
+func (c *certificate) take(pair *tls.Certificate) {
 	c.current.Store(pair)
+	c.waits = nil
 	c.tell("Another certificate is served", pair)
 }
 

@@ -93,7 +93,7 @@ func newPair(t testing.TB, c issued) pairOf {
 
 // TestCertificateRenewedHalfWay: whichever file comes first, and however it is cut, the old pair is served until both agree; then the new one, without a restart.
 func TestCertificateRenewedHalfWay(t *testing.T) {
-	chained := issue(t, 2)
+	chained := issue(t, 2, func(c *x509.Certificate) { c.NotBefore = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) }) // the bubbles begin in 2000
 	whole := append(slices.Clone(chained.cert), issue(t, 3).cert...)
 	for name, steps := range map[string][]struct{ cert, key []byte }{
 		"the key first":           {{nil, chained.key}, {chained.cert, nil}},
@@ -161,9 +161,30 @@ func TestCertificateLooks(t *testing.T) {
 		}
 		late := issue(t, 3, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
 		p.write(t, late.cert, late.key)
+		for range 3 {
+			<-time.After(time.Second)
+			if got := c.Served(); got != 2 {
+				t.Errorf("while the files hold a pair that is over: %d is served, want 2, which is good", got)
+			}
+		}
+		early := issue(t, 4, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })
+		p.write(t, early.cert, early.key)
 		<-time.After(time.Second)
-		if got := c.Served(); got != 3 || !strings.Contains(log.String(), "which is not valid now") {
-			t.Errorf("a pair that is over: %d is served, log %s", got, &log)
+		if got := c.Served(); got != 2 {
+			t.Errorf("while the files hold a pair that is not good yet: %d is served, want 2", got)
+		}
+		if n := strings.Count(log.String(), "is not valid now"); n != 2 {
+			t.Errorf("%d lines for two pairs that are not good now, want 2: %s", n, &log)
+		}
+		<-time.After(time.Hour)
+		if got := c.Served(); got != 4 {
+			t.Errorf("once its time has come: %d is served, want 4", got)
+		}
+		<-time.After(48 * time.Hour)
+		p.write(t, late.cert, late.key)
+		c.Reload()
+		if got := c.Served(); got != 3 || !strings.Contains(log.String(), "Another certificate is served, which is not valid now") {
+			t.Errorf("a pair that is over in the place of one that is: %d is served, log %s", got, &log)
 		}
 	})
 }
