@@ -97,13 +97,26 @@ func local(host string) bool {
 	return err == nil && (a.IsLoopback() || a.IsUnspecified()) || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// wide judges a network that nobody's proxies fill: wider than 10.0.0.0/8, or fc00::/7.
+// local6 are the addresses that IPv6 has for networks of one's own (RFC 4193).
+var local6 = netip.MustParsePrefix("fc00::/7")
+
+// wide judges a network that nobody's proxies fill: wider than 10.0.0.0/8 or fc00::/7, or, of the public IPv6 addresses, than what one provider has, a /32.
 func wide(p netip.Prefix) bool {
-	if p.Addr().Is4In6() {
-		return p.Bits() < 96+8
+	switch bits := p.Bits(); {
+	case p.Addr().Is4In6():
+		return bits < 96+8
+	case p.Addr().Is4():
+		return bits < 8
+	case local6.Contains(p.Addr()):
+		return bits < local6.Bits()
+	default:
+		return bits < 32
 	}
-	if p.Addr().Is4() {
-		return p.Bits() < 8
-	}
-	return p.Bits() < 7
+}
+
+// strangersReach judges an address that is listened on: others than this machine and its own networks may reach it, as far as the address tells.
+func strangersReach(addr string) bool {
+	a, err := netip.ParseAddrPort(addr)
+	ip := a.Addr().Unmap()
+	return err != nil || !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast()
 }

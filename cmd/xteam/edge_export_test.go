@@ -36,3 +36,6 @@ func (c Certificate) Served() int64 {
 
 // Reload looks at the files now.
 func (c Certificate) Reload() { c.c.reload() }
+
+// StrangersReach is strangersReach.
+func StrangersReach(addr string) bool { return strangersReach(addr) }

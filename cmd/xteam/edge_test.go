@@ -63,7 +63,7 @@ func TestUnfitForProduction(t *testing.T) {
 	for name, bad := range map[string][]string{
 		"TRUSTED_HOSTS":   {"", "*", "example.com,*"},
 		"CORS_ORIGINS":    {"*", "https://app.example.com,*", "http://app.example.com", "https://localhost", "https://localhost:3000", "https://app.localhost", "https://127.0.0.1", "https://[::1]:8443", "https://0.0.0.0"},
-		"TRUSTED_PROXIES": {"0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "::ffff:0.0.0.0/96", "2000::/3", "10.0.0.0/8,8.0.0.0/7"},
+		"TRUSTED_PROXIES": {"0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "::ffff:0.0.0.0/96", "2000::/3", "2000::/7", "2001:d00::/24", "2001:db8::/31", "fe00::/7", "fc00::/6", "10.0.0.0/8,8.0.0.0/7"},
 	} {
 		for _, v := range bad {
 			_, unfit, err := xteam.ParseEdge(fit(name + "=" + v))
@@ -80,6 +80,11 @@ func TestUnfitForProduction(t *testing.T) {
 	}
 	if _, unfit, err := xteam.ParseEdge(fit("SSL_CERTFILE=", "SSL_KEYFILE=", "TRUSTED_PROXIES=10.0.0.0/8")); err != nil || unfit != nil {
 		t.Errorf("plain HTTP behind a proxy that is named: got %q, %v, want it taken", unfit, err)
+	}
+	for _, narrow := range []string{"fc00::/7", "fd00::/8", "2001:db8::/32", "::1", "::ffff:10.0.0.0/104"} {
+		if _, unfit, err := xteam.ParseEdge(fit("TRUSTED_PROXIES=" + narrow)); err != nil || unfit != nil {
+			t.Errorf("TRUSTED_PROXIES=%s: got %q, %v, want it taken", narrow, unfit, err)
+		}
 	}
 	for _, half := range []string{"SSL_CERTFILE=", "SSL_KEYFILE="} {
 		if _, _, err := xteam.ParseEdge(fit(half)); err == nil || !strings.HasPrefix(err.Error(), half[:len(half)-1]+": got nothing, takes ") {
@@ -126,4 +131,29 @@ func TestServeInProduction(t *testing.T) {
 		t.Errorf("with a cookie that is none, from a front end: %d %v, want the cookie refused as a token, readable with credentials, and HSTS", res.StatusCode, h)
 	}
 	s.log.await(t, `"ip_address":"203.0.113.9"`)
+}
+
+// TestMetricsForAnybody: figures that strangers may reach are served, with a warning.
+func TestMetricsForAnybody(t *testing.T) {
+	c := issue(t, 1)
+	p := newPair(t, c)
+	for addr, want := range map[string]bool{"0.0.0.0:0": true, "127.0.0.1:0": false} {
+		t.Run(addr, func(t *testing.T) {
+			var env []string
+			for name, v := range fit("SSL_CERTFILE="+p.cert, "SSL_KEYFILE="+p.key, "METRICS_ADDR="+addr) {
+				env = append(env, name+"="+v)
+			}
+			s := runServer(t, env...)
+			s.log.await(t, "A certificate is served") // the line behind it
+			if got := strings.Contains(s.log.String(), "METRICS_ADDR"); got != want {
+				t.Errorf("a warning: %v, want %v: %s", got, want, s.log)
+			}
+		})
+	}
+	for addr, want := range map[string]bool{"10.1.2.3:9100": false, "192.168.1.1:1": false, "[fd00::1]:1": false, "[::1]:1": false, "169.254.0.1:1": false,
+		"203.0.113.1:1": true, "[2001:db8::1]:1": true, "[::]:9100": true, "nonsense": true} {
+		if got := xteam.StrangersReach(addr); got != want {
+			t.Errorf("%s: exposed %v, want %v", addr, got, want)
+		}
+	}
 }

@@ -149,6 +149,9 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func
 		sys.Log.Warn("There is no operator's socket on this system: commands work while the server is stopped")
 	}
 	if figures != nil {
+		if addr := figures.Addr().String(); s.Environment == production && strangersReach(addr) {
+			sys.Log.Warn("METRICS_ADDR may be reached by strangers, and asks nobody who they are: listen on an address of this machine or of a private network, or have a firewall before it", "address", addr)
+		}
 		srv.figures = srv.serve(figures, onlyMetrics(sys.Metrics), nil, nil)
 	}
 	if cert != nil {

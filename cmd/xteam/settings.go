@@ -181,7 +181,7 @@ var table = []setting{
 		meaning: "verifications a minute of one credential that is good; 0: as many as come",
 		set:     requests(func(s *settings) *int64 { return &s.Limits.Verify }, 0)},
 	{name: "TRUSTED_PROXIES", without: "none", takes: "addresses and networks of proxies, parted by commas, such as 10.0.0.0/8,2001:db8::/48; no bits beyond the mask",
-		meaning: "proxies whose word is taken for where a request comes from, else it comes from the other end of its socket; 0.0.0.0/0 and the like are refused in production",
+		meaning: "proxies whose word is taken for where a request comes from, else it comes from the other end of its socket; what is wider than 10.0.0.0/8, fc00::/7 or a /32 of other IPv6 addresses is refused in production",
 		set:     func(s *settings, v string) bool { return networks(&s.HTTP.Proxies.Trusted, v) }},
 	{name: "TRUSTED_PROXY_HEADER", initial: "x-forwarded-for", takes: "x-forwarded-for or forwarded",
 		meaning: "the one header of trusted proxies that is read, from the right; forwarded is that of RFC 7239",
@@ -196,7 +196,7 @@ var table = []setting{
 		meaning: "on: browsers get their tokens in cookies too, which no script can read; a request by cookie must be JSON and come from a page of this service or of CORS_ORIGINS, which may then not be *",
 		set:     func(s *settings, v string) bool { s.HTTP.Cookies.On = v == "on"; return v == "on" || v == "off" }},
 	{name: "SSL_CERTFILE", without: "plain HTTP", takes: "the path of a file, with SSL_KEYFILE",
-		meaning: "the certificate and its chain, as PEM: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 too); renewed files are served without a restart, once they agree. Production requires them, or TRUSTED_PROXIES for a proxy that ends TLS",
+		meaning: "the certificate and its chain, as PEM: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 too); renewed files are served without a restart, once they agree and are valid. Production requires them, or TRUSTED_PROXIES for a proxy that ends TLS",
 		set:     func(s *settings, v string) bool { return path(&s.CertFile, v) }},
 	{name: "SSL_KEYFILE", without: "plain HTTP", takes: "the path of a file, with SSL_CERTFILE",
 		meaning: "the key of SSL_CERTFILE, as PEM",
@@ -239,7 +239,7 @@ var table = []setting{
 		meaning: "the free space of the store's disk below which new users and sign-ins get 507, while tokens are judged and revocations and events go on, from a reserve of 32 MiB in the end; 0: it is not watched, and a full disk kills the process",
 		set:     func(s *settings, v string) bool { return size(&s.MinFreeSpace, v) }},
 	{name: "METRICS_ADDR", without: "on HTTP_ADDR, for administrators", takes: "host:port, such as 127.0.0.1:9100, or nothing",
-		meaning: "an address of its own for /metrics, open to whoever reaches it",
+		meaning: "an address of its own for /metrics, open to whoever reaches it; production warns of one that is not of this machine or a private network",
 		set: func(s *settings, v string) bool {
 			s.MetricsAddr = v
 			_, port, err := net.SplitHostPort(v)
