@@ -122,7 +122,7 @@ type Core struct {
 	Random    io.Reader        // of ids and secrets; safe for concurrent use, as crypto/rand.Reader is
 	Now       func() time.Time // the wall clock
 	Tunables  Tunables
-	Limiter   *Limiter // of attempts at passwords; nil: there may be any number
+	Limiter   *Limiter // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both
 }
 
 func (c *Core) now() instant.Instant { return instant.Of(c.Now()) }

@@ -55,17 +55,17 @@ func (g *Guard) Refused(ctx context.Context, r Request, c Caller, what string, e
 	g.core.refused(ctx, r, subject, details, err)
 }
 
-// refused tells the journal of a credential that was refused, unless err is a fault. Such events are told, not kept: anybody can make any number of them.
+// Turned tells the journal of a request for what that its transport refused by itself, with the code of its answer, and that may be somebody's attack.
+func (g *Guard) Turned(ctx context.Context, r Request, what, code string) {
+	g.core.tellRefused(ctx, r, "", code, map[string]string{"endpoint": cut(what, 200)})
+}
+
+// refused tells the journal of a credential that was refused, unless err is a fault.
 func (c *Core) refused(ctx context.Context, r Request, subject string, details map[string]string, err error) {
 	reason := RefusalCode(err)
 	if reason == "" || reason == "token_missing" {
 		return
 	}
-	e, eerr := c.event(r, audit.AccessRefused, audit.Warning, audit.Failure)
-	if eerr != nil {
-		return
-	}
-	e.Subject, e.Reason, e.Details = subject, reason, details
 	var revoked *revocation.RevokedError
 	var ended *session.EndedError
 	switch {
@@ -73,6 +73,24 @@ func (c *Core) refused(ctx context.Context, r Request, subject string, details m
 		details["revoked"] = revoked.Reason.String()
 	case errors.As(err, &ended):
 		details["revoked"] = ended.Reason.String()
+	}
+	c.tellRefused(ctx, r, subject, reason, details)
+}
+
+// tellRefused tells the journal of a refusal. Such events are told, not kept, and those of one address, reason and subject that follow within
+// the minute are only counted: anybody can make any number of them. The details are no longer the caller's.
+func (c *Core) tellRefused(ctx context.Context, r Request, subject, reason string, details map[string]string) {
+	e, err := c.event(r, audit.AccessRefused, audit.Warning, audit.Failure)
+	if err != nil {
+		return
+	}
+	e.Subject, e.Reason, e.Details = subject, reason, details
+	whence := r.Origin.Address.Unmap().String()
+	if !r.Origin.Address.Unmap().Is4() {
+		whence = r.Origin.Network().String() // of a /64 any address is the same client's
+	}
+	if c.Limiter != nil && c.Limiter.refused.counted(reason+" "+subject+" "+whence, e, c.Now()) {
+		return
 	}
 	c.Journal.Write(ctx, e)
 }

@@ -86,6 +86,7 @@ type Limiter struct {
 	log     *slog.Logger
 	teller  *teller // of requests
 	guesses *teller // of attempts at passwords
+	refused *teller // of credentials that were refused, which no mode of the limits changes
 
 	families [Verify + 1]family // by class; Unclassed is the address's
 	attempts Policy
@@ -106,7 +107,7 @@ func NewLimiter(b ports.Buckets, j ports.Journal, random io.Reader, o LimiterOpt
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
-	l.teller, l.guesses = newTeller(j, random, l.now, o.Mode == Shadow), newTeller(j, random, l.now, o.Mode == Shadow)
+	l.teller, l.guesses, l.refused = newTeller(j, random, l.now, o.Mode == Shadow), newTeller(j, random, l.now, o.Mode == Shadow), newTeller(j, random, l.now, false)
 	for _, f := range []struct {
 		class         Class
 		name          string

@@ -131,10 +131,11 @@ func (t *teller) write(ctx context.Context, e audit.Event) {
 
 // Run tells the counts of refusals until ctx ends.
 func (l *Limiter) Run(ctx context.Context) {
-	var both sync.WaitGroup
-	both.Go(func() { l.guesses.run(ctx) })
+	var all sync.WaitGroup
+	all.Go(func() { l.guesses.run(ctx) })
+	all.Go(func() { l.refused.run(ctx) })
 	l.teller.run(ctx)
-	both.Wait()
+	all.Wait()
 }
 
 // Exceeded tells the journal of a request that a verdict of Take, for the charge, says has exceeded a limit. Such events are told, not kept, and soon only counted: anybody can

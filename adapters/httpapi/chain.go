@@ -26,17 +26,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer x.recover()
 	x.setHeaders() // on every answer, a refusal too
 	if err := x.hosted(); err != nil {
-		x.refuse(err)
+		x.turn(err)
 		return
 	}
 	if !asksForAnother(r.URL.Path) && x.cors() { // a proxy would take the answer to a preflight for leave
 		return
 	}
 	if err := wellFormed(r); err != nil {
-		if limited := x.limit(app.Charge{Class: unclassed}); limited != nil {
-			err = limited
-		}
-		x.refuse(err)
+		x.turn(err)
 		return
 	}
 	if asksForAnother(r.URL.Path) { // the mux would redirect doubled slashes
@@ -44,6 +41,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(x, r)
+}
+
+// turn refuses what has not come to a route, and charges it to the address.
+func (x *exchange) turn(err error) {
+	if limited := x.limit(app.Charge{Class: unclassed}); limited != nil {
+		err = limited
+	}
+	x.refuse(err)
 }
 
 // exchange is one request and its answer.
@@ -205,7 +210,7 @@ func (x *exchange) judge(to *route) error {
 	if errors.Is(err, errTwoCredentials) && asksForAnother(x.r.URL.Path) {
 		err = token.ErrMalformed // proxies know no 400
 	}
-	if to.class != exempt && to.class != refresh {
+	if to.class != refresh && (to.class != exempt || err != nil) {
 		if limited := x.limit(to.charge(who, err)); limited != nil {
 			return limited
 		}

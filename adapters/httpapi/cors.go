@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/xteam/xteam/app"
 )
 
 // Origins are the web origins (RFC 6454) whose scripts may read answers. The zero value is none.
@@ -101,6 +103,10 @@ func (x *exchange) cors() (answered bool) {
 	h["Access-Control-Allow-Methods"] = corsMethods
 	h["Access-Control-Allow-Headers"] = corsHeaders
 	h["Access-Control-Max-Age"] = corsMaxAge
+	if err := x.limit(app.Charge{Class: unclassed}); err != nil {
+		x.refuse(err)
+		return true
+	}
 	x.WriteHeader(http.StatusNoContent)
 	return true
 }

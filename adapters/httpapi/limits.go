@@ -76,6 +76,9 @@ func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.
 // charge is what a request to a route costs whoever asks. Who was not admitted is nobody: a token that was refused costs its subject nothing. Who may not use an
 // administrator's route contains nothing by it.
 func (r *route) charge(who app.Caller, admitted error) app.Charge {
+	if admitted != nil && r.class == exempt { // of an embedding program, which limits what it lets in by itself
+		return app.Charge{Class: unclassed}
+	}
 	if admitted != nil || who.Claims == nil {
 		return app.Charge{Class: r.class}
 	}

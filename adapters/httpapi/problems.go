@@ -202,6 +202,9 @@ func (x *exchange) refuse(err error) {
 			x.api.Meter.Limited(attempts.Verdict.Policy.Name)
 		}
 	}
+	if errors.Is(err, errCrossOrigin) || errors.Is(err, errUnknownHost) {
+		x.api.Guard.Turned(x.ctx(), x.request(), x.endpoint(), p.Code)
+	}
 	h := x.Header()
 	if method := (*methodError)(nil); errors.As(err, &method) {
 		h.Set("Allow", strings.Join(method.allow, ", "))

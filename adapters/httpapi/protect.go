@@ -13,7 +13,7 @@ type callerKey struct{}
 var protected = route{class: exempt, access: signedIn}
 
 // Protect lets to next only requests whose access token is taken, with their caller in the context; the others get the API's own refusal. It
-// changes nothing else: the headers of next's answers are next's own.
+// changes nothing else: the headers of next's answers are next's own. Refusals are charged to the address that sent them, nothing else is charged.
 func (a *API) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := a.begin(w, r)
