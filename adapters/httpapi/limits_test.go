@@ -186,6 +186,9 @@ func TestRefusedRequestsAreCharged(t *testing.T) {
 		"a doubled slash": func(l *limited) *httptest.ResponseRecorder { return l.call("GET", "//api/v1/users/me", "") },
 		"another method":  func(l *limited) *httptest.ResponseRecorder { return l.call("PUT", mePath, "") },
 		"TRACE":           func(l *limited) *httptest.ResponseRecorder { return l.call("TRACE", "/", "") },
+		"TRACE for a proxy": func(l *limited) *httptest.ResponseRecorder {
+			return l.call("TRACE", verify, "")
+		},
 		"an encoding": func(l *limited) *httptest.ResponseRecorder {
 			return l.call("POST", "/api/v1/auth/logout", "x", "Content-Encoding: gzip")
 		},

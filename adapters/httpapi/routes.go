@@ -90,7 +90,7 @@ func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x := w.(*exchange)
 	x.r = req
 	if req.Method == http.MethodTrace { // of a route for any method
-		x.refuse(&methodError{})
+		x.turn(&methodError{})
 		return
 	}
 	err := x.admit(r)
