@@ -12,6 +12,7 @@ import (
 
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
@@ -45,8 +46,15 @@ type Actor struct {
 
 // Caller is who a guarded request comes from.
 type Caller struct {
-	Claims *token.Claims // shared: not to be changed
+	Claims *token.Claims // shared: not to be changed; of an API key they stand for it (token.Claims.APIKey)
+	Scopes apikey.Scopes // of an API key: what it may do now
 }
+
+// IsKey reports whether the caller is a program with an API key, in the name of its owner.
+func (c Caller) IsKey() bool { return c.Claims != nil && !c.Claims.APIKey.IsZero() }
+
+// May reports whether the caller may do what that scope opens. Who is signed in may, as far as their role goes; a key must have it.
+func (c Caller) May(s apikey.Scopes) bool { return !c.IsKey() || s != 0 && c.Scopes.Has(s) }
 
 // User is the caller's account.
 func (c Caller) User() id.User { return c.Claims.Subject }
@@ -54,7 +62,7 @@ func (c Caller) User() id.User { return c.Claims.Subject }
 // Session is the caller's sign-in.
 func (c Caller) Session() id.Session { return c.Claims.Session }
 
-// IsAdmin reports whether the caller is an administrator.
+// IsAdmin reports whether the caller is an administrator, or a key of one with the scope for it.
 func (c Caller) IsAdmin() bool { return c.Claims.HasRole(string(account.RoleAdmin)) }
 
 // Actor is the caller as one who asks for an administrator's act.
@@ -64,6 +72,7 @@ func (c Caller) Actor(r Request) Actor { return Actor{Name: c.User().String(), R
 type Stores struct {
 	Accounts    ports.Accounts
 	Sessions    ports.Sessions
+	APIKeys     ports.APIKeys
 	Keys        ports.Keys
 	System      ports.System
 	Revocations ports.Revocations
@@ -79,6 +88,8 @@ type Tunables struct {
 	Refresh  time.Duration
 	Session  time.Duration // absolute
 	Leeway   time.Duration
+
+	Environment apikey.Environment // of API keys; default apikey.Development
 
 	MaxSessions int // of one user at a time; default DefaultMaxSessions
 }
@@ -103,8 +114,15 @@ func (t Tunables) Validate() error {
 	if err == nil && t.MaxSessions < 0 {
 		err = fmt.Errorf("the most sessions of a user are %d: it must be 1 or more, or 0 for %d", t.MaxSessions, DefaultMaxSessions)
 	}
+	switch t.environment() {
+	case apikey.Development, apikey.Staging, apikey.Production:
+	default:
+		err = cmp.Or(err, fmt.Errorf("the environment is %q: it must be dev, stg or prd", t.Environment))
+	}
 	return err
 }
+
+func (t *Tunables) environment() apikey.Environment { return cmp.Or(t.Environment, apikey.Development) }
 
 // Policy is what the guard holds tokens against.
 func (t Tunables) Policy() token.Policy {

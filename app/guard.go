@@ -5,25 +5,28 @@ import (
 	"errors"
 
 	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
 
-// Guard decides whether a request that carries an access token is let in. It never leaves the process: the token's signature, its
-// claims and the view of the revocations are all in memory.
+// Guard decides whether a request that carries an access token or an API key is let in. For a token it never leaves the process: the token's signature, its
+// claims and the view of the revocations are all in memory. A key is read from the store at most once in keyMemory, and when its owner has changed.
 type Guard struct {
 	core   *Core
 	codec  ports.Codec
 	policy token.Policy
 	view   *view.View
+	keys   *keyBook
 }
 
 // NewGuard is a guard over the core's codec and view.
 func NewGuard(c *Core) *Guard {
-	return &Guard{core: c, codec: c.Codec, policy: c.Tunables.Policy(), view: c.View}
+	return &Guard{core: c, codec: c.Codec, policy: c.Tunables.Policy(), view: c.View, keys: newKeyBook()}
 }
 
 // Admit answers who the bearer of an access token is, or why the token is refused, in this order: token.ErrMissing, token.ErrMalformed,
@@ -38,18 +41,95 @@ func (g *Guard) Admit(bearer string) (Caller, error) {
 		return Caller{}, err
 	}
 	if err := g.policy.Check(claims, g.core.now()); errors.Is(err, token.ErrExpired) {
-		return Caller{claims}, err
+		return Caller{Claims: claims}, err
 	} else if err != nil {
 		return Caller{}, err
 	}
-	return Caller{claims}, g.view.Check(claims)
+	return Caller{Claims: claims}, g.view.Check(claims)
 }
 
-// Refused tells the journal of a request for what that Admit refused with c and err.
+// AdmitKey answers who the bearer of an API key is, or why the key is refused, in this order: token.ErrMissing, apikey.ErrMalformed, apikey.ErrEnvironment, apikey.ErrInvalid,
+// apikey.ErrExpired, *revocation.RevokedError of the kind APIKey, revocation.ErrStale. A store that must be asked and does not answer is ports.ErrUnavailable.
+// As with Admit, the caller is answered beside the last three of the refusals: the key was good once. What proves nothing learns nothing of the key.
+func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, error) {
+	if text == "" {
+		return Caller{}, token.ErrMissing
+	}
+	p, err := apikey.Parse(text)
+	if err != nil {
+		return Caller{}, err
+	}
+	if p.Environment != g.core.Tunables.environment() {
+		return Caller{}, apikey.ErrEnvironment
+	}
+	now := g.core.Now()
+	k := g.keys.get(p.ID, now)
+	for read := k == nil; ; read = true {
+		if read {
+			if k, err = g.core.know(ctx, p.ID); err != nil {
+				return Caller{}, err
+			}
+		}
+		if !k.key.Proved(p) {
+			return Caller{}, apikey.ErrInvalid
+		}
+		if read {
+			g.keys.put(k)
+		}
+		if err := k.refusal(instant.Of(now)); err != nil {
+			return k.caller(), err
+		}
+		err := g.view.Check(&k.claims)
+		if err == nil {
+			g.keys.note(k.used, instant.Of(now), r.Origin)
+			return k.caller(), nil
+		}
+		var revoked *revocation.RevokedError
+		switch {
+		case !errors.As(err, &revoked):
+			return k.caller(), err
+		case read || revoked.Kind == revocation.APIKey:
+			revoked.Kind = revocation.APIKey
+			return k.caller(), revoked
+		} // else its owner is not as they were when it was read
+	}
+}
+
+// ScopeError refuses an API key what it was not made for. It matches ErrForbidden.
+type ScopeError struct {
+	Scope apikey.Scopes // what it lacks; 0 where no key is taken
+}
+
+func (e *ScopeError) Error() string {
+	if e.Scope == 0 {
+		return "an API key is not taken here: sign in"
+	}
+	return "the API key lacks the scope " + e.Scope.String()
+}
+
+// Is makes a ScopeError match ErrForbidden.
+func (e *ScopeError) Is(target error) bool { return target == ErrForbidden }
+
+// Require answers nil when the caller may do what the scope opens, and else a *ScopeError, once it is recorded, or the fault that kept it from being recorded. With
+// scope 0 it refuses every API key.
+func (g *Guard) Require(ctx context.Context, r Request, c Caller, s apikey.Scopes, what string) error {
+	if c.May(s) {
+		return nil
+	}
+	if err := g.Denied(ctx, r, c, what); !errors.Is(err, ErrForbidden) {
+		return err
+	}
+	return &ScopeError{s}
+}
+
+// Refused tells the journal of a request for what that Admit or AdmitKey refused with c and err.
 func (g *Guard) Refused(ctx context.Context, r Request, c Caller, what string, err error) {
 	details := map[string]string{"endpoint": cut(what, 200)}
 	subject := ""
-	if c.Claims != nil {
+	switch {
+	case c.IsKey():
+		subject, details["api_key"] = c.User().String(), c.Claims.APIKey.String()
+	case c.Claims != nil:
 		subject, details["session"] = c.User().String(), c.Session().String()
 	}
 	g.core.refused(ctx, r, subject, details, err)
@@ -57,7 +137,7 @@ func (g *Guard) Refused(ctx context.Context, r Request, c Caller, what string, e
 
 // Turned tells the journal of a request for what that its transport refused by itself, with the code of its answer, and that may be somebody's attack.
 func (g *Guard) Turned(ctx context.Context, r Request, what, code string) {
-	g.core.tellRefused(ctx, r, "", code, map[string]string{"endpoint": cut(what, 200)})
+	g.core.tellRefused(ctx, r, audit.AccessRefused, "", code, map[string]string{"endpoint": cut(what, 200)})
 }
 
 // refused tells the journal of a credential that was refused, unless err is a fault.
@@ -65,6 +145,10 @@ func (c *Core) refused(ctx context.Context, r Request, subject string, details m
 	reason := RefusalCode(err)
 	if reason == "" || reason == "token_missing" {
 		return
+	}
+	kind := audit.AccessRefused
+	if ofAPIKey(err) {
+		kind = audit.APIKeyRefused
 	}
 	var revoked *revocation.RevokedError
 	var ended *session.EndedError
@@ -74,13 +158,13 @@ func (c *Core) refused(ctx context.Context, r Request, subject string, details m
 	case errors.As(err, &ended):
 		details["revoked"] = ended.Reason.String()
 	}
-	c.tellRefused(ctx, r, subject, reason, details)
+	c.tellRefused(ctx, r, kind, subject, reason, details)
 }
 
 // tellRefused tells the journal of a refusal. Such events are told, not kept, and those of one address, reason and subject that follow within
 // the minute are only counted: anybody can make any number of them. The details are no longer the caller's.
-func (c *Core) tellRefused(ctx context.Context, r Request, subject, reason string, details map[string]string) {
-	e, err := c.event(r, audit.AccessRefused, audit.Warning, audit.Failure)
+func (c *Core) tellRefused(ctx context.Context, r Request, k audit.Kind, subject, reason string, details map[string]string) {
+	e, err := c.event(r, k, audit.Warning, audit.Failure)
 	if err != nil {
 		return
 	}
@@ -89,10 +173,17 @@ func (c *Core) tellRefused(ctx context.Context, r Request, subject, reason strin
 	if !r.Origin.Address.Unmap().Is4() {
 		whence = r.Origin.Network().String() // of a /64 any address is the same client's
 	}
-	if c.Limiter != nil && c.Limiter.refused.counted(reason+" "+subject+" "+whence, e, c.Now()) {
+	if c.Limiter != nil && c.Limiter.refused.counted(string(k)+" "+reason+" "+subject+" "+whence, e, c.Now()) {
 		return
 	}
 	c.Journal.Write(ctx, e)
+}
+
+// ofAPIKey reports whether err refuses an API key.
+func ofAPIKey(err error) bool {
+	var revoked *revocation.RevokedError
+	return errors.Is(err, apikey.ErrMalformed) || errors.Is(err, apikey.ErrEnvironment) || errors.Is(err, apikey.ErrInvalid) || errors.Is(err, apikey.ErrExpired) ||
+		errors.As(err, &revoked) && revoked.Kind == revocation.APIKey
 }
 
 // Denied records that a known caller asked for what they may not do, and answers ErrForbidden or the fault that kept it from being recorded.
@@ -102,24 +193,28 @@ func (g *Guard) Denied(ctx context.Context, r Request, c Caller, what string) er
 		return err
 	}
 	e.Actor, e.Reason, e.Details = c.User().String(), "forbidden", map[string]string{"endpoint": cut(what, 200)}
+	if c.IsKey() {
+		e.Details["api_key"] = c.Claims.APIKey.String()
+	}
 	if err := g.core.tell(ctx, e); err != nil {
 		return err
 	}
 	return ErrForbidden
 }
 
-// RefusalCode is the code of the contract for a refused access or refresh token, or empty for another error.
+// RefusalCode is the code of the contract for a refused access token, refresh token or API key, or empty for another error.
 func RefusalCode(err error) string {
 	var revoked *revocation.RevokedError
 	var ended *session.EndedError
 	switch {
 	case errors.Is(err, token.ErrMissing):
 		return "token_missing"
-	case errors.Is(err, token.ErrMalformed):
+	case errors.Is(err, token.ErrMalformed), errors.Is(err, apikey.ErrMalformed):
 		return "token_malformed"
-	case errors.Is(err, token.ErrInvalid), errors.Is(err, session.ErrMalformed), errors.Is(err, session.ErrInvalid):
+	case errors.Is(err, token.ErrInvalid), errors.Is(err, session.ErrMalformed), errors.Is(err, session.ErrInvalid),
+		errors.Is(err, apikey.ErrInvalid), errors.Is(err, apikey.ErrEnvironment):
 		return "token_invalid"
-	case errors.Is(err, token.ErrExpired), errors.Is(err, session.ErrExpired):
+	case errors.Is(err, token.ErrExpired), errors.Is(err, session.ErrExpired), errors.Is(err, apikey.ErrExpired):
 		return "token_expired"
 	case errors.As(err, &revoked), errors.As(err, &ended):
 		return "token_revoked"

@@ -37,6 +37,7 @@ type world struct {
 	accounts  *app.Accounts
 	sessions  *app.Sessions
 	revoker   *app.Revoker
+	keys      *app.APIKeys
 	passwords *quickHash
 	journal   *journal
 	clock     atomic.Int64 // µs
@@ -58,7 +59,7 @@ func newWorld(t testing.TB, change ...func(*app.Core)) *world {
 	}
 	w.view = view.New(view.Options{MaxStaleness: 10000 * time.Hour, Now: now}, view.Source{Name: "database", Truth: true, Revocations: w.store.Revocations()})
 	w.core = &app.Core{
-		Stores: app.Stores{Accounts: w.store.Accounts(), Sessions: w.store.Sessions(), Keys: w.store.Keys(), System: w.store.System(), Revocations: w.store.Revocations(), Events: w.store.Events()},
+		Stores: app.Stores{Accounts: w.store.Accounts(), Sessions: w.store.Sessions(), APIKeys: w.store.APIKeys(), Keys: w.store.Keys(), System: w.store.System(), Revocations: w.store.Revocations(), Events: w.store.Events()},
 		View:   w.view, Codec: codec, Passwords: w.passwords, MACs: macs{}, Journal: w.journal, Random: rand.Reader, Now: now,
 		Tunables: app.Tunables{Issuer: "xteam", Audience: "xteam", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour, Session: 30 * 24 * time.Hour, Leeway: 30 * time.Second},
 	}
@@ -77,6 +78,7 @@ func newWorld(t testing.TB, change ...func(*app.Core)) *world {
 	}
 	w.guard, w.accounts, w.sessions = app.NewGuard(w.core), app.NewAccounts(w.core), app.NewSessions(w.core)
 	w.revoker = app.NewRevoker(w.core, w.sessions, "node-1")
+	w.keys = app.NewAPIKeys(w.core, w.guard)
 	return w
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
@@ -33,7 +34,7 @@ func NewRevoker(c *Core, s *Sessions, node string) *Revoker { return &Revoker{c,
 type Selector struct {
 	User    string      // id, e-mail address or user name
 	Session string      // id
-	Token   secret.Text // an access token, or a refresh token, whose session ends
+	Token   secret.Text // an access token, a refresh token, whose session ends, or an API key
 	JTI     string      // id of an access token
 	Key     string      // kid
 	Force   bool        // takes a Key that this system does not hold, such as one of before
@@ -173,6 +174,9 @@ func (rv *Revoker) token(ctx context.Context, by Actor, text secret.Text, note s
 			return nil, &SelectorError{"token", "is not a refresh token of this system"}
 		}
 		return rv.endSession(ctx, by, t.Session, note, dry)
+	}
+	if apikey.Looks(text.RevealPlaintext()) {
+		return counted(0), rv.core.revokeText(ctx, by, text, note, dry)
 	}
 	claims, err := rv.core.Codec.Parse(text.RevealPlaintext())
 	if err != nil {

@@ -143,6 +143,7 @@ func problemOf(err error) (p problem, known bool) {
 		fields   *validationError
 		wish     *apikey.InvalidError
 		full     *apikey.LimitError
+		scope    *app.ScopeError
 		selector *app.SelectorError
 		limited  *ratelimit.LimitedError
 		attempts *app.AttemptsError
@@ -161,6 +162,8 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{field.Field, field.Detail}}}, true
 	case errors.As(err, &wish):
 		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{wish.Field, wish.Detail}}}, true
+	case errors.As(err, &scope):
+		return problem{Status: 403, Code: "forbidden", Detail: scope.Error()}, true
 	case errors.As(err, &full):
 		return problem{Status: 409, Code: "too_many_api_keys", Detail: full.Error()}, true
 	case errors.As(err, &fields):
@@ -211,6 +214,9 @@ func (x *exchange) refuse(err error) {
 	}
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", challenge(p))
+	}
+	if scope := (*app.ScopeError)(nil); errors.As(err, &scope) && scope.Scope != 0 { // RFC 6750, section 3.1
+		h.Set("WWW-Authenticate", `Bearer realm="xteam", error="insufficient_scope", scope="`+scope.Scope.String()+`"`)
 	}
 	x.answer(p)
 }

@@ -51,6 +51,7 @@ var answers = map[string]told{
 	"apikey.LimitError":       {&apikey.LimitError{Limit: 50}, 409, "too_many_api_keys", ""},
 	"app.ErrForbidden":        {app.ErrForbidden, 403, "forbidden", ""},
 	"app.ErrSetUp":            {app.ErrSetUp, 403, "setup_refused", ""},
+	"app.ScopeError":          {&app.ScopeError{Scope: apikey.Admin}, 403, "forbidden", ""},
 	"app.SelectorError":       {&app.SelectorError{Field: "kid", Detail: "d"}, 422, "validation_failed", ""},
 	"id.ErrInvalid":           {id.ErrInvalid, 422, "validation_failed", ""},
 	"id.ErrNotRandom":         {id.ErrNotRandom, 503, "unavailable", ""},

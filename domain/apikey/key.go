@@ -24,6 +24,8 @@ const (
 	MaxLife = 365 * day
 	// DefaultOverlap is how long a rotated key goes on when nothing is said.
 	DefaultOverlap = 24 * time.Hour
+	// MinOverlap is how long a rotated key goes on at least, when it does: far longer than any node knows a key without reading it again.
+	MinOverlap = time.Hour
 	// MaxOverlap is how long a rotated key can go on.
 	MaxOverlap = 30 * day
 	// Keep is how long a key is remembered after its end, so that its owner sees what became of it.
@@ -63,18 +65,13 @@ func (e *LimitError) Error() string {
 	return "there are " + strconv.Itoa(e.Limit) + " live API keys: revoke one that is not used any more"
 }
 
-// Room answers a *LimitError unless an owner with these keys may have one more.
-func Room(keys []Key, now instant.Instant) error {
-	live := 0
-	for i := range keys {
-		if keys[i].Refusal(now) == nil {
-			live++
-		}
-	}
+// Room answers a *LimitError unless an owner with so many live keys, and so many that are kept, may have one more: at most so many live ones, and
+// MaxKept in all.
+func Room(live, kept, most int) error {
 	switch {
-	case live >= MaxLive:
-		return &LimitError{Limit: MaxLive}
-	case len(keys) >= MaxKept:
+	case live >= most:
+		return &LimitError{Limit: most}
+	case kept >= MaxKept:
 		return &LimitError{Limit: MaxKept, Kept: true}
 	}
 	return nil
@@ -220,7 +217,7 @@ func (k Key) Rotate(p Proof, g token.Generation, life, overlap time.Duration, a 
 	next = New(p, k.Owner, g, Wish{Name: k.Name, Scopes: k.Scopes, Life: life}, a.Now)
 	k.Successor = next.ID
 	if overlap > 0 {
-		k.Retires = min(a.Now.Add(min(overlap, MaxOverlap)), k.Expires)
+		k.Retires = min(a.Now.Add(min(max(overlap, MinOverlap), MaxOverlap)), k.Expires)
 		return k, next, nil, nil
 	}
 	k, e := k.Revoke(revocation.KeyRevoked, a)

@@ -27,6 +27,10 @@ const (
 	SessionRefreshed        Kind = "session_refreshed"
 	RefreshReused           Kind = "refresh_reused"
 	AccessRefused           Kind = "access_refused"
+	APIKeyCreated           Kind = "api_key_created"
+	APIKeyRotated           Kind = "api_key_rotated"
+	APIKeyRevoked           Kind = "api_key_revoked"
+	APIKeyRefused           Kind = "api_key_refused"
 	PermissionDenied        Kind = "permission_denied"
 	RateLimited             Kind = "rate_limited"
 	AttemptsLimited         Kind = "attempts_limited"
@@ -52,6 +56,10 @@ var messages = map[Kind]string{
 	SessionRefreshed:        "Session refreshed",
 	RefreshReused:           "Refresh token reused",
 	AccessRefused:           "Access refused",
+	APIKeyCreated:           "API key created",
+	APIKeyRotated:           "API key rotated",
+	APIKeyRevoked:           "API key revoked",
+	APIKeyRefused:           "API key refused",
 	PermissionDenied:        "Permission denied",
 	RateLimited:             "Rate limit exceeded",
 	AttemptsLimited:         "Too many attempts at a password",

@@ -72,7 +72,7 @@ func OpenBadger(ctx context.Context, folder string, floor int64, secrets *Secret
 		return Database{}, nil, errors.Join(err, db.Close())
 	}
 	db.Unlock(keyring)
-	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events()}
+	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events()}
 	return Database{Stores: stores, MACs: keyring, Space: db.Space}, func() {
 		if err := db.Close(); err != nil {
 			log.Error("The store could not be closed", "error", err.Error())

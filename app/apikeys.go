@@ -1,0 +1,359 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+// APIKeys makes, lists, rotates and ends the API keys of users. A caller may be signed in or bear a key with the scope apikey.KeysWrite, which gives
+// nothing that it has not itself: neither scopes nor, but to itself when it is rotated, time.
+type APIKeys struct {
+	core   *Core
+	guard  *Guard
+	making [64]chan struct{} // held by whoever counts the keys of an owner and adds one
+}
+
+// NewAPIKeys stands on the core; guard is the one that admits keys on this node. Run should be running beside it.
+func NewAPIKeys(c *Core, guard *Guard) *APIKeys {
+	a := &APIKeys{core: c, guard: guard}
+	for i := range a.making {
+		a.making[i] = make(chan struct{}, 1)
+	}
+	return a
+}
+
+// IssuedKey is a new key with its text, which is told this once.
+type IssuedKey struct {
+	apikey.Key
+	Text secret.Text
+}
+
+// Issue makes a key of the caller's. A scope that the owner may not give, or a key that asks has not itself, is ErrForbidden; one key too many, *apikey.LimitError.
+func (a *APIKeys) Issue(ctx context.Context, r Request, c Caller, w apikey.Wish) (IssuedKey, error) {
+	if w.Name == (apikey.Name{}) {
+		return IssuedKey{}, &apikey.InvalidError{Field: "name", Detail: "is required"}
+	}
+	now := a.core.now() // before the owner is judged
+	acct, err := a.owner(ctx, r, c)
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	if err := a.within(ctx, r, c, &acct, w.Scopes, "make an API key"); err != nil {
+		return IssuedKey{}, err
+	}
+	proof, text, err := a.draw()
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	e, err := a.event(r, c, audit.APIKeyCreated, proof.ID)
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	k := apikey.New(proof, acct.ID, c.Claims.Generation, w, now)
+	k.Expires = bounded(c, k.Expires)
+	e.Details["scopes"], e.Details["expires"] = k.Scopes.String(), k.Expires.String()
+	leave, err := a.room(ctx, &acct, now, apikey.MaxLive)
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	defer leave()
+	eff := ports.Effects{Events: []audit.Event{e}}
+	if err := a.core.Stores.APIKeys.Create(ctx, k, eff); err != nil {
+		return IssuedKey{}, err
+	}
+	a.core.felt(ctx, eff)
+	return IssuedKey{k, text}, nil
+}
+
+// ListedKey is a key as its owner sees it.
+type ListedKey struct {
+	apikey.Key
+	Ended error // why it is refused now: apikey.ErrExpired or a *revocation.RevokedError; nil while it lives
+}
+
+// List answers the caller's keys, ended ones of the last days too, oldest first.
+func (a *APIKeys) List(ctx context.Context, r Request, c Caller) ([]ListedKey, error) {
+	now := a.core.now()
+	acct, err := a.owner(ctx, r, c)
+	if err != nil {
+		return nil, err
+	}
+	return a.list(ctx, &acct, now)
+}
+
+func (a *APIKeys) list(ctx context.Context, acct *account.Account, now instant.Instant) ([]ListedKey, error) {
+	all, err := a.core.Stores.APIKeys.OfUser(ctx, acct.ID)
+	if err != nil {
+		return nil, err
+	}
+	listed := make([]ListedKey, len(all))
+	for i := range all {
+		listed[i] = ListedKey{all[i], cmp.Or(all[i].Refusal(now), ownersEnd(&all[i], acct))}
+	}
+	return listed, nil
+}
+
+// Rotation says how a key is to be replaced.
+type Rotation struct {
+	Life    time.Duration // of the new key; 0: as long as the old one was to live
+	Overlap time.Duration // how long the old one goes on, in whole hours; 0: not at all
+}
+
+// Rotate puts another key in the place of one of the caller's. A key that is not theirs is ports.ErrNotFound, as one that never was; one that has ended is
+// apikey.ErrEnded, one that was rotated before apikey.ErrRotated.
+func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey, how Rotation) (IssuedKey, error) {
+	now := a.core.now()
+	acct, err := a.owner(ctx, r, c)
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	was, err := a.core.ownKey(ctx, c, kid)
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	if ownersEnd(&was, &acct) != nil {
+		return IssuedKey{}, apikey.ErrEnded
+	}
+	if err := a.within(ctx, r, c, &acct, was.Scopes, "rotate an API key"); err != nil {
+		return IssuedKey{}, err
+	}
+	until, err := a.core.horizon(ctx, now)
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	proof, text, err := a.draw()
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	e, err := a.event(r, c, audit.APIKeyRotated, kid)
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	leave, err := a.room(ctx, &acct, now, 2*apikey.MaxLive) // each key can be rotated once
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	defer leave()
+	act := apikey.Act{By: c.User().String(), Now: now, Until: until}
+	var next apikey.Key
+	var eff ports.Effects
+	err = a.core.Stores.APIKeys.Replace(ctx, kid, func(old apikey.Key) (apikey.Key, apikey.Key, ports.Effects, error) {
+		old, made, entries, err := old.Rotate(proof, c.Claims.Generation, how.Life, how.Overlap, act)
+		if err != nil {
+			return old, apikey.Key{}, ports.Effects{}, err
+		}
+		if c.Claims.APIKey != kid {
+			made.Expires = bounded(c, made.Expires)
+		}
+		e.Details["successor"], e.Details["old_until"], e.Details["expires"] = made.ID.String(), old.End().String(), made.Expires.String()
+		next, eff = made, ports.Effects{Revocations: entries, Events: []audit.Event{e}}
+		return old, made, eff, nil
+	})
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	a.core.felt(ctx, eff)
+	return IssuedKey{next, text}, nil
+}
+
+// Revoke ends a key of the caller's, for good and at once. A key that is not theirs is ports.ErrNotFound, as one that never was. One that has ended already stays as it is.
+func (a *APIKeys) Revoke(ctx context.Context, r Request, c Caller, kid id.APIKey) error {
+	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, "revoke an API key"); err != nil {
+		return err
+	}
+	if _, err := a.core.ownKey(ctx, c, kid); err != nil {
+		return err
+	}
+	e, err := a.event(r, c, audit.APIKeyRevoked, kid)
+	if err != nil {
+		return err
+	}
+	return a.core.revokeKey(ctx, e, kid, "")
+}
+
+// revokeKey ends a key; e is the event that tells of it, and by whom.
+func (c *Core) revokeKey(ctx context.Context, e audit.Event, kid id.APIKey, note string) error {
+	now := c.now()
+	until, err := c.horizon(ctx, now)
+	if err != nil {
+		return err
+	}
+	var eff ports.Effects
+	err = c.Stores.APIKeys.Update(ctx, kid, func(k apikey.Key) (apikey.Key, ports.Effects, error) {
+		k, entry := k.Revoke(revocation.KeyRevoked, apikey.Act{By: e.Actor, Note: note, Now: now, Until: until})
+		e.Subject, e.Reason = k.Owner.String(), entry.Reason.String()
+		eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
+		return k, eff, nil
+	})
+	if err == nil {
+		c.felt(ctx, eff)
+	}
+	return err
+}
+
+// revokeText ends the API key of a text that somebody found, whoever owns it.
+func (c *Core) revokeText(ctx context.Context, by Actor, text secret.Text, note string, dry bool) error {
+	foreign := &SelectorError{"token", "is not an API key of this system"}
+	p, err := apikey.Parse(text.RevealPlaintext())
+	if err != nil {
+		return foreign
+	}
+	k, err := c.Stores.APIKeys.Find(ctx, p.ID)
+	switch {
+	case errors.Is(err, ports.ErrNotFound), err == nil && !k.Proved(p):
+		return foreign
+	case err != nil || dry:
+		return err
+	}
+	e, err := c.event(by.Request, audit.APIKeyRevoked, audit.Info, audit.Success)
+	if err != nil {
+		return err
+	}
+	e.Actor, e.Details = by.Name, map[string]string{"api_key": p.ID.String()}
+	if note != "" {
+		e.Details["note"] = note
+	}
+	return c.revokeKey(ctx, e, p.ID, note)
+}
+
+// ownKey answers a key of the caller's. One of another owner is as one that never was.
+func (c *Core) ownKey(ctx context.Context, who Caller, kid id.APIKey) (apikey.Key, error) {
+	k, err := c.Stores.APIKeys.Find(ctx, kid)
+	if err == nil && k.Owner != who.User() {
+		err = ports.ErrNotFound
+	}
+	if err != nil {
+		return apikey.Key{}, err
+	}
+	return k, nil
+}
+
+// owner answers the account of a caller who may manage its keys, as it is now.
+func (a *APIKeys) owner(ctx context.Context, r Request, c Caller) (account.Account, error) {
+	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, "manage API keys"); err != nil {
+		return account.Account{}, err
+	}
+	acct, err := a.core.Stores.Accounts.Find(ctx, c.User())
+	if errors.Is(err, ports.ErrNotFound) {
+		return acct, token.ErrInvalid
+	}
+	return acct, err
+}
+
+// within refuses scopes that the owner may not give, or that a key which asks has not itself.
+func (a *APIKeys) within(ctx context.Context, r Request, c Caller, acct *account.Account, s apikey.Scopes, what string) error {
+	if apikey.Granted(acct.Role).Has(s) && c.May(s) {
+		return nil
+	}
+	return a.guard.Denied(ctx, r, c, what+" with "+s.String())
+}
+
+// bounded is the end of a key that a caller makes: none outlives the key that made it.
+func bounded(c Caller, end instant.Instant) instant.Instant {
+	if c.IsKey() {
+		return min(end, c.Claims.ExpiresAt)
+	}
+	return end
+}
+
+func (a *APIKeys) draw() (apikey.Proof, secret.Text, error) {
+	kid, err := id.New[id.APIKey](a.core.Random)
+	if err != nil {
+		return apikey.Proof{}, secret.Text{}, unavailable("draw the id of an API key", err)
+	}
+	text, proof, err := apikey.Make(a.core.Tunables.environment(), kid, a.core.Random)
+	if err != nil {
+		return apikey.Proof{}, secret.Text{}, unavailable("draw an API key", err)
+	}
+	return proof, text, nil
+}
+
+func (a *APIKeys) event(r Request, c Caller, k audit.Kind, kid id.APIKey) (audit.Event, error) {
+	e, err := a.core.event(r, k, audit.Info, audit.Success)
+	e.Actor, e.Subject, e.Details = c.User().String(), c.User().String(), map[string]string{"api_key": kid.String()}
+	if c.IsKey() {
+		e.Details["by_api_key"] = c.Claims.APIKey.String()
+	}
+	return e, err
+}
+
+// room waits until no other of the owner's keys is being made on this node, and answers whether there is room for one more; then leave is to be called. Nodes
+// that make keys of one owner in the same instant may each make one.
+func (a *APIKeys) room(ctx context.Context, acct *account.Account, now instant.Instant, most int) (leave func(), err error) {
+	turn := a.making[int(acct.ID[0])%len(a.making)]
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	leave = func() { <-turn }
+	all, err := a.list(ctx, acct, now)
+	if err == nil {
+		live := 0
+		for i := range all {
+			live += count(all[i].Ended == nil)
+		}
+		err = apikey.Room(live, len(all), most)
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+// writers is how many keys are written down at a time: enough for a store that gathers, and few beside what else it does.
+const writers = 16
+
+// Flush writes down how keys were used since it was last called: how often, when last, and from where. Run does it each minute. What it could not write waits for the next
+// time; what was not written down when the process dies is not counted.
+func (a *APIKeys) Flush(ctx context.Context) error {
+	todo := make(chan *usage)
+	failed := make([]error, writers)
+	var all sync.WaitGroup
+	for i := range writers {
+		all.Go(func() {
+			for u := range todo {
+				if err := a.guard.keys.writeDown(ctx, a.core.Stores.APIKeys, u); err != nil {
+					failed[i] = err
+				}
+			}
+		})
+	}
+	for _, u := range a.guard.keys.take() {
+		todo <- u
+	}
+	close(todo)
+	all.Wait()
+	return errors.Join(failed...)
+}
+
+// Run flushes each minute until ctx ends, and then once more.
+func (a *APIKeys) Run(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = a.Flush(ctx) // what is missing comes with the next; the store tells of its own state
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_ = a.Flush(last)
+			return
+		}
+	}
+}

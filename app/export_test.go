@@ -1,0 +1,26 @@
+package app
+
+// KnownKeys is how many API keys the guard knows.
+func (g *Guard) KnownKeys() int {
+	n := 0
+	for i := range g.keys.shards {
+		s := &g.keys.shards[i]
+		s.mu.Lock()
+		n += len(s.known)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// UsedKeys is how many usages of API keys wait to be written down.
+func (g *Guard) UsedKeys() int {
+	g.keys.mu.Lock()
+	defer g.keys.mu.Unlock()
+	return len(g.keys.used)
+}
+
+// The bounds of what the guard keeps of API keys.
+const (
+	MaxKnownKeys = maxKnownKeys
+	MaxUsedKeys  = maxUsedKeys
+)

@@ -1,0 +1,217 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+const (
+	// keyMemory is how long a key is known without being read again. Every revocation outlives that: it is in the view for token.Margin at least, so that
+	// whatever ends a key, or changes what its owner may do, is seen by every node that still knows the key of before.
+	keyMemory = token.Margin / 2
+	// maxKnownKeys bounds the keys that are known, and with some 700 bytes each their memory.
+	maxKnownKeys = 8192
+	// maxUsedKeys bounds the keys whose uses wait to be written down. Those beyond are not counted.
+	maxUsedKeys = 65536
+	// keyShards is how many locks the known keys are parted by.
+	keyShards = 16
+)
+
+// knownKey is a key as it was read, with what its owner was then. It is never changed.
+type knownKey struct {
+	key    apikey.Key
+	claims token.Claims
+	scopes apikey.Scopes // what the key was given and its owner may still give
+	owner  error         // why its owner's keys have ended
+	read   time.Time     // with its monotonic reading
+
+	used  *usage
+	spare atomic.Bool // looked up since it was put, or last spared
+}
+
+// caller is who bears the key.
+func (k *knownKey) caller() Caller { return Caller{Claims: &k.claims, Scopes: k.scopes} }
+
+// refusal is why the key has ended, by what was read of it and its owner; what ended them since, the view knows. What has ended never lives again.
+func (k *knownKey) refusal(now instant.Instant) error {
+	return cmp.Or(k.key.Refusal(now), k.owner)
+}
+
+// ownersEnd is why a key of an account has ended for the account's sake, or nil.
+func ownersEnd(k *apikey.Key, a *account.Account) error {
+	if why, ok := a.MayUseKey(k.Generation); !ok {
+		return &revocation.RevokedError{Verdict: revocation.Verdict{Kind: revocation.APIKey, Reason: why}}
+	}
+	return nil
+}
+
+// know reads a key and its owner. A key that does not exist, or whose owner does not, is apikey.ErrInvalid.
+func (c *Core) know(ctx context.Context, kid id.APIKey) (*knownKey, error) {
+	k := &knownKey{read: c.Now()} // before it is read: it is not younger than it says
+	var err error
+	if k.key, err = c.Stores.APIKeys.Find(ctx, kid); err != nil {
+		return nil, orInvalid(err)
+	}
+	acct, err := c.Stores.Accounts.Find(ctx, k.key.Owner)
+	if err != nil {
+		return nil, orInvalid(err)
+	}
+	k.owner = ownersEnd(&k.key, &acct)
+	k.scopes = k.key.Scopes & apikey.Granted(acct.Role)
+	role := account.RoleUser
+	if k.scopes.Has(apikey.Admin) {
+		role = acct.Role
+	}
+	t := &c.Tunables
+	k.claims = token.Claims{APIKey: kid, Subject: acct.ID, Issuer: t.Issuer, Audience: []string{t.Audience}, ClientID: kid.String(), Scope: k.scopes.String(),
+		Roles: []string{string(role)}, Generation: acct.Generation, IssuedAt: k.key.Created, NotBefore: k.key.Created, ExpiresAt: k.key.End()}
+	k.used = &usage{kid: kid}
+	return k, nil
+}
+
+func orInvalid(err error) error {
+	if errors.Is(err, ports.ErrNotFound) {
+		return apikey.ErrInvalid
+	}
+	return err
+}
+
+// keyBook is the keys that this node knows, and how they were used since that was last written down.
+type keyBook struct {
+	shards [keyShards]keyShard
+
+	mu   sync.Mutex
+	used []*usage // each with uses that are not written down
+}
+
+type keyShard struct {
+	mu    sync.RWMutex
+	known map[id.APIKey]*knownKey
+	queue []*knownKey // in the order in which they are looked at when there is no room; one that was replaced stays until its turn
+}
+
+func newKeyBook() *keyBook {
+	b := &keyBook{}
+	for i := range b.shards {
+		b.shards[i].known = map[id.APIKey]*knownKey{}
+	}
+	return b
+}
+
+// of is the shard of a key. Ids are random, and none that was not drawn here gets in.
+func (b *keyBook) of(kid id.APIKey) *keyShard { return &b.shards[kid[0]%keyShards] }
+
+// get answers the key if it is known, and has been for less than keyMemory by either clock: the monotonic one stands still while a machine sleeps.
+func (b *keyBook) get(kid id.APIKey, now time.Time) *knownKey {
+	s := b.of(kid)
+	s.mu.RLock()
+	k := s.known[kid]
+	s.mu.RUnlock()
+	if k == nil {
+		return nil
+	}
+	if age, wall := now.Sub(k.read), now.Round(0).Sub(k.read.Round(0)); age >= keyMemory || wall < 0 || wall >= keyMemory {
+		return nil
+	}
+	if !k.spare.Load() {
+		k.spare.Store(true)
+	}
+	return k
+}
+
+// put makes a key known, in the place of what was known of it. The one that has not been looked up for longest goes, when there is no room.
+func (b *keyBook) put(k *knownKey) {
+	s := b.of(k.key.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) >= maxKnownKeys/keyShards {
+		oldest := s.queue[0]
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+		if s.known[oldest.key.ID] != oldest {
+			continue
+		}
+		if oldest.spare.Swap(false) {
+			s.queue = append(s.queue, oldest)
+			continue
+		}
+		delete(s.known, oldest.key.ID)
+	}
+	s.known[k.key.ID] = k
+	s.queue = append(s.queue, k)
+}
+
+// usage counts the uses of one key that are not written down.
+type usage struct {
+	kid  id.APIKey
+	n    atomic.Uint64
+	last atomic.Int64                   // instant.Instant
+	from atomic.Pointer[session.Origin] // replaced, never changed
+}
+
+// note counts one use.
+func (b *keyBook) note(u *usage, now instant.Instant, from session.Origin) {
+	if was := u.from.Load(); was == nil || *was != from {
+		u.from.Store(kept(from))
+	}
+	u.last.Store(int64(now))
+	if u.n.Add(1) == 1 {
+		b.waits(u)
+	}
+}
+
+// kept is an origin that holds on to no more of its request.
+func kept(from session.Origin) *session.Origin {
+	return &session.Origin{Address: from.Address, UserAgent: strings.Clone(from.UserAgent)}
+}
+
+func (b *keyBook) waits(u *usage) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.used) < maxUsedKeys {
+		b.used = append(b.used, u)
+	} else {
+		u.n.Store(0)
+	}
+}
+
+// take hands over what waits.
+func (b *keyBook) take() []*usage {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.used
+	b.used = nil
+	return all
+}
+
+// writeDown adds the uses of one key to its record. What a store could not take waits again.
+func (b *keyBook) writeDown(ctx context.Context, keys ports.APIKeys, u *usage) error {
+	n, last, from := u.n.Swap(0), instant.Instant(u.last.Load()), u.from.Load()
+	if n == 0 {
+		return nil
+	}
+	err := keys.Update(ctx, u.kid, func(k apikey.Key) (apikey.Key, ports.Effects, error) {
+		return k.Used(n, last, *from), ports.Effects{}, nil
+	})
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return nil
+	case err != nil && u.n.Add(n) == n:
+		b.waits(u)
+	}
+	return err
+}
