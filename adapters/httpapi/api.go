@@ -24,6 +24,7 @@ type Services struct {
 	Sessions *app.Sessions
 	Accounts *app.Accounts
 	Revoker  *app.Revoker
+	APIKeys  *app.APIKeys
 	View     *view.View
 	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link
 	Limiter  *app.Limiter                // nil: nothing is limited

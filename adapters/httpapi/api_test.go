@@ -37,6 +37,7 @@ type service struct {
 	h        http.Handler
 	core     *app.Core
 	accounts *app.Accounts
+	keys     *app.APIKeys
 	log      *strings.Builder
 	probe    error
 }
@@ -57,7 +58,7 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	logger := slog.New(slog.NewJSONHandler(s.log, nil))
 	v := view.New(view.Options{MaxStaleness: time.Hour}, view.Source{Name: "database", Truth: true, Revocations: store.Revocations()})
 	s.core = &app.Core{
-		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), Keys: store.Keys(), System: store.System(), Revocations: store.Revocations(), Events: store.Events()},
+		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), APIKeys: store.APIKeys(), Keys: store.Keys(), System: store.System(), Revocations: store.Revocations(), Events: store.Events()},
 		View:   v, Codec: codec, Passwords: passwords, MACs: macs{}, Journal: journal.New(logger), Random: rand.Reader, Now: time.Now,
 		Tunables: app.Tunables{Issuer: "xteam", Audience: "xteam", Access: 30 * time.Minute, Refresh: time.Hour, Session: 24 * time.Hour, Leeway: 30 * time.Second},
 	}
@@ -69,7 +70,9 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	check(t, s.core.Start(t.Context()))
 	sessions := app.NewSessions(s.core)
 	s.accounts = app.NewAccounts(s.core)
-	s.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(s.core), Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), View: v,
+	guard := app.NewGuard(s.core)
+	s.keys = app.NewAPIKeys(s.core, guard)
+	s.h = httpapi.New(httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, View: v,
 		Probe: func(context.Context) error { return s.probe }}, with(logger, o)).Handler()
 	return s
 }

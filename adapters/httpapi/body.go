@@ -18,10 +18,10 @@ const (
 	maxToken = 8 << 10 // of a refresh token, which is read before anybody is charged
 )
 
-// read reads the body into v, as decode does. A request with a credential of its own in Authorization, or of the operator, may call its body what it likes; another must say that it is JSON, so that
+// read reads the body into v, as decode does. A request with a credential of its own in a header, or of the operator, may call its body what it likes; another must say that it is JSON, so that
 // no page of another origin can send one without asking first.
 func (x *exchange) read(v any) error {
-	if len(x.r.Header["Authorization"]) == 0 && !x.operator && !saysJSON(x.r.Header.Get("Content-Type")) {
+	if !x.credentialed() && !x.operator && !saysJSON(x.r.Header.Get("Content-Type")) {
 		return errNotJSON
 	}
 	return x.readAny(v, maxBody, errTooLarge)

@@ -7,11 +7,13 @@ import (
 	"net/netip"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/revocation"
@@ -170,7 +172,7 @@ func wellFormed(r *http.Request) error {
 		return errNoRoute // the mux would redirect it
 	case proxied:
 		return nil // the body is another service's, and is not read here; two credentials are for identify
-	case len(r.Header["Authorization"]) > 1:
+	case credentials(r) > 1:
 		return errTwoCredentials
 	case len(r.Header["Content-Encoding"]) > 0:
 		return errEncoded
@@ -222,6 +224,9 @@ func (x *exchange) judge(to *route) error {
 		return err
 	}
 	x.caller = who
+	if err := x.api.Guard.Require(x.ctx(), x.request(), who, to.needs(), x.endpoint()); err != nil {
+		return err
+	}
 	if to.access == admin && !x.operator && !who.IsAdmin() {
 		return x.api.Guard.Denied(x.ctx(), x.request(), who, x.endpoint())
 	}
@@ -233,8 +238,7 @@ func (x *exchange) identify(a access) (app.Caller, error) {
 	if a == anyone {
 		return app.Caller{}, nil
 	}
-	sent := x.r.Header["Authorization"]
-	if a == admin && len(sent) == 0 && x.ctx().Value(operatorKey{}) != nil {
+	if a == admin && !x.credentialed() && x.ctx().Value(operatorKey{}) != nil {
 		x.operator = true
 		return app.Caller{}, nil
 	}
@@ -245,32 +249,59 @@ func (x *exchange) identify(a access) (app.Caller, error) {
 	if x.byCookie {
 		return x.api.Guard.Admit(kept.RevealPlaintext())
 	}
-	bearer, err := credential(sent)
-	if err != nil {
+	text, key, err := credential(x.r)
+	switch {
+	case err != nil:
 		return app.Caller{}, err
+	case key:
+		return x.api.Guard.AdmitKey(x.ctx(), x.request(), text)
 	}
-	return x.api.Guard.Admit(bearer)
+	return x.api.Guard.Admit(text)
+}
+
+// The headers that a credential can be in.
+const (
+	authorization = "Authorization"
+	ownHeader     = "X-Api-Key" // of an API key, which may as well be in the other
+)
+
+// credentialed reports whether the request has a credential of its own, that no page of another origin can add to it.
+func (x *exchange) credentialed() bool { return credentials(x.r) > 0 }
+
+func credentials(r *http.Request) int { return len(r.Header[authorization]) + len(keysIn(r)) }
+
+// keysIn are the values of X-API-Key. In a proxy's question about another service's request, what has not the form of ours is a credential of that service.
+func keysIn(r *http.Request) []string {
+	own := r.Header[ownHeader]
+	if len(own) > 0 && asksForAnother(r.URL.Path) {
+		own = slices.DeleteFunc(slices.Clone(own), func(s string) bool { return !apikey.Looks(s) })
+	}
+	return own
 }
 
 // endpoint is what was asked for, without the query, which may hold anything.
 func (x *exchange) endpoint() string { return x.r.Method + " " + x.r.URL.Path }
 
-// credential reads the Authorization header (RFC 6750, section 2.1). Of two of them nobody can say which is meant.
-func credential(sent []string) (string, error) {
-	if len(sent) == 0 {
-		return "", token.ErrMissing
-	}
-	if len(sent) > 1 {
-		return "", errTwoCredentials
+// credential reads the Authorization header (RFC 6750, section 2.1) or X-API-Key, and tells an API key from a token. Of two credentials nobody can say which
+// is meant.
+func credential(r *http.Request) (text string, key bool, err error) {
+	sent, own := r.Header[authorization], keysIn(r)
+	switch {
+	case len(sent)+len(own) > 1:
+		return "", false, errTwoCredentials
+	case len(own) == 1:
+		return own[0], true, nil
+	case len(sent) == 0:
+		return "", false, token.ErrMissing
 	}
 	scheme, text, ok := strings.Cut(sent[0], " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return "", token.ErrMissing
+		return "", false, token.ErrMissing
 	}
 	if text == "" {
-		return "", token.ErrMalformed
+		return "", false, token.ErrMalformed
 	}
-	return text, nil
+	return text, apikey.Looks(text), nil
 }
 
 // request is what the use cases want to know of the request.

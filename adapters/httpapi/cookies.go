@@ -52,9 +52,9 @@ func (x *exchange) setCookie(name, path string, value secret.Text, life time.Dur
 	x.Header().Add("Set-Cookie", c.String())
 }
 
-// cookie is the token in a cookie of this name; zero when there is none, and when Authorization is there, which wins. It is refused to pages of other origins.
+// cookie is the token in a cookie of this name; zero when there is none, and when a credential is in a header, which wins. It is refused to pages of other origins.
 func (x *exchange) cookie(name string) (secret.Text, error) {
-	if !x.api.cookies.On || len(x.r.Header["Authorization"]) > 0 {
+	if !x.api.cookies.On || x.credentialed() {
 		return secret.Text{}, nil
 	}
 	value, found := "", false

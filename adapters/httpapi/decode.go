@@ -124,6 +124,10 @@ func wanted(to any) string {
 	switch to.(type) {
 	case *bool:
 		return "must be true or false"
+	case **int64:
+		return "must be a whole number"
+	case *[]string:
+		return "must be a list of strings"
 	case *time.Time, **time.Time:
 		return "must be a time in RFC 3339, such as 2026-05-01T12:00:00Z"
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/id"
 )
 
 // quota is what answers say of a policy that never changes; the slices are shared.
@@ -82,5 +83,9 @@ func (r *route) charge(who app.Caller, admitted error) app.Charge {
 	if admitted != nil || who.Claims == nil {
 		return app.Charge{Class: r.class}
 	}
-	return app.Charge{Class: r.class, User: who.User(), Session: who.Session(), Contains: r.contains && (r.access != admin || who.IsAdmin())}
+	session := who.Session()
+	if who.IsKey() { // a credential of its own, as a session's token is: two random ids never meet
+		session = id.Session(who.Claims.APIKey)
+	}
+	return app.Charge{Class: r.class, User: who.User(), Session: session, Contains: r.contains && (r.access != admin || who.IsAdmin())}
 }

@@ -12,7 +12,7 @@ type callerKey struct{}
 // protected is any route of an embedding program's own.
 var protected = route{class: exempt, access: signedIn}
 
-// Protect lets to next only requests whose access token is taken, with their caller in the context; the others get the API's own refusal. It
+// Protect lets to next only requests whose access token is taken, and no API key, with their caller in the context; the others get the API's own refusal. It
 // changes nothing else: the headers of next's answers are next's own. Refusals are charged to the address that sent them, nothing else is charged.
 func (a *API) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/apikey"
 )
 
 // class is which rate limit a route is charged to.
@@ -24,7 +25,7 @@ type access uint8
 
 const (
 	anyone   access = iota
-	signedIn        // an access token that the guard admits
+	signedIn        // an access token that the guard admits, or an API key with the route's scope
 	admin           // the same of an administrator, or the operator
 )
 
@@ -33,13 +34,14 @@ type route struct {
 	method, path string // no method: any but TRACE
 	class        class
 	access       access
-	contains     bool // it can only end what has been stolen: another session's flood does not block it
+	contains     bool          // it can only end what has been stolen: another session's flood does not block it
+	scope        apikey.Scopes // what an API key needs; 0: no key is taken, but one with apikey.Admin where access is admin
 	serve        func(*exchange) error
 
 	api *API
 }
 
-// routes is what is served, in which class, and to whom.
+// routes is what is served, in which class, to whom, and what an API key needs. No key is taken where the caller's own sessions or password are meant.
 func (a *API) routes() []route {
 	const v1 = "/api/v1"
 	all := []route{
@@ -51,10 +53,15 @@ func (a *API) routes() []route {
 		{method: "POST", path: v1 + "/auth/change-password", class: auth, access: signedIn, contains: true, serve: a.changePassword},
 		{method: "GET", path: v1 + "/auth/sessions", class: read, access: signedIn, serve: a.ownSessions},
 		{method: "DELETE", path: v1 + "/auth/sessions/{id}", class: write, access: signedIn, contains: true, serve: a.endOwnSession},
-		{path: verifyPath, class: verifying, access: signedIn, serve: a.verify},
-		{path: verifyPath + "/{path...}", class: verifying, access: signedIn, serve: a.verify},
-		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, serve: a.me},
+		{path: verifyPath, class: verifying, access: signedIn, scope: apikey.UsersRead, serve: a.verify},
+		{path: verifyPath + "/{path...}", class: verifying, access: signedIn, scope: apikey.UsersRead, serve: a.verify},
+		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, scope: apikey.UsersRead, serve: a.me},
 		{method: "PATCH", path: v1 + "/users/me", class: write, access: signedIn, serve: a.changeMe},
+
+		{method: "GET", path: v1 + "/api-keys", class: read, access: signedIn, scope: apikey.KeysWrite, serve: a.listKeys},
+		{method: "POST", path: v1 + "/api-keys", class: write, access: signedIn, scope: apikey.KeysWrite, serve: a.makeKey},
+		{method: "DELETE", path: v1 + "/api-keys/{id}", class: write, access: signedIn, contains: true, scope: apikey.KeysWrite, serve: a.revokeKey},
+		{method: "POST", path: v1 + "/api-keys/{id}/rotate", class: write, access: signedIn, scope: apikey.KeysWrite, serve: a.rotateKey},
 
 		{method: "GET", path: v1 + "/admin/users", class: read, access: admin, serve: a.listUsers},
 		{method: "POST", path: v1 + "/admin/users", class: write, access: admin, serve: a.createUser},
@@ -83,6 +90,14 @@ func (a *API) routes() []route {
 		all = append(all, route{method: "GET", path: "/metrics", class: read, access: admin, serve: a.metrics})
 	}
 	return all
+}
+
+// needs is the scope without which the route is for no API key.
+func (r *route) needs() apikey.Scopes {
+	if r.access == admin {
+		return apikey.Admin
+	}
+	return r.scope
 }
 
 // ServeHTTP charges whoever asks, lets in whom the route is for and serves them. It runs inside the chain, so w is the exchange.

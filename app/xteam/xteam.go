@@ -31,6 +31,7 @@ import (
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
@@ -56,6 +57,9 @@ type Options struct {
 	// PasswordHasher is bcrypt or argon2id; default bcrypt. Hashes of the other are compared all the same, and made anew at the next sign-in. With argon2id,
 	// which takes 19 MiB for each sign-in that is hashing, BcryptCost is the cost of the hashes that are left from before.
 	PasswordHasher string
+
+	// Environment is where API keys are good: dev, stg or prd; keys of another are refused. Default: dev.
+	Environment string
 
 	// Limits are the rate limits of the Handler. The zero value has the server's defaults: 60 requests a minute of one address, 5 sign-ins a minute,
 	// and so on; Mode app.Off is none.
@@ -89,6 +93,7 @@ type XTeam struct {
 	accounts *app.Accounts
 	sessions *app.Sessions
 	revoker  *app.Revoker
+	keys     *app.APIKeys
 	api      *httpapi.API
 	close    func()
 }
@@ -145,7 +150,7 @@ type Caller = app.Caller
 // CallerFrom answers who a protected request comes from; false outside Protect.
 func CallerFrom(ctx context.Context) (Caller, bool) { return httpapi.CallerFrom(ctx) }
 
-// RevokeToken withdraws an access token at once, and ends the session of a refresh token. It answers once that is durable and in force. A text that is
+// RevokeToken withdraws an access token or an API key at once, and ends the session of a refresh token. It answers once that is durable and in force. A text that is
 // no token of this system is an *app.SelectorError. The reason is for the log.
 func (x *XTeam) RevokeToken(ctx context.Context, text, reason string) error {
 	_, err := x.revoker.Revoke(ctx, program, app.Selector{Token: secret.New(text)}, reason, false)
@@ -184,6 +189,9 @@ func (x *XTeam) Sessions() *app.Sessions { return x.sessions }
 // Revoker withdraws tokens.
 func (x *XTeam) Revoker() *app.Revoker { return x.revoker }
 
+// APIKeys makes, lists, rotates and ends the API keys of users. Who bears one is for Guard().AdmitKey to say.
+func (x *XTeam) APIKeys() *app.APIKeys { return x.keys }
+
 // What the injector calls.
 
 func logger(o Options) *slog.Logger { return o.Logger }
@@ -213,10 +221,11 @@ func options(o Options) (assembly.Options, error) {
 	tunables := app.Tunables{
 		Issuer: cmp.Or(o.Issuer, "xteam"), Audience: cmp.Or(o.Audience, "xteam"), Leeway: o.Leeway,
 		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, min(7*24*time.Hour, life)), Session: life,
+		Environment: apikey.Environment(o.Environment),
 	}
 	return assembly.Options{Now: o.Now, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
-func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, api *httpapi.API) *XTeam {
-	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, api: api}
+func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, api *httpapi.API) *XTeam {
+	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, keys: k, api: api}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/xteam/xteam/adapters/metrics"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -24,6 +25,9 @@ func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 	return assembly.OpenBadger(ctx, s.Store, s.MinFreeSpace, secrets, log)
 }
 
+// keysOf is the environment that the text of an API key names.
+var keysOf = map[string]apikey.Environment{development: apikey.Development, staging: apikey.Staging, production: apikey.Production}
+
 // options hands the settings on.
 func options(s settings, registry *metrics.Registry) assembly.Options {
 	node, err := os.Hostname()
@@ -35,7 +39,8 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 		page = registry.Handler()
 	}
 	return assembly.Options{
-		Tunables:     app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway},
+		Tunables: app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway,
+			Environment: keysOf[s.Environment]},
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, HTTP: s.HTTP,
 		Meter: registry, Metrics: page,
 	}

@@ -80,14 +80,16 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	guard := app.NewGuard(core)
-	sessions, cleanup5 := assembly.StartSessions(ctx, core)
+	apiKeys, cleanup5 := assembly.StartAPIKeys(ctx, core, guard)
+	sessions, cleanup6 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
 	setUp := app.NewSetUp(core, accounts)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	api := assembly.NewAPI(database, view, guard, limiter, sessions, accounts, setUp, revoker, assemblyOptions, logger)
+	api := assembly.NewAPI(database, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, assemblyOptions, logger)
 	mainWatched := watch(registry, view, hasher, limiter, database, mainOutput)
 	mainSystem := newSystem(api, database, mainWatched, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup6()
 		cleanup5()
 		cleanup4()
 		cleanup3()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -88,6 +89,28 @@ func TestPlantedSecrets(t *testing.T) {
 	in = keep(s.want(http.StatusOK, http.MethodPost, "/api/v1/auth/change-password", in.Access, object{"current_password": ann["password"], "new_password": changed}))
 	root := keep(s.want(http.StatusOK, http.MethodPost, login, "", object{"email": "admin@example.com", "password": boss}))
 
+	// API keys: each is a secret from its first answer on.
+	const keys = "/api/v1/api-keys"
+	fresh := func(a answer) (id, text string) {
+		t.Helper()
+		var k struct{ ID, Key string }
+		if err := json.Unmarshal([]byte(a.Text), &k); err != nil || len(k.Key) != 91 {
+			t.Fatalf("a new key: %v, %s", err, a.Text)
+		}
+		tokens++
+		p[fmt.Sprintf("API key %d", tokens)] = k.Key[40:83] // the id is no secret
+		return k.ID, k.Key
+	}
+	kid, key := fresh(s.want(http.StatusCreated, http.MethodPost, keys, in.Access, object{"name": p.make("API key, name")}))
+	s.want(http.StatusOK, http.MethodGet, me, key, nil)
+	s.want(http.StatusForbidden, http.MethodPost, logout, key, nil)
+	s.want(http.StatusOK, http.MethodGet, keys, in.Access, nil)
+	next, rotated := fresh(s.want(http.StatusCreated, http.MethodPost, keys+"/"+kid+"/rotate", in.Access, object{"overlap_hours": 0}))
+	s.want(http.StatusUnauthorized, http.MethodGet, me, key, nil)
+	s.want(http.StatusNoContent, http.MethodDelete, keys+"/"+next, in.Access, nil)
+	s.want(http.StatusUnauthorized, http.MethodGet, me, rotated, nil)
+	s.want(http.StatusUnauthorized, http.MethodGet, me, rotated[:90]+"x", nil)
+
 	// Secrets where they do not belong.
 	tries := 0
 	try := func(method, path, bearer string, body any) {
@@ -126,6 +149,14 @@ func TestPlantedSecrets(t *testing.T) {
 	try(http.MethodGet, me, p.make("bearer"), nil)
 	try(http.MethodGet, me, in.Access[:len(in.Access)-4]+"AAAA", nil)
 	try(http.MethodGet, me+"?access_token="+base64.RawURLEncoding.EncodeToString([]byte(p.make("query"))), "", nil)
+	for _, field := range []string{"name", "scopes", "expires_in_days", "unknown"} {
+		body := object{"name": "x"}
+		body[field] = p.make("API keys, "+field) + "\x00"
+		try(http.MethodPost, keys, in.Access, body)
+	}
+	try(http.MethodPost, keys+"/"+kid+"/rotate", in.Access, object{"overlap_hours": p.make("rotate, overlap_hours")})
+	try(http.MethodDelete, keys+"/"+base64.RawURLEncoding.EncodeToString([]byte(p.make("API key, id in the path"))), in.Access, nil)
+	try(http.MethodGet, me, "xt_prd_"+p.make("API key, bearer"), nil)
 	for _, field := range []string{"user_id", "session_id", "token", "jti", "kid", "issued_before", "all", "dry_run", "unknown"} {
 		// A kid is public and may be any text without a space.
 		try(http.MethodPost, revoke, root.Access, object{field: p.make("revocations, "+field) + " "})

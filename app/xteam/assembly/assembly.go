@@ -203,6 +203,12 @@ func StartSessions(ctx context.Context, c *app.Core) (*app.Sessions, func()) {
 	return s, background(ctx, s.Run)
 }
 
+// StartAPIKeys writes down how keys are used until the cleanup.
+func StartAPIKeys(ctx context.Context, c *app.Core, g *app.Guard) (*app.APIKeys, func()) {
+	k := app.NewAPIKeys(c, g)
+	return k, background(ctx, k.Run)
+}
+
 // NewRevoker names this node in its answers.
 func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 	return app.NewRevoker(c, s, o.Node)
@@ -219,7 +225,7 @@ func StartLimiter(ctx context.Context, o Options, journal ports.Journal, log *sl
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -228,5 +234,5 @@ func NewAPI(db Database, v *view.View, g *app.Guard, l *app.Limiter, s *app.Sess
 		return err
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, View: v, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, APIKeys: k, View: v, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

@@ -1,0 +1,170 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/ports"
+)
+
+// programKey is an API key as its owner sees it. What has not happened is null.
+type programKey struct {
+	ID            string     `json:"id"`
+	Name          string     `json:"name"`
+	Scopes        []string   `json:"scopes"`
+	Environment   string     `json:"environment"` // dev, stg or prd
+	Status        string     `json:"status"`      // live, retiring (another has taken its place), expired or revoked
+	CreatedAt     time.Time  `json:"created_at"`
+	ExpiresAt     time.Time  `json:"expires_at"`
+	LastUsedAt    *time.Time `json:"last_used_at"` // it, and the next two, are written down once a minute
+	LastIPAddress *string    `json:"last_ip_address"`
+	Uses          uint64     `json:"uses"`
+	ReplacedBy    *string    `json:"replaced_by"` // the id of the key that took its place
+	RetiresAt     *time.Time `json:"retires_at"`  // when it is refused for that reason
+	RevokedAt     *time.Time `json:"revoked_at"`
+	Reason        *string    `json:"reason"` // why it is revoked
+}
+
+func programKeyOf(k *apikey.Key, ended error) programKey {
+	out := programKey{ID: k.ID.String(), Name: k.Name.String(), Scopes: k.Scopes.Names(), Environment: string(k.Environment), Status: "live",
+		CreatedAt: k.Created.Time(), ExpiresAt: k.Expires.Time(), LastUsedAt: timeOf(k.LastUsed), Uses: k.Uses, RetiresAt: timeOf(k.Retires), RevokedAt: timeOf(k.Revoked)}
+	if k.LastFrom.Address.IsValid() {
+		address := addressOf(k.LastFrom.Address)
+		out.LastIPAddress = &address
+	}
+	if !k.Successor.IsZero() {
+		next := k.Successor.String()
+		out.ReplacedBy = &next
+	}
+	var revoked *revocation.RevokedError
+	switch {
+	case errors.As(ended, &revoked):
+		reason := revoked.Reason.String()
+		out.Status, out.Reason = "revoked", &reason
+	case ended != nil:
+		out.Status = "expired"
+	case k.Retires != 0:
+		out.Status = "retiring"
+	}
+	return out
+}
+
+// newKey is the one answer that holds a key's text.
+type newKey struct {
+	programKey `json:",inline"`
+	Key        string `json:"key"`
+}
+
+func (x *exchange) writeNewKey(k app.IssuedKey) error {
+	return x.write(http.StatusCreated, newKey{programKeyOf(&k.Key, nil), k.Text.RevealPlaintext()})
+}
+
+func (a *API) listKeys(x *exchange) error {
+	all, err := a.APIKeys.List(x.ctx(), x.request(), x.caller)
+	if err != nil {
+		return err
+	}
+	page := list[programKey]{Items: make([]programKey, 0, len(all))}
+	for i := range all {
+		page.Items = append(page.Items, programKeyOf(&all[i].Key, all[i].Ended))
+	}
+	return x.write(http.StatusOK, page)
+}
+
+func (a *API) makeKey(x *exchange) error {
+	var in struct {
+		Name   string   `json:"name"`
+		Scopes []string `json:"scopes"`          // none: users:read
+		Days   *int64   `json:"expires_in_days"` // not given: 90
+	}
+	if err := x.read(&in); err != nil {
+		return err
+	}
+	var bad validationError
+	var w apikey.Wish
+	var err error
+	w.Name, err = apikey.ParseName(in.Name)
+	bad.noteWish(err)
+	w.Scopes, err = apikey.ParseScopes(in.Scopes)
+	bad.noteWish(err)
+	w.Life, err = lifeOf(in.Days)
+	bad.noteWish(err)
+	if len(bad.fields) > 0 {
+		return &bad
+	}
+	k, err := a.APIKeys.Issue(x.ctx(), x.request(), x.caller, w)
+	if err != nil {
+		return err
+	}
+	return x.writeNewKey(k)
+}
+
+func (a *API) rotateKey(x *exchange) error {
+	kid, err := keyNamed(x)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Days  *int64 `json:"expires_in_days"` // not given: as long as the old one was to live
+		Hours *int64 `json:"overlap_hours"`   // not given: 24
+	}
+	if err := x.readOptional(&in); err != nil {
+		return err
+	}
+	var bad validationError
+	how := app.Rotation{Overlap: apikey.DefaultOverlap}
+	how.Life, err = lifeOf(in.Days)
+	bad.noteWish(err)
+	if in.Hours != nil {
+		how.Overlap, err = apikey.ParseOverlap(*in.Hours)
+		bad.noteWish(err)
+	}
+	if len(bad.fields) > 0 {
+		return &bad
+	}
+	k, err := a.APIKeys.Rotate(x.ctx(), x.request(), x.caller, kid, how)
+	if err != nil {
+		return err
+	}
+	return x.writeNewKey(k)
+}
+
+func (a *API) revokeKey(x *exchange) error {
+	kid, err := keyNamed(x)
+	if err != nil {
+		return err
+	}
+	if err := a.APIKeys.Revoke(x.ctx(), x.request(), x.caller, kid); err != nil {
+		return err
+	}
+	x.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// keyNamed is the id in the path. What is no id names no key.
+func keyNamed(x *exchange) (id.APIKey, error) {
+	kid, err := id.Parse[id.APIKey](x.r.PathValue("id"))
+	if err != nil {
+		return kid, ports.ErrNotFound
+	}
+	return kid, nil
+}
+
+func lifeOf(days *int64) (time.Duration, error) {
+	if days == nil {
+		return 0, nil
+	}
+	return apikey.ParseLife(*days)
+}
+
+// noteWish adds what is wrong with a wish for a key.
+func (e *validationError) noteWish(err error) {
+	if wish := (*apikey.InvalidError)(nil); errors.As(err, &wish) {
+		e.note(wish.Field, wish.Detail)
+	}
+}
