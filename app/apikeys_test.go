@@ -641,10 +641,10 @@ func TestAnothersKeyIsNone(t *testing.T) {
 	for name, c := range map[string]app.Caller{"bob": w.caller(w.signIn("bob")), "an administrator": w.caller(w.signIn("boss"))} {
 		for what, kid := range map[string]id.APIKey{"Ann's": anns.ID, "nobody's": {9}} {
 			before := len(w.events())
-			if err := w.keys.Revoke(t.Context(), home, c, kid); err != ports.ErrNotFound { //nolint:errorlint // the very same
+			if err := w.keys.Revoke(t.Context(), home, c, kid); err != ports.ErrNotFound {
 				t.Errorf("%s revokes %s key: %v, want ErrNotFound", name, what, err)
 			}
-			if _, err := w.keys.Rotate(t.Context(), home, c, kid, app.Rotation{}); err != ports.ErrNotFound { //nolint:errorlint // the very same
+			if _, err := w.keys.Rotate(t.Context(), home, c, kid, app.Rotation{}); err != ports.ErrNotFound {
 				t.Errorf("%s rotates %s key: %v, want ErrNotFound", name, what, err)
 			}
 			if got := len(w.events()); got != before {

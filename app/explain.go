@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
@@ -21,6 +22,7 @@ type Explanation struct {
 	Refresh  bool          // it has the form of a refresh token, and else, if any, of an access token
 	Claims   *token.Claims // what it says, or nil; of an access token alone. Shared: not to be changed
 	Verified bool          // this system made it: what it says is true
+	APIKey   bool          // it begins as an API key does
 	Held     bool          // the key that it names, of an access token, is one that signs or verifies now
 
 	Refused error           // why it would be refused now, by the codes of RefusalCode; nil: it would be taken
@@ -31,15 +33,19 @@ type Explanation struct {
 
 	Account *account.Account // whose it is; nil when that is not known
 	Session *session.Session // of which sign-in; nil when that is not known
+	Known   *ListedKey       // which API key it is; nil when it is none that is known
 }
 
 // Explain says what a token is, and whether it would be taken now: an access token by the guard, a refresh token by Refresh for the sake of its owner, who may still repeat
-// the last one from where it was used. It changes nothing, and the journal is not told of refusals.
+// the last one from where it was used, an API key by the guard. It changes nothing, and the journal is not told of refusals.
 func (s *Sessions) Explain(ctx context.Context, text secret.Text) (Explanation, error) {
 	if strings.HasPrefix(text.RevealPlaintext(), session.RefreshPrefix) {
 		return s.explainRefresh(ctx, text)
 	}
 	plain := text.RevealPlaintext()
+	if apikey.Looks(plain) {
+		return s.core.explainKey(ctx, plain)
+	}
 	said, ok := s.core.Codec.ReadUnverified(plain)
 	if !ok {
 		return Explanation{Refused: token.ErrMalformed}, nil
@@ -104,6 +110,48 @@ func (s *Sessions) explainRefresh(ctx context.Context, text secret.Text) (Explan
 	switch {
 	case x.Ended != 0:
 		e.Since = x.Ended
+	case len(e.Revocations) > 0:
+		e.Since = e.Revocations[0].At
+	}
+	return e, nil
+}
+
+func (c *Core) explainKey(ctx context.Context, text string) (Explanation, error) {
+	e := Explanation{APIKey: true}
+	p, err := apikey.Parse(text)
+	if err != nil {
+		e.Refused = err
+		return e, nil
+	}
+	k, err := c.know(ctx, p.ID)
+	if errors.Is(err, apikey.ErrInvalid) || err == nil && !k.key.Proved(p) {
+		e.Refused = apikey.ErrInvalid
+		return e, nil
+	} else if err != nil {
+		return Explanation{}, err
+	}
+	e.Verified = true
+	ended := cmp.Or(k.refusal(c.now()), c.View.Check(&k.claims))
+	e.Refused = ended
+	if p.Environment != c.Tunables.environment() {
+		e.Refused = apikey.ErrEnvironment
+	}
+	e.Known = &ListedKey{k.key, ended}
+	if e.Account, err = maybe(c.Stores.Accounts.Find(ctx, k.key.Owner)); err != nil {
+		return Explanation{}, err
+	}
+	revoked := (*revocation.RevokedError)(nil)
+	if !errors.As(e.Refused, &revoked) {
+		return e, nil
+	}
+	named, err := c.naming(ctx, &token.Claims{APIKey: p.ID, Subject: k.key.Owner, Generation: k.key.Generation})
+	if err != nil {
+		return Explanation{}, err
+	}
+	e.Revocations = slices.DeleteFunc(named, func(r revocation.Entry) bool { return r.Reason != revoked.Reason }) // others only had it read again
+	switch {
+	case revoked.At != 0:
+		e.Since = revoked.At
 	case len(e.Revocations) > 0:
 		e.Since = e.Revocations[0].At
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/id"
 )
 
 const apiKeys = "/api/v1/api-keys"
@@ -413,6 +414,69 @@ func TestAKeyIsChargedByItself(t *testing.T) {
 	if w := l.call("GET", "/api/v1/users/me", "", bearer(p)); w.Code != 429 {
 		t.Errorf("the owner's own read: %d", w.Code)
 	}
+}
+
+func TestAKeyIsExplained(t *testing.T) {
+	s := newService(t)
+	s.user("boss", account.RoleAdmin)
+	ann := s.user("ann", account.RoleUser)
+	boss, p := s.signIn("boss"), s.signIn("ann")
+	live, dead, orphan := s.key(p), s.key(p), s.key(p)
+	if w := s.call("DELETE", apiKeys+"/"+dead.ID, "", bearer(p)); w.Code != 204 {
+		t.Fatal(w.Code)
+	}
+	// about asks, and demands what an API key is explained by at least.
+	about := func(what, text string, want map[string]any) map[string]any {
+		t.Helper()
+		got, raw := s.explained(boss, text)
+		if len(text) > 83 && strings.Contains(raw, text[40:83]) {
+			t.Errorf("%s: the answer repeats it: %s", what, raw)
+		}
+		want["kind"] = "api_key"
+		for name, value := range want {
+			if got[name] != value {
+				t.Errorf("%s: %s is %v, want %v", what, name, got[name], value)
+			}
+		}
+		return got
+	}
+	in := func(got map[string]any, member, name string) any {
+		inner, _ := got[member].(map[string]any)
+		return inner[name]
+	}
+	got := about("a live key", live.Key, map[string]any{"taken": true, "verified": true, "code": nil})
+	if in(got, "api_key", "id") != live.ID || in(got, "api_key", "status") != "live" || in(got, "user", "id") != ann.ID.String() {
+		t.Errorf("a live key: %v", got)
+	}
+	got = about("a dead key", dead.Key, map[string]any{"taken": false, "verified": true, "code": "token_revoked", "reason": "key_revoked", "by": ann.ID.String()})
+	if in(got, "api_key", "status") != "revoked" || got["since"] != in(got, "api_key", "revoked_at") || got["since"] == nil {
+		t.Errorf("a dead key: %v", got)
+	}
+	if w := s.post("/api/v1/admin/revocations", `{"user_id":"ann","reason":"left the team"}`, bearer(boss)); w.Code != 200 {
+		t.Fatal(w.Code)
+	}
+	got = about("a key whose owner was revoked", orphan.Key, map[string]any{"taken": false, "verified": true, "code": "token_revoked", "reason": "user_revoked", "note": "left the team"})
+	if got["since"] == nil {
+		t.Errorf("a key whose owner was revoked: %v", got)
+	}
+	strange, _, err := apikey.Make(apikey.Development, mustKeyID(t, live.ID), s.core.Random)
+	check(t, err)
+	foreign, _, err := apikey.Make(apikey.Production, mustKeyID(t, live.ID), s.core.Random)
+	check(t, err)
+	for text, code := range map[string]string{"xt_dev_": "token_malformed", live.Key[:90] + "g": "token_malformed", strange.RevealPlaintext(): "token_invalid", foreign.RevealPlaintext(): "token_invalid"} {
+		about("no key of ours", text, map[string]any{"taken": false, "verified": false, "code": code, "api_key": nil, "user": nil})
+	}
+	check(t, s.keys.Flush(t.Context()))
+	if listed := s.call("GET", apiKeys, "", bearer(s.signIn("ann"))).Body.String(); strings.Count(listed, `"uses":0`) != 3 {
+		t.Errorf("explaining used a key: %s", listed)
+	}
+}
+
+func mustKeyID(t *testing.T, text string) id.APIKey {
+	t.Helper()
+	kid, err := id.Parse[id.APIKey](text)
+	check(t, err)
+	return kid
 }
 
 func TestVerifyTakesAKey(t *testing.T) {

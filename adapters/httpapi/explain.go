@@ -12,7 +12,7 @@ import (
 
 // explanation is what can be said of a token; what is not known is left out.
 type explanation struct {
-	Kind        string       `json:"kind"` // access_token, refresh_token or unknown
+	Kind        string       `json:"kind"` // access_token, refresh_token, api_key or unknown
 	Taken       bool         `json:"taken"`
 	Code        string       `json:"code,omitempty"`   // of the refusal
 	Reason      string       `json:"reason,omitempty"` // of the revocation
@@ -25,6 +25,7 @@ type explanation struct {
 	Claims      *claims      `json:"claims,omitempty"`
 	User        *user        `json:"user,omitempty"`
 	Session     *pastSignIn  `json:"session,omitempty"`
+	APIKey      *programKey  `json:"api_key,omitempty"`
 	Revocations []withdrawal `json:"revocations"` // all that name it, the earliest first
 }
 
@@ -61,7 +62,7 @@ type pastSignIn struct {
 
 // withdrawal is a revocation that names the token.
 type withdrawal struct {
-	Names  string     `json:"names"` // by what: jti, sid, user, kid, epoch or issued_before
+	Names  string     `json:"names"` // by what: jti, sid, user, kid, epoch, issued_before or api_key
 	Reason string     `json:"reason"`
 	Since  time.Time  `json:"since"`
 	By     string     `json:"by"`
@@ -78,7 +79,7 @@ func (a *API) explain(x *exchange) error {
 		return err
 	}
 	if in.Token.IsZero() {
-		return invalid("token", "is required: an access token or a refresh token")
+		return invalid("token", "is required: an access token, a refresh token or an API key")
 	}
 	e, err := a.Sessions.Explain(x.ctx(), in.Token.Text)
 	if err != nil {
@@ -86,6 +87,8 @@ func (a *API) explain(x *exchange) error {
 	}
 	out := explanation{Kind: "unknown", Taken: e.Refused == nil, Since: timeOf(e.Since), Verified: e.Verified, Revocations: []withdrawal{}}
 	switch {
+	case e.APIKey:
+		out.Kind = "api_key"
 	case e.Refresh:
 		out.Kind = "refresh_token"
 	case e.Claims != nil:
@@ -105,6 +108,10 @@ func (a *API) explain(x *exchange) error {
 	if e.Account != nil {
 		u := userOf(e.Account)
 		out.User = &u
+	}
+	if e.Known != nil {
+		k := programKeyOf(&e.Known.Key, e.Known.Ended)
+		out.APIKey = &k
 	}
 	if e.Session != nil {
 		out.Session = pastSignInOf(e.Session)

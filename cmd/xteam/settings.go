@@ -79,7 +79,7 @@ type setting struct {
 // table is every setting that this build reads, in the order of the contract.
 var table = []setting{
 	{name: "ENVIRONMENT", initial: development, takes: "development, staging or production",
-		meaning: "how strict the start is: production requires ROOT_KEY, TRUSTED_HOSTS and TLS, and takes no setting that is open to everybody",
+		meaning: "how strict the start is: production requires ROOT_KEY, TRUSTED_HOSTS and TLS, and takes no setting that is open to everybody; and which API keys are good: xt_dev_, xt_stg_ or xt_prd_",
 		set: func(s *settings, v string) bool {
 			s.Environment = v
 			return v == development || v == staging || v == production
