@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -82,16 +81,25 @@ func (p *Sessions) Find(ctx context.Context, sid id.Session) (s session.Session,
 	return s, err
 }
 
-// OfUser reads the sessions of a user by their list, from its end.
+// OfUser reads the sessions of a user by their list. It goes forward: backward, Badger makes an item of each that it hides.
 func (p *Sessions) OfUser(ctx context.Context, uid id.User) (all []session.Session, err error) {
 	err = p.db.view(ctx, func(txn *badger.Txn) error {
-		prefix := sessionsOf(uid)
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: sessionsOf(uid)})
 		defer it.Close()
-		behind := append(slices.Clone(prefix), bytes.Repeat([]byte{0xff}, 8+len(id.Session{}))...) // the last place there can be
-		for it.Seek(behind); it.Valid() && len(all) < ListedMost; it.Next() {
+		var newest []id.Session // ListedMost at most; the oldest stands at next
+		next := 0
+		for it.Rewind(); it.Valid(); it.Next() {
 			key := it.Item().Key()
-			s, err := p.find(txn, id.Session(key[len(key)-len(id.Session{}):]))
+			sid := id.Session(key[len(key)-len(id.Session{}):])
+			if len(newest) < ListedMost {
+				newest = append(newest, sid)
+				continue
+			}
+			newest[next] = sid
+			next = (next + 1) % ListedMost
+		}
+		for _, sid := range append(newest[next:len(newest):len(newest)], newest[:next]...) {
+			s, err := p.find(txn, sid)
 			switch {
 			case errors.Is(err, ports.ErrNotFound): // its second came between the two
 				continue
@@ -102,7 +110,6 @@ func (p *Sessions) OfUser(ctx context.Context, uid id.User) (all []session.Sessi
 		}
 		return nil
 	})
-	slices.Reverse(all)
 	return all, err
 }
 
