@@ -16,6 +16,7 @@ import (
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/domain/token"
@@ -206,8 +207,9 @@ func unavailable(what string, err error) error {
 	return errors.Join(ports.ErrUnavailable, errors.New(what+": "+err.Error()))
 }
 
-// cut is at most n bytes of s, and no part of a character.
+// cut is what is kept of a text that a client or a person chose: nothing that has the form of a credential, at most n bytes, and no part of a character.
 func cut(s string, n int) string {
+	s = string(secret.Scrub([]byte(s)))
 	if len(s) <= n {
 		return s
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -444,6 +445,32 @@ func TestTheProfileThatIsAnswered(t *testing.T) {
 		if same := before.Username.String() == name; same != (len(s.journal.told) == told) || same != reflect.DeepEqual(was, s.stored()) {
 			t.Errorf("from %v to %s: told %+v", before.Username, name, s.journal.told[told:])
 		}
+	}
+}
+
+// TestNoCredentialIsKept: what a client or a person wrote in a place where no credential belongs is kept without it.
+func TestNoCredentialIsKept(t *testing.T) {
+	s := newScene(t)
+	planted := []string{s.tk.Access.RevealPlaintext(), s.tk.Refresh.RevealPlaintext(), "xt_prd_0123456789abcdef0123456789abcdef_QrpR7secretsecretsecretsecret02"}
+	for _, text := range planted {
+		r := app.Request{ID: "req", Origin: session.Origin{UserAgent: "curl " + text}}
+		if err := s.guard.Denied(t.Context(), r, s.c, "DELETE /api/v1/api-keys/"+text); !errors.Is(err, app.ErrForbidden) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.revoker.Revoke(t.Context(), app.Actor{Name: app.Operator}, app.Selector{User: "ann"}, "seen: "+planted[1], false); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range s.events() {
+		for _, text := range planted {
+			if strings.Contains(fmt.Sprint(e), text) {
+				t.Errorf("an event holds a credential: %v", e)
+			}
+		}
+	}
+	last := s.events()[len(s.events())-1]
+	if last.Details["note"] != "seen: [redacted]" {
+		t.Errorf("the note: %q", last.Details["note"])
 	}
 }
 

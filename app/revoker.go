@@ -69,7 +69,7 @@ func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note stri
 	if len(note) > 500 {
 		return Revoked{}, &SelectorError{"reason", "must be at most 500 bytes"}
 	}
-	ended, err := rv.revoke(ctx, by, sel, note, dryRun)
+	ended, err := rv.revoke(ctx, by, sel, cut(note, 500), dryRun)
 	if err != nil {
 		return Revoked{}, err
 	}

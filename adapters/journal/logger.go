@@ -1,11 +1,9 @@
 package journal
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
-	"regexp"
 
 	"github.com/xteam/xteam/domain/secret"
 )
@@ -63,35 +61,8 @@ func message(err error) (text string) {
 type redactor struct{ w io.Writer }
 
 func (r redactor) Write(line []byte) (int, error) {
-	if _, err := r.w.Write(redact(line)); err != nil {
+	if _, err := r.w.Write(secret.Scrub(line)); err != nil {
 		return 0, err
 	}
 	return len(line), nil
-}
-
-// secrets are the forms of what must not be seen. They begin anywhere, in the middle of a word too: a word before may be what is left of an escape. A part
-// of a token, cut or damaged, is a token.
-var secrets = []struct {
-	mark []byte // in every text that matches, in lower case: cheap to look for
-	form *regexp.Regexp
-	put  []byte
-}{
-	{[]byte("eyj"), regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}[A-Za-z0-9_.=-]*`), []byte(secret.Redacted)},
-	{[]byte("xtr_"), regexp.MustCompile(`xtr_[A-Za-z0-9_-]+`), []byte(secret.Redacted)},
-	{[]byte("xt_"), regexp.MustCompile(`xt_(?:dev|stg|prd)_[A-Za-z0-9_-]+`), []byte(secret.Redacted)},
-	{[]byte("bearer"), regexp.MustCompile(`(?i)(bearer(?:[ +:=]|%20)+)[A-Za-z0-9._~+/=%-]{16,}`), []byte("${1}" + secret.Redacted)},
-	{[]byte("basic"), regexp.MustCompile(`(?i)(basic(?:[ +:=]|%20)+)[A-Za-z0-9._~+/=%-]{16,}`), []byte("${1}" + secret.Redacted)},
-}
-
-func redact(line []byte) []byte {
-	var lower []byte
-	for _, s := range secrets {
-		if lower == nil {
-			lower = bytes.ToLower(line)
-		}
-		if bytes.Contains(lower, s.mark) {
-			line = s.form.ReplaceAll(line, s.put)
-		}
-	}
-	return line
 }

@@ -125,7 +125,9 @@ func (s *Set) Epoch() token.Epoch { return s.rules.Load().epoch }
 func (s *Set) KeyRevoked(kid string) bool { return s.rules.Load().key(kid) != none }
 
 // SessionEnded reports whether an entry names the session by itself. One that was ended with all of its user's is not known here.
-func (s *Set) SessionEnded(sid id.Session) bool { return s.sessions.lookup((*[16]byte)(&sid), 0) != none }
+func (s *Set) SessionEnded(sid id.Session) bool {
+	return s.sessions.lookup((*[16]byte)(&sid), 0) != none
+}
 
 // Len is how many entries the set holds.
 func (s *Set) Len() int { return int(s.count.Load()) }
