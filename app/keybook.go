@@ -138,6 +138,9 @@ func (b *keyBook) put(k *knownKey) {
 	s := b.of(k.key.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if was := s.known[k.key.ID]; was != nil {
+		k.used = was.used // also of one that another request has just read: a key is written down once
+	}
 	for len(s.queue) >= maxKnownKeys/keyShards {
 		oldest := s.queue[0]
 		s.queue[0] = nil
