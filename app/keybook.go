@@ -23,7 +23,7 @@ const (
 	// keyMemory is how long a key is known without being read again. Every revocation outlives that: it is in the view for token.Margin at least, so that
 	// whatever ends a key, or changes what its owner may do, is seen by every node that still knows the key of before.
 	keyMemory = token.Margin / 2
-	// maxKnownKeys bounds the keys that are known, and with some 700 bytes each their memory.
+	// maxKnownKeys bounds the keys that are known, and with some 750 bytes each their memory.
 	maxKnownKeys = 8192
 	// maxUsedKeys bounds the keys whose uses wait to be written down. Those beyond are not counted.
 	maxUsedKeys = 65536

@@ -22,6 +22,8 @@ import (
 	"github.com/xteam/xteam/app/xteam"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 )
 
@@ -216,5 +218,76 @@ func TestLimits(t *testing.T) {
 	if x, err := xteam.Open(t.Context(), xteam.Options{Dir: t.TempDir(), Limits: app.LimiterOptions{Read: -1}}); err == nil {
 		x.Close()
 		t.Error("a limit of -1 was taken")
+	}
+}
+
+// A program's own programs: a key is made, let in, and counted at the close; the folder opens again, the key still works and is revoked, and dies with the next opening too.
+func TestEmbeddedAPIKeys(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	ctx, dir := t.Context(), t.TempDir()
+	open := func() *xteam.XTeam {
+		t.Helper()
+		x, err := xteam.Open(ctx, xteam.Options{Dir: dir, BcryptCost: 10, Environment: "prd"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	x := open()
+	email, _ := account.ParseEmail("ann@example.com")
+	name, _ := account.ParseUsername("ann")
+	if _, err := x.Accounts().Create(ctx, app.Actor{Name: app.System}, app.Registration{Email: email, Username: name, Password: secret.New(password)}, account.RoleUser); err != nil {
+		t.Fatal(err)
+	}
+	caller := func(x *xteam.XTeam) xteam.Caller {
+		t.Helper()
+		tokens, err := x.Sessions().Login(ctx, app.Request{}, account.Login{Username: name}, secret.New(password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := x.Guard().Admit(tokens.Access.RevealPlaintext())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	called, err := apikey.ParseName("cron")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := x.APIKeys().Issue(ctx, app.Request{}, caller(x), apikey.Wish{Name: called, Scopes: apikey.UsersRead})
+	if err != nil || !strings.HasPrefix(k.Text.RevealPlaintext(), "xt_prd_") {
+		t.Fatalf("Issue: %+v, %v", k.Key, err)
+	}
+	admit := func(x *xteam.XTeam) error {
+		_, err := x.Guard().AdmitKey(ctx, app.Request{}, k.Text.RevealPlaintext())
+		return err
+	}
+	if err := admit(x); err != nil {
+		t.Fatal(err)
+	}
+	x.Close()
+	x = open()
+	if all, err := x.APIKeys().List(ctx, app.Request{}, caller(x)); err != nil || len(all) != 1 || all[0].Uses != 1 || all[0].Ended != nil {
+		t.Errorf("opened again: %+v, %v, want one use", all, err)
+	}
+	if err := admit(x); err != nil {
+		t.Error(err)
+	}
+	if err := x.RevokeToken(ctx, k.Text.RevealPlaintext(), "leaked"); err != nil {
+		t.Fatal(err)
+	}
+	var revoked *revocation.RevokedError
+	if err := admit(x); !errors.As(err, &revoked) {
+		t.Errorf("revoked: %v", err)
+	}
+	x.Close()
+	x = open()
+	defer x.Close()
+	if err := admit(x); !errors.As(err, &revoked) || revoked.Reason != revocation.KeyRevoked {
+		t.Errorf("revoked, and opened again: %v", err)
+	}
+	if _, err := xteam.Open(ctx, xteam.Options{Dir: t.TempDir(), Environment: "production"}); err == nil || !strings.Contains(err.Error(), "environment") {
+		t.Errorf("an environment that is none: %v", err)
 	}
 }
