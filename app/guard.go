@@ -110,16 +110,19 @@ func (e *ScopeError) Error() string {
 // Is makes a ScopeError match ErrForbidden.
 func (e *ScopeError) Is(target error) bool { return target == ErrForbidden }
 
-// Require answers nil when the caller may do what the scope opens, and else a *ScopeError, once it is recorded, or the fault that kept it from being recorded. With
-// scope 0 it refuses every API key.
+// Require answers nil when the caller may do what the scope opens, and else a *ScopeError, of which the journal is told as of a credential that is refused: it is not
+// kept, for whoever holds a key can make any number of them. With scope 0 it refuses every API key.
 func (g *Guard) Require(ctx context.Context, r Request, c Caller, s apikey.Scopes, what string) error {
 	if c.May(s) {
 		return nil
 	}
-	if err := g.Denied(ctx, r, c, what); !errors.Is(err, ErrForbidden) {
-		return err
-	}
+	g.deniedKey(ctx, r, c, what)
 	return &ScopeError{s}
+}
+
+// deniedKey tells the journal that a good API key asked for what is not for it.
+func (g *Guard) deniedKey(ctx context.Context, r Request, c Caller, what string) {
+	g.core.tellRefused(ctx, r, audit.APIKeyRefused, c.User().String(), "forbidden", map[string]string{"endpoint": cut(what, 200), "api_key": c.Claims.APIKey.String()})
 }
 
 // Refused tells the journal of a request for what that Admit or AdmitKey refused with c and err.

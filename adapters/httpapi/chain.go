@@ -212,7 +212,7 @@ func (x *exchange) judge(to *route) error {
 	if errors.Is(err, errTwoCredentials) && asksForAnother(x.r.URL.Path) {
 		err = token.ErrMalformed // proxies know no 400
 	}
-	if to.class != refresh && (to.class != exempt || err != nil) {
+	if to.class != refresh && (to.class != exempt || err != nil || !who.May(to.needs())) {
 		if limited := x.limit(to.charge(who, err)); limited != nil {
 			return limited
 		}

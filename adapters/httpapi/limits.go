@@ -75,9 +75,10 @@ func (x *exchange) tellLimit(v *app.Verdict) {
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // charge is what a request to a route costs whoever asks. Who was not admitted is nobody: a token that was refused costs its subject nothing. Who may not use an
-// administrator's route contains nothing by it.
+// administrator's route contains nothing by it. A key without the
+// route's scope costs its owner nothing either, and the address always something: each is told of.
 func (r *route) charge(who app.Caller, admitted error) app.Charge {
-	if admitted != nil && r.class == exempt { // of an embedding program, which limits what it lets in by itself
+	if admitted != nil && r.class == exempt || admitted == nil && !who.May(r.needs()) { // exempt: of an embedding program, which limits what it lets in by itself
 		return app.Charge{Class: unclassed}
 	}
 	if admitted != nil || who.Claims == nil {

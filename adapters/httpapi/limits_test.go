@@ -43,8 +43,8 @@ func newLimited(t testing.TB, o app.LimiterOptions) *limited {
 	limiter, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), journal.New(slog.New(slog.NewJSONHandler(l.log, nil))), rand.Reader, o)
 	check(t, err)
 	l.core.Limiter, l.hasher = limiter, l.core.Passwords
-	sessions := app.NewSessions(l.core)
-	l.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(l.core), Sessions: sessions, Accounts: l.accounts, Revoker: app.NewRevoker(l.core, sessions, "node-1"), View: l.core.View, Limiter: limiter,
+	sessions, guard := app.NewSessions(l.core), app.NewGuard(l.core)
+	l.h = httpapi.New(httpapi.Services{Guard: guard, APIKeys: app.NewAPIKeys(l.core, guard), Sessions: sessions, Accounts: l.accounts, Revoker: app.NewRevoker(l.core, sessions, "node-1"), View: l.core.View, Limiter: limiter,
 		Probe: func(context.Context) error { return l.probe }}, httpapi.Options{}).Handler()
 	return l
 }
@@ -316,6 +316,45 @@ func TestForbiddenIsChargedBeforeItIsRecorded(t *testing.T) {
 	}
 	if denied != 3 {
 		t.Errorf("permission_denied: %d events, want 3", denied)
+	}
+}
+
+// A key that lacks the scope is charged to the address on every route, those too that charge nothing to who is let in; it is told of and counted, and none of it is kept.
+func TestAKeyWithoutTheScopeIsChargedAndNotKept(t *testing.T) {
+	for name, path := range map[string]string{"forward-auth": verify, "a read": mePath, "an administrator's": "/api/v1/admin/users", "a program's own": "/orders"} {
+		t.Run(name, func(t *testing.T) {
+			l := newLimited(t, app.LimiterOptions{PerAddress: 3, Read: 2})
+			l.user("ann", account.RoleUser)
+			p := l.signIn("ann")
+			k := l.key(p, "introspect")
+			if path == "/orders" {
+				l.h = l.h.(*httpapi.API).Protect(http.NotFoundHandler())
+			}
+			kept, _, err := l.core.Stores.Events.List(t.Context(), 0, 1000)
+			check(t, err)
+			said := l.log.Len()
+			for range 3 {
+				wants(t, l.call("GET", path, "", "X-API-Key: "+k.Key), 403, "forbidden")
+			}
+			for range 10 {
+				wants(t, l.call("GET", path, "", "X-API-Key: "+k.Key), 429, "rate_limited")
+			}
+			now, _, err := l.core.Stores.Events.List(t.Context(), 0, 1000)
+			check(t, err)
+			if len(now) != len(kept) {
+				t.Errorf("%d events were kept", len(now)-len(kept))
+			}
+			if log := l.log.String()[said:]; strings.Count(log, "API key refused") != 1 || !strings.Contains(log, `"reason":"forbidden"`) || !strings.Contains(log, k.ID) || strings.Contains(log, k.Key[40:83]) {
+				t.Errorf("the log, which should tell of the first one: %s", log)
+			}
+			if l.from = "203.0.113.1:1"; path == mePath {
+				for range 2 {
+					if w := l.call("GET", path, "", bearer(p)); w.Code != 200 {
+						t.Errorf("the owner was charged: %d %s", w.Code, w.Body)
+					}
+				}
+			}
+		})
 	}
 }
 
