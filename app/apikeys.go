@@ -19,7 +19,8 @@ import (
 )
 
 // APIKeys makes, lists, rotates and ends the API keys of users. A caller may be signed in or bear a key with the scope apikey.KeysWrite, which gives
-// nothing that it has not itself: neither scopes nor, but to itself when it is rotated, time.
+// nothing that it has not itself: neither scopes nor time, not even when it rotates itself. Renewing a key takes a session of its owner. A key that was rotated,
+// and goes on for its overlap, may end itself and nothing else.
 type APIKeys struct {
 	core   *Core
 	guard  *Guard
@@ -47,7 +48,7 @@ func (a *APIKeys) Issue(ctx context.Context, r Request, c Caller, w apikey.Wish)
 		return IssuedKey{}, &apikey.InvalidError{Field: "name", Detail: "is required"}
 	}
 	now := a.core.now() // before the owner is judged
-	acct, err := a.owner(ctx, r, c)
+	acct, end, err := a.owner(ctx, r, c, now)
 	if err != nil {
 		return IssuedKey{}, err
 	}
@@ -63,7 +64,7 @@ func (a *APIKeys) Issue(ctx context.Context, r Request, c Caller, w apikey.Wish)
 		return IssuedKey{}, err
 	}
 	k := apikey.New(proof, acct.ID, c.Claims.Generation, w, now)
-	k.Expires = bounded(c, k.Expires)
+	k.Expires = min(k.Expires, end)
 	e.Details["scopes"], e.Details["expires"] = k.Scopes.String(), k.Expires.String()
 	leave, err := a.room(ctx, &acct, now, apikey.MaxLive)
 	if err != nil {
@@ -87,7 +88,7 @@ type ListedKey struct {
 // List answers the caller's keys, ended ones of the last days too, oldest first.
 func (a *APIKeys) List(ctx context.Context, r Request, c Caller) ([]ListedKey, error) {
 	now := a.core.now()
-	acct, err := a.owner(ctx, r, c)
+	acct, _, err := a.owner(ctx, r, c, now)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (a *APIKeys) list(ctx context.Context, acct *account.Account, now instant.I
 
 // Rotation says how a key is to be replaced.
 type Rotation struct {
-	Life    time.Duration // of the new key; 0: as long as the old one was to live
+	Life    time.Duration // of the new key; 0: as long as the old one was to live; of a key that asks, at most what it has left
 	Overlap time.Duration // how long the old one goes on, in whole hours; 0: not at all
 }
 
@@ -116,7 +117,7 @@ type Rotation struct {
 // apikey.ErrEnded, one that was rotated before apikey.ErrRotated.
 func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey, how Rotation) (IssuedKey, error) {
 	now := a.core.now()
-	acct, err := a.owner(ctx, r, c)
+	acct, end, err := a.owner(ctx, r, c, now)
 	if err != nil {
 		return IssuedKey{}, err
 	}
@@ -155,9 +156,7 @@ func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey
 		if err != nil {
 			return old, apikey.Key{}, ports.Effects{}, err
 		}
-		if c.Claims.APIKey != kid {
-			made.Expires = bounded(c, made.Expires)
-		}
+		made.Expires = min(made.Expires, end)
 		e.Details["successor"], e.Details["old_until"], e.Details["expires"] = made.ID.String(), old.End().String(), made.Expires.String()
 		next, eff = made, ports.Effects{Revocations: entries, Events: []audit.Event{e}}
 		return old, made, eff, nil
@@ -173,6 +172,11 @@ func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey
 func (a *APIKeys) Revoke(ctx context.Context, r Request, c Caller, kid id.APIKey) error {
 	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, "revoke an API key"); err != nil {
 		return err
+	}
+	if c.Claims.APIKey != kid { // itself any key may end
+		if _, err := a.standing(ctx, r, c, a.core.now(), "revoke an API key"); err != nil {
+			return err
+		}
 	}
 	if _, err := a.core.ownKey(ctx, c, kid); err != nil {
 		return err
@@ -241,16 +245,38 @@ func (c *Core) ownKey(ctx context.Context, who Caller, kid id.APIKey) (apikey.Ke
 	return k, nil
 }
 
-// owner answers the account of a caller who may manage its keys, as it is now.
-func (a *APIKeys) owner(ctx context.Context, r Request, c Caller) (account.Account, error) {
-	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, "manage API keys"); err != nil {
-		return account.Account{}, err
+// owner answers the account of a caller who may manage its keys, as it is now, and the end that no key made by the caller outlives.
+func (a *APIKeys) owner(ctx context.Context, r Request, c Caller, now instant.Instant) (account.Account, instant.Instant, error) {
+	const what = "manage API keys"
+	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, what); err != nil {
+		return account.Account{}, 0, err
+	}
+	end, err := a.standing(ctx, r, c, now, what)
+	if err != nil {
+		return account.Account{}, 0, err
 	}
 	acct, err := a.core.Stores.Accounts.Find(ctx, c.User())
 	if errors.Is(err, ports.ErrNotFound) {
-		return acct, token.ErrInvalid
+		return acct, 0, token.ErrInvalid
 	}
-	return acct, err
+	return acct, end, err
+}
+
+// standing refuses a key that another has taken the place of, or that is over, and else answers the end that no key made by the caller outlives. The guard may have read the
+// key some minutes ago, so it is read again.
+func (a *APIKeys) standing(ctx context.Context, r Request, c Caller, now instant.Instant, what string) (instant.Instant, error) {
+	if !c.IsKey() {
+		return instant.Forever, nil
+	}
+	self, err := a.core.ownKey(ctx, c, c.Claims.APIKey)
+	if err != nil && !errors.Is(err, ports.ErrNotFound) {
+		return 0, err
+	}
+	if err != nil || !self.Successor.IsZero() || self.Refusal(now) != nil { // one that is forgotten is over
+		a.guard.deniedKey(ctx, r, c, what)
+		return 0, ErrForbidden
+	}
+	return self.End(), nil
 }
 
 // within refuses scopes that the owner may not give, or that a key which asks has not itself.
@@ -259,14 +285,6 @@ func (a *APIKeys) within(ctx context.Context, r Request, c Caller, acct *account
 		return nil
 	}
 	return a.guard.Denied(ctx, r, c, what+" with "+s.String())
-}
-
-// bounded is the end of a key that a caller makes: none outlives the key that made it.
-func bounded(c Caller, end instant.Instant) instant.Instant {
-	if c.IsKey() {
-		return min(end, c.Claims.ExpiresAt)
-	}
-	return end
 }
 
 func (a *APIKeys) draw() (apikey.Proof, secret.Text, error) {

@@ -615,7 +615,7 @@ func TestAKeyGivesNothingThatItHasNot(t *testing.T) {
 	}
 }
 
-// A key that makes keys gives them no more time than it has; to itself it may give what it was made with.
+// A key that makes keys gives them no more time than it has, and itself neither: who stole it has it until its end, and no longer.
 func TestAKeyGivesNoMoreTimeThanItHas(t *testing.T) {
 	w := newWorld(t)
 	w.user("ann")
@@ -635,11 +635,63 @@ func TestAKeyGivesNoMoreTimeThanItHas(t *testing.T) {
 	if err != nil || turned.Expires != k.Expires {
 		t.Errorf("another key that it rotated lives until %v, %v; itself until %v", turned.Expires, err, k.Expires)
 	}
-	again, err := w.keys.Rotate(t.Context(), home, c, k.ID, app.Rotation{Overlap: time.Hour})
-	if err != nil || again.Expires != instant.Instant(w.clock.Load()).Add(10*24*time.Hour) {
-		t.Errorf("rotated by itself it lives until %v, %v", again.Expires, err)
+	last := k
+	for i := range 5 { // whatever it asks for, and however often
+		next, err := w.keys.Rotate(t.Context(), home, w.bearer(last), last.ID, app.Rotation{Overlap: time.Duration(i%2) * time.Hour, Life: time.Duration(i%3) * 100 * 24 * time.Hour})
+		if err != nil || next.Expires != k.Expires {
+			t.Fatalf("rotated by itself it lives until %v, %v; want %v, as before", next.Expires, err, k.Expires)
+		}
+		last = next
 	}
-	w.bearer(again)
+	w.bearer(last)
+	renewed, err := w.keys.Rotate(t.Context(), home, w.caller(w.signIn("ann")), last.ID, app.Rotation{Life: 10 * 24 * time.Hour})
+	if err != nil || renewed.Expires != instant.Instant(w.clock.Load()).Add(10*24*time.Hour) {
+		t.Errorf("renewed by its owner it lives until %v, %v", renewed.Expires, err)
+	}
+}
+
+// A key in whose place there is another may end itself, and nothing else of its owner's; so too where the guard knows it as it was before, and when it is over.
+func TestARotatedKeyManagesNothing(t *testing.T) {
+	for name, how := range map[string]app.Rotation{"in its overlap": {Overlap: time.Hour}, "ended at once": {}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.user("ann")
+			ann := w.caller(w.signIn("ann"))
+			old, other := w.issue(ann, apikey.KeysWrite|apikey.UsersRead), w.issue(ann, apikey.UsersRead)
+			callers := []app.Caller{w.bearer(old)} // as the guard knew it before
+			next, err := w.keys.Rotate(t.Context(), home, ann, old.ID, how)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if how.Overlap > 0 {
+				w.guard = app.NewGuard(w.core)
+				callers = append(callers, w.bearer(old)) // as it is
+			}
+			kept := len(w.events())
+			for _, c := range callers {
+				_, made := w.keys.Issue(t.Context(), home, c, wish(apikey.UsersRead))
+				_, listed := w.keys.List(t.Context(), home, c)
+				_, turned := w.keys.Rotate(t.Context(), home, c, next.ID, app.Rotation{})
+				_, again := w.keys.Rotate(t.Context(), home, c, old.ID, app.Rotation{})
+				for what, err := range map[string]error{"makes a key": made, "lists": listed, "rotates its successor": turned, "rotates itself": again,
+					"revokes its successor": w.keys.Revoke(t.Context(), home, c, next.ID), "revokes another": w.keys.Revoke(t.Context(), home, c, other.ID)} {
+					if !errors.Is(err, app.ErrForbidden) {
+						t.Errorf("it %s: %v, want ErrForbidden", what, err)
+					}
+				}
+			}
+			if got := len(w.events()); got != kept {
+				t.Errorf("%d events were kept", got-kept)
+			}
+			w.bearer(next)
+			w.bearer(other)
+			if err := w.keys.Revoke(t.Context(), home, callers[0], old.ID); err != nil {
+				t.Errorf("it ends itself: %v", err)
+			}
+			_, err = w.admitKey(old)
+			refusedKey(t, err, revocation.KeyRevoked)
+		})
+	}
 }
 
 // What is another's, and what never was, are one answer: CVE-2026-40264.

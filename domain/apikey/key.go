@@ -203,7 +203,8 @@ func (k Key) Revoke(why revocation.Reason, a Act) (Key, revocation.Entry) {
 }
 
 // Rotate puts another key with the same name and scopes in the place of k, which goes on for overlap, or ends at once when that is 0: then there is an
-// entry. The new one lives for life, or as long as k was to live when that is 0. It fails with ErrEnded or ErrRotated.
+// entry. The new one lives for life, or as long as k was to live when that is 0; where a key asks for it, the caller holds that against the end of that key. It
+// fails with ErrEnded or ErrRotated.
 func (k Key) Rotate(p Proof, g token.Generation, life, overlap time.Duration, a Act) (old, next Key, entries []revocation.Entry, err error) {
 	switch {
 	case k.Refusal(a.Now) != nil:
