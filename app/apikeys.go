@@ -66,7 +66,7 @@ func (a *APIKeys) Issue(ctx context.Context, r Request, c Caller, w apikey.Wish)
 	k := apikey.New(proof, acct.ID, c.Claims.Generation, w, now)
 	k.Expires = min(k.Expires, end)
 	e.Details["scopes"], e.Details["expires"] = k.Scopes.String(), k.Expires.String()
-	leave, err := a.room(ctx, &acct, now, apikey.MaxLive)
+	leave, err := a.room(ctx, &acct, now, apikey.MaxLive, true)
 	if err != nil {
 		return IssuedKey{}, err
 	}
@@ -143,7 +143,8 @@ func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey
 	if err != nil {
 		return IssuedKey{}, err
 	}
-	leave, err := a.room(ctx, &acct, now, 2*apikey.MaxLive) // each key can be rotated once
+	// Each live key can be rotated once. Keys that ended keep no owner from it, whoever made them; a key that rotates without end would add to them without end.
+	leave, err := a.room(ctx, &acct, now, 2*apikey.MaxLive, c.IsKey())
 	if err != nil {
 		return IssuedKey{}, err
 	}
@@ -308,9 +309,9 @@ func (a *APIKeys) event(r Request, c Caller, k audit.Kind, kid id.APIKey) (audit
 	return e, err
 }
 
-// room waits until no other of the owner's keys is being made on this node, and answers whether there is room for one more; then leave is to be called. Nodes
-// that make keys of one owner in the same instant may each make one.
-func (a *APIKeys) room(ctx context.Context, acct *account.Account, now instant.Instant, most int) (leave func(), err error) {
+// room waits until no other of the owner's keys is being made on this node, and answers whether there is room for one more beside the live ones and, if ended counts,
+// those that are kept; then leave is to be called. Nodes that make keys of one owner in the same instant may each make one.
+func (a *APIKeys) room(ctx context.Context, acct *account.Account, now instant.Instant, most int, ended bool) (leave func(), err error) {
 	turn := a.making[int(acct.ID[0])%len(a.making)]
 	select {
 	case turn <- struct{}{}:
@@ -324,7 +325,11 @@ func (a *APIKeys) room(ctx context.Context, acct *account.Account, now instant.I
 		for i := range all {
 			live += count(all[i].Ended == nil)
 		}
-		err = apikey.Room(live, len(all), most)
+		kept := live
+		if ended {
+			kept = len(all)
+		}
+		err = apikey.Room(live, kept, most)
 	}
 	if err != nil {
 		leave()

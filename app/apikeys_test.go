@@ -790,6 +790,37 @@ func TestAnotherNodeHearsOfARotation(t *testing.T) {
 	}
 }
 
+// However many keys a thief made and ended, the owner can rotate; keys cannot, who could go on with it without end.
+func TestKeysThatEndedKeepNoOwnerFromRotating(t *testing.T) {
+	w := newWorld(t)
+	ann := w.user("ann")
+	c := w.caller(w.signIn("ann"))
+	k := w.issue(c, apikey.KeysWrite)
+	now := instant.Instant(w.clock.Load())
+	for i := range apikey.MaxKept {
+		_, proof, err := apikey.Make(apikey.Development, id.APIKey{byte(i), byte(i >> 8), 1}, w.core.Random)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, _ := apikey.New(proof, ann.ID, c.Claims.Generation, wish(apikey.UsersRead), now).Revoke(revocation.KeyRevoked, apikey.Act{Now: now})
+		if err := w.store.APIKeys().Create(t.Context(), ended, ports.Effects{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var limit *apikey.LimitError
+	if _, err := w.keys.Issue(t.Context(), home, c, wish(apikey.UsersRead)); !errors.As(err, &limit) || !limit.Kept {
+		t.Errorf("one more: %v, want a *LimitError", err)
+	}
+	if _, err := w.keys.Rotate(t.Context(), home, w.bearer(k), k.ID, app.Rotation{}); !errors.As(err, &limit) || !limit.Kept {
+		t.Errorf("rotated by itself: %v, want a *LimitError", err)
+	}
+	next, err := w.keys.Rotate(t.Context(), home, c, k.ID, app.Rotation{})
+	if err != nil {
+		t.Fatalf("rotated by its owner: %v", err)
+	}
+	w.bearer(next)
+}
+
 func TestNobodyHoardsKeys(t *testing.T) {
 	w := newWorld(t)
 	w.user("ann")

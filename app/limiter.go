@@ -176,7 +176,7 @@ type Charge struct {
 	User    id.User    // who is signed in; zero when nobody is, or their token was refused: a revoked token spends nothing of its subject's
 	Session id.Session // of Refresh: whose token proved itself, zero when none did; of Verify and of what contains: the token's, zero when it is of none
 
-	Contains bool // it can only end what its caller has, or may end: the session's own bucket of the class alone pays, which nobody else's requests empty
+	Contains bool // it ends, replaces or shows what its caller has, or may end: the session's own bucket of the class alone pays, which nobody else's requests empty
 }
 
 // Verdict is what the limits say of a request.

@@ -40,6 +40,32 @@ func TestAThiefCannotKeepTheOwnerFromRevoking(t *testing.T) {
 	}
 }
 
+// TestALeakedKeyCannotKeepTheOwnerFromTheKeys: the owner sees the keys, puts another in the place of one and ends the leaked one, whatever traffic that makes; to a
+// key, listing and rotating are routes like others.
+func TestALeakedKeyCannotKeepTheOwnerFromTheKeys(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{PerAddress: 1000})
+	l.user("ann", account.RoleUser)
+	p := l.tokens("ann")
+	leaked, good := l.key(p, "api-keys:write", "users:read"), l.key(p, "users:read")
+	for range 70 {
+		l.call("GET", mePath, "", "X-API-Key: "+leaked.Key)
+		l.post(apiKeys, "{}", "X-API-Key: "+leaked.Key)
+	}
+	for range 1000 {
+		l.call("GET", "/nothing", "")
+	}
+	l.from = "192.0.2.8:1"
+	wants(t, l.call("GET", apiKeys, "", "X-API-Key: "+leaked.Key), 429, "rate_limited")
+	wants(t, l.post(apiKeys+"/"+good.ID+"/rotate", "{}", "X-API-Key: "+leaked.Key), 429, "rate_limited")
+	l.from = "192.0.2.7:1"
+	wants(t, l.call("GET", "/nothing", ""), 429, "rate_limited")
+	for _, try := range []struct{ method, path string }{{"GET", apiKeys}, {"POST", apiKeys + "/" + good.ID + "/rotate"}, {"DELETE", apiKeys + "/" + leaked.ID}} {
+		if w := l.call(try.method, try.path, "", bearer(p)); w.Code >= 400 {
+			t.Errorf("%s %s: %d %s", try.method, try.path, w.Code, w.Body)
+		}
+	}
+}
+
 // TestWhatContainsIsLimitedToo: each session has a bucket of its own for it, as large as the class's.
 func TestWhatContainsIsLimitedToo(t *testing.T) {
 	l := newLimited(t, app.LimiterOptions{Write: 3})

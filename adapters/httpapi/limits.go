@@ -88,5 +88,6 @@ func (r *route) charge(who app.Caller, admitted error) app.Charge {
 	if who.IsKey() { // a credential of its own, as a session's token is: two random ids never meet
 		session = id.Session(who.Claims.APIKey)
 	}
-	return app.Charge{Class: r.class, User: who.User(), Session: session, Contains: r.contains && (r.access != admin || who.IsAdmin())}
+	contains := r.contains && (r.access != admin || who.IsAdmin()) && !(r.bySession && who.IsKey())
+	return app.Charge{Class: r.class, User: who.User(), Session: session, Contains: contains}
 }

@@ -34,7 +34,8 @@ type route struct {
 	method, path string // no method: any but TRACE
 	class        class
 	access       access
-	contains     bool          // it can only end what has been stolen: another session's flood does not block it
+	contains     bool          // it ends what has been stolen, or shows it: another session's flood does not block it
+	bySession    bool          // it contains for who is signed in alone: to an API key it is a route like others
 	scope        apikey.Scopes // what an API key needs; 0: no key is taken, but one with apikey.Admin where access is admin
 	serve        func(*exchange) error
 
@@ -58,10 +59,10 @@ func (a *API) routes() []route {
 		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, scope: apikey.UsersRead, serve: a.me},
 		{method: "PATCH", path: v1 + "/users/me", class: write, access: signedIn, serve: a.changeMe},
 
-		{method: "GET", path: v1 + "/api-keys", class: read, access: signedIn, scope: apikey.KeysWrite, serve: a.listKeys},
+		{method: "GET", path: v1 + "/api-keys", class: read, access: signedIn, contains: true, bySession: true, scope: apikey.KeysWrite, serve: a.listKeys},
 		{method: "POST", path: v1 + "/api-keys", class: write, access: signedIn, scope: apikey.KeysWrite, serve: a.makeKey},
 		{method: "DELETE", path: v1 + "/api-keys/{id}", class: write, access: signedIn, contains: true, scope: apikey.KeysWrite, serve: a.revokeKey},
-		{method: "POST", path: v1 + "/api-keys/{id}/rotate", class: write, access: signedIn, scope: apikey.KeysWrite, serve: a.rotateKey},
+		{method: "POST", path: v1 + "/api-keys/{id}/rotate", class: write, access: signedIn, contains: true, bySession: true, scope: apikey.KeysWrite, serve: a.rotateKey},
 
 		{method: "GET", path: v1 + "/admin/users", class: read, access: admin, serve: a.listUsers},
 		{method: "POST", path: v1 + "/admin/users", class: write, access: admin, serve: a.createUser},

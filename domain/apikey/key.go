@@ -32,7 +32,7 @@ const (
 	Keep = 7 * day
 	// MaxLive is how many keys of one owner can live at a time.
 	MaxLive = 50
-	// MaxKept is how many keys of one owner are remembered, ended ones too, before no more are made.
+	// MaxKept is how many keys of one owner are remembered, ended ones too, before no more are made; a session of the owner may still rotate one.
 	MaxKept = 1000
 )
 
