@@ -25,7 +25,7 @@ help: ## this list
 run: build ## build and start a first look: the tour, an administrator, lines to paste
 	bin/xteam dev
 
-test: deps ## every test, with the race detector and the real components (about 5 min cold on 2 cores)
+test: deps ## every test, with the race detector and the real components (about 8 min cold on 2 cores)
 	@race=-race; \
 	if ! command -v cc >/dev/null; then \
 	  [ -z "$$CI" ] || { echo 'make test: no C compiler, so no race detector; CI must have one' >&2; exit 1; }; \
@@ -38,7 +38,7 @@ test: deps ## every test, with the race detector and the real components (about 
 
 verify: format vet wire tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 3 min cold)
 
-bench: ## the figures of the Speed section, each beside its goal (about 4 min; a quiet machine)
+bench: ## the figures of the Speed section, each beside its goal (about 2 min; a quiet machine)
 	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./tests/bench
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
