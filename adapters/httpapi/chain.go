@@ -207,6 +207,7 @@ func outcome(err error) string {
 	return app.RefusalCode(err)
 }
 
+// judge is admit, uncounted. Whoever is refused, or lacks the scope, pays as the address that they come from, before anything is told or kept.
 func (x *exchange) judge(to *route) error {
 	who, err := x.identify(to.access)
 	if errors.Is(err, errTwoCredentials) && asksForAnother(x.r.URL.Path) {
