@@ -62,11 +62,23 @@ const (
 	Refresh Purpose = "refresh" // authenticates refresh tokens
 )
 
+// The algorithms that tokens are signed with (RFC 7518, section 3.1; RFC 8037, section 3.1).
+const (
+	HS256 = "HS256" // HMAC with SHA-256: whoever verifies could also sign
+	ES256 = "ES256" // ECDSA on P-256 with SHA-256
+	EdDSA = "EdDSA" // Ed25519
+	RS256 = "RS256" // RSASSA-PKCS1-v1_5 with SHA-256, 2048 bits or more
+	PS256 = "PS256" // RSASSA-PSS with SHA-256, 2048 bits or more
+)
+
+// Algorithms lists them, the default first.
+func Algorithms() []string { return []string{HS256, ES256, EdDSA, RS256, PS256} }
+
 // Key is one key of a ring.
 type Key struct {
 	ID        string          // the kid of a signing key; of a data key, its purpose and number, as in seal-1
 	Purpose   Purpose         // what it is for; it never changes
-	Algorithm string          // HS256 and the like (RFC 7518, section 3.1), or the name of a data key's cipher
+	Algorithm string          // of a signing key one of Algorithms; of a data key the name of its cipher
 	State     State           //
 	Created   instant.Instant //
 	Changed   instant.Instant // when State was entered

@@ -2,6 +2,7 @@ package token
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/xteam/xteam/domain/instant"
@@ -15,6 +16,8 @@ var (
 	ErrMalformed = errors.New("the access token is malformed")
 	// ErrInvalid says that no key of ours made the token, or that it was made for somebody or something else.
 	ErrInvalid = errors.New("the access token is invalid")
+	// ErrUnknownKey is ErrInvalid of a token in good form whose key is not known here: another node may have made the key a moment ago.
+	ErrUnknownKey = fmt.Errorf("%w: no key of its kid is known", ErrInvalid)
 	// ErrExpired says that the token was good and its time is over.
 	ErrExpired = errors.New("the access token has expired")
 )
