@@ -53,8 +53,8 @@ func newWorld(t testing.TB, change ...func(*app.Core)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	codec, err := jwtcodec.New(ring, jwtcodec.Options{})
-	if err != nil {
+	codec := jwtcodec.New(jwtcodec.Options{})
+	if err := codec.SetRing(ring); err != nil {
 		t.Fatal(err)
 	}
 	w.view = view.New(view.Options{MaxStaleness: 10000 * time.Hour, Now: now}, view.Source{Name: "database", Truth: true, Revocations: w.store.Revocations()})

@@ -50,8 +50,8 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	key := secret.New("a-signing-secret-of-at-least-32-bytes")
 	ring, err := keyset.Ring{Name: keyset.Signing}.Add(keyset.Key{ID: jwtcodec.SymmetricKeyID(key), Purpose: keyset.Sign, Algorithm: "HS256", Secret: key}, false, 1)
 	check(t, err)
-	codec, err := jwtcodec.New(ring, jwtcodec.Options{})
-	check(t, err)
+	codec := jwtcodec.New(jwtcodec.Options{})
+	check(t, codec.SetRing(ring))
 	passwords, err := passhash.New(passhash.Options{Cost: 10})
 	check(t, err)
 	s := &service{t: t, log: &strings.Builder{}}

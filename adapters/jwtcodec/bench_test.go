@@ -9,6 +9,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/jwtcodec"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/token"
 )
 
@@ -117,10 +118,51 @@ func BenchmarkGolangJWT(b *testing.B) {
 }
 
 func BenchmarkSign(b *testing.B) {
-	c := codec(b, jwtcodec.Options{})
-	in := claims()
-	b.ReportAllocs()
-	for b.Loop() {
-		_, _ = c.Sign(in)
+	for _, algorithm := range keyset.Algorithms() {
+		b.Run(algorithm, func(b *testing.B) {
+			c := holding(b, ringOf(as(algorithm, keyset.Primary)), jwtcodec.Options{})
+			in := claims()
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = c.Sign(in)
+			}
+		})
 	}
+}
+
+// BenchmarkAlgorithms is what a Parse costs, by the algorithm of the key: for the first time, and again.
+func BenchmarkAlgorithms(b *testing.B) {
+	for _, algorithm := range keyset.Algorithms() {
+		for name, bytes := range map[string]int{"cold": -1, "warm": 0} {
+			b.Run(algorithm+", "+name, func(b *testing.B) {
+				c := holding(b, ringOf(as(algorithm, keyset.Primary)), jwtcodec.Options{CacheBytes: bytes})
+				text := sign(b, c, claims())
+				b.ReportAllocs()
+				for b.Loop() {
+					_, _ = c.Parse(text)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkSetRing is the change of one key of a thousand, beside a ring that is read for the first time.
+func BenchmarkSetRing(b *testing.B) {
+	ring := history(b, 1000)
+	b.Run("the first", func(b *testing.B) {
+		for b.Loop() {
+			_ = jwtcodec.New(jwtcodec.Options{CacheBytes: -1}).SetRing(ring)
+		}
+	})
+	b.Run("one changed", func(b *testing.B) {
+		c := holding(b, ring, jwtcodec.Options{})
+		i := 0
+		for b.Loop() {
+			ring.Keys[1+i%999].State ^= keyset.Retiring ^ keyset.Gone
+			i++
+			if err := c.SetRing(ring); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

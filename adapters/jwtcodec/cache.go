@@ -10,8 +10,8 @@ import (
 
 // entry is a verified token. But for used it is never changed once it is in the cache.
 type entry struct {
-	text   string // the whole token, our own copy
-	key    *key   // what verified it
+	text   string    // the whole token, our own copy
+	by     *verifier // what verified it
 	claims token.Claims
 	used   atomic.Bool // since it was put, or last spared
 }

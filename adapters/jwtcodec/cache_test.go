@@ -191,10 +191,7 @@ func heap() int64 {
 func TestConcurrentUse(t *testing.T) {
 	with := ringOf(keyOf(ours, keyset.Retiring), keyOf(another, keyset.Primary))
 	without := ringOf(keyOf(another, keyset.Primary))
-	c, err := jwtcodec.New(with, jwtcodec.Options{CacheBytes: 64 << 10}) // so small that generations change all the time
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := holding(t, with, jwtcodec.Options{CacheBytes: 64 << 10}) // so small that generations change all the time
 	lasting := sign(t, c, claims())
 	swapped := forge(goodHeader, goodPayload, ours)
 	var wg sync.WaitGroup

@@ -23,7 +23,10 @@ import (
 	"github.com/xteam/xteam/ports"
 )
 
-var _ ports.Codec = (*Codec)(nil)
+var (
+	_ ports.Codec       = (*Codec)(nil)
+	_ ports.SigningKeys = (*Codec)(nil)
+)
 
 // DefaultCacheBytes is what the cache of verified tokens may weigh unless Options says otherwise: 32 MiB, or some 30,000 tokens of 480 bytes.
 const DefaultCacheBytes = 32 << 20
@@ -33,41 +36,49 @@ type Options struct {
 	// CacheBytes bounds the memory of the cache of verified tokens, in bytes, all that an entry costs included. Zero is DefaultCacheBytes; a
 	// negative number turns the cache off.
 	CacheBytes int
+
+	// VerifyOnly makes a Codec of keys that are not ours, say another issuer's: no key signs, whatever its state, so a ring needs no primary, and the id of
+	// a key pair is whatever its issuer calls it.
+	VerifyOnly bool
 }
 
 // Codec signs and verifies access tokens with the keys of one ring. It starts no goroutine and needs no closing.
 type Codec struct {
-	ring     atomic.Pointer[ring]
-	swap     sync.Mutex // held by SetRing, which builds the new ring from the one it replaces
-	cache    *cache     // nil when it is off
-	scanners sync.Pool  // of *scanner
+	ring       atomic.Pointer[ring]
+	swap       sync.Mutex // held by SetRing, which builds the new ring from the one it replaces
+	cache      *cache     // nil when it is off
+	scanners   sync.Pool  // of *scanner
+	verifyOnly bool
 }
 
-// New makes a Codec of a ring of signing keys. It refuses what SetRing refuses.
-func New(keys keyset.Ring, o Options) (*Codec, error) {
+// New makes a Codec without keys: until SetRing gives it some, no token is known to it, and Sign fails.
+func New(o Options) *Codec {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
-	c := &Codec{cache: newCache(o.CacheBytes)}
+	c := &Codec{cache: newCache(o.CacheBytes), verifyOnly: o.VerifyOnly}
 	c.scanners.New = func() any { return &scanner{d: jsontext.NewDecoder(new(bytes.Buffer))} }
-	if err := c.SetRing(keys); err != nil {
-		return nil, err
-	}
-	return c, nil
+	c.ring.Store(&ring{})
+	return c
 }
 
-// SetRing replaces all keys at once: a Parse or Sign that begins afterwards knows only the new ring, whatever is cached. A ring with two keys of one id,
-// without exactly one primary, or with a key that is to verify and cannot (another purpose, an unknown algorithm, a secret under MinSecret bytes) is
-// refused in one sentence, and the ring before it stays. Of keys that do not verify only the id is looked at, since their secret may be gone.
+// SetRing replaces all keys at once: see ports.SigningKeys. Of keys that do not verify only the id is looked at, since their secret may be gone. What
+// did not change since the last ring is not read again.
 func (c *Codec) SetRing(keys keyset.Ring) error {
 	c.swap.Lock()
 	defer c.swap.Unlock()
-	r, err := newRing(keys, c.ring.Load())
+	r, err := newRing(keys, c.ring.Load(), c.verifyOnly)
 	if err != nil {
 		return err
 	}
 	c.ring.Store(r)
 	return nil
+}
+
+// Check answers what SetRing would say of a key of another issuer: nil when a Codec with VerifyOnly can hold it.
+func Check(k keyset.Key) error {
+	_, err := new(ring).newKey(k, true)
+	return err
 }
 
 // KeyIDs answers the ids of the keys that sign or verify now, the primary's first, the others in the order of the ring.
@@ -81,7 +92,7 @@ func (c *Codec) Parse(text string) (*token.Claims, error) {
 		return nil, token.ErrMalformed
 	}
 	r := c.ring.Load()
-	if e := c.cache.get(text); e != nil && r.keys[e.claims.KeyID] == e.key {
+	if e := c.cache.get(text); e != nil && r.holds(e.by) {
 		return &e.claims, nil
 	}
 	e, err := c.verify(r, text)
@@ -108,7 +119,7 @@ func (c *Codec) verify(r *ring, text string) (*entry, error) {
 	if !ok {
 		return nil, token.ErrMalformed
 	}
-	e := &entry{key: k}
+	e := &entry{}
 	claimsFit, ok := s.claims(p.payload, &e.claims)
 	if !ok {
 		return nil, token.ErrMalformed
@@ -116,11 +127,19 @@ func (c *Codec) verify(r *ring, text string) (*entry, error) {
 	if !headerFits || !claimsFit {
 		return nil, token.ErrInvalid
 	}
-	if err := k.method.Verify(p.signed, p.signature, k.verifying); err != nil {
+	if k == nil {
+		return nil, token.ErrUnknownKey
+	}
+	if !k.verify(p) {
 		return nil, token.ErrInvalid
 	}
-	e.claims.KeyID = k.id
+	e.by, e.claims.KeyID = k.verifier, k.id
 	return e, nil
+}
+
+// verify reports whether this key made the signature. What has another length is none of its algorithm, and costs no cryptography.
+func (v *verifier) verify(p parts) bool {
+	return len(p.signature) == v.size && v.method.Verify(p.signed, p.signature, v.verifying) == nil
 }
 
 // ReadUnverified answers what a token claims of itself: see ports.Codec.

@@ -32,8 +32,14 @@ func ringOf(keys ...keyset.Key) keyset.Ring { return keyset.Ring{Name: keyset.Si
 // codec is a Codec whose primary is the key of ours.
 func codec(t testing.TB, o jwtcodec.Options) *jwtcodec.Codec {
 	t.Helper()
-	c, err := jwtcodec.New(ringOf(keyOf(ours, keyset.Primary)), o)
-	if err != nil {
+	return holding(t, ringOf(keyOf(ours, keyset.Primary)), o)
+}
+
+// holding is a Codec of a ring.
+func holding(t testing.TB, ring keyset.Ring, o jwtcodec.Options) *jwtcodec.Codec {
+	t.Helper()
+	c := jwtcodec.New(o)
+	if err := c.SetRing(ring); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -298,10 +298,7 @@ func TestKeysByState(t *testing.T) {
 		keyset.Gone:     token.ErrInvalid,
 		keyset.Revoked:  token.ErrInvalid,
 	} {
-		c, err := jwtcodec.New(ringOf(signs, keyOf(ours, state)), jwtcodec.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := holding(t, ringOf(signs, keyOf(ours, state)), jwtcodec.Options{})
 		if _, err := c.Parse(text); !errors.Is(err, want) {
 			t.Errorf("a key that is %v: got %v, want %v", state, err, want)
 		}

@@ -2,9 +2,6 @@ package jwtcodec
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,33 +11,28 @@ import (
 
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
-	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/token"
 )
-
-// MinSecret is the shortest secret of an HS256 key, in bytes (RFC 7518, section 3.2).
-const MinSecret = 32
 
 // maxKeyID is the longest key id that a ring may hold, in bytes: what can sign can be revoked.
 const maxKeyID = revocation.MaxKeyID
 
-// SymmetricKeyID is the key id of an HS256 secret: 128 bits of an HMAC of a fixed label under the secret, as "hs-" and 32 hexadecimal digits. It is
-// public, in every token's header; an HMAC tells less than a hash of the secret would, which equals the hash that somebody may have elsewhere.
-func SymmetricKeyID(s secret.Text) string {
-	mac := hmac.New(sha256.New, []byte(s.RevealPlaintext()))
-	mac.Write([]byte("xteam HS256 key id v1"))
-	return "hs-" + hex.EncodeToString(mac.Sum(nil)[:16])
+// key is a key as golang-jwt wants it. It is never changed, and two rings that follow one another share it while nothing of its source is changed.
+type key struct {
+	*verifier
+	signing any // nil in a key that only verifies
+	source  keyset.Key
 }
 
-// key is a key as golang-jwt wants it. It is never changed, and two rings that follow one another share it while its material is the same: so a cached
-// token that remembers its key knows by the pointer whether that key is still there.
-type key struct {
-	id        string
-	method    jwt.SigningMethod // its Alg is the only algorithm that a token of this key may name
-	signing   any
-	verifying any
-	header    string // the header of a token of this key, encoded
-	source    keyset.Key
+// verifier is what verifies. Two rings that follow one another share it while the key's material is the same, whether or not its private half is still
+// there: so a cached token that remembers its verifier knows by the pointer whether that key is still held.
+type verifier struct {
+	id         string
+	method     jwt.SigningMethod // its Alg is the only algorithm that a token of this key may name
+	verifying  any
+	size       int    // of a signature, in bytes
+	header     string // the header of a token of this key, encoded
+	thumbprint string // of a key pair
 }
 
 // ring is what a Codec knows of the keys at one time.
@@ -51,10 +43,10 @@ type ring struct {
 	ids     []string // of keys, the primary's first
 }
 
-// newRing builds a ring and takes over from the last one, which may be nil, the keys that did not change.
-func newRing(keys keyset.Ring, last *ring) (*ring, error) {
-	r := &ring{keys: make(map[string]*key), headers: make(map[string]*key)}
-	seen := make(map[string]bool)
+// newRing builds a ring and takes over from the last one the keys that did not change, without reading them again. With verifyOnly no key signs.
+func newRing(keys keyset.Ring, last *ring, verifyOnly bool) (*ring, error) {
+	r := &ring{keys: make(map[string]*key, len(keys.Keys)), headers: make(map[string]*key, len(keys.Keys))}
+	seen := make(map[string]bool, len(keys.Keys))
 	for _, source := range keys.Keys {
 		if seen[source.ID] {
 			return nil, fmt.Errorf("signing key %q is in the ring twice: remove one", source.ID)
@@ -63,49 +55,68 @@ func newRing(keys keyset.Ring, last *ring) (*ring, error) {
 		if !source.State.Verifies() {
 			continue
 		}
-		k, err := newKey(source)
+		k, err := last.newKey(source, verifyOnly)
 		if err != nil {
 			return nil, err
 		}
-		if last != nil {
-			if old := last.keys[k.id]; old != nil && old.same(k) {
-				k = old
-			}
-		}
 		r.keys[k.id], r.headers[k.header] = k, k
-		if source.State != keyset.Primary {
+		if source.State != keyset.Primary || verifyOnly {
 			r.ids = append(r.ids, k.id)
 			continue
 		}
 		if r.primary != nil {
 			return nil, fmt.Errorf("signing keys %q and %q are both primary: one key signs, so retire the other", r.primary.id, k.id)
 		}
+		if k.signing == nil {
+			return nil, fmt.Errorf("signing key %q is primary and has no private half: it can verify and not sign", k.id)
+		}
 		r.primary, r.ids = k, slices.Insert(r.ids, 0, k.id)
 	}
-	if r.primary == nil {
+	if r.primary == nil && !verifyOnly {
 		return nil, errors.New("the ring of signing keys has no primary: add a key that signs")
 	}
 	return r, nil
 }
 
-// newKey makes a key for its algorithm. This switch is the one place that knows algorithms: another is a case that reads the key's Public and Secret.
-func newKey(source keyset.Key) (*key, error) {
-	if source.ID == "" || len(source.ID) > maxKeyID {
-		return nil, fmt.Errorf("a signing key has an id of %d bytes: give it one of 1 to %d bytes", len(source.ID), maxKeyID)
-	}
+// newKey is the key of this ring that has the same source, or else a new one.
+func (r *ring) newKey(source keyset.Key, verifyOnly bool) (*key, error) {
 	if source.Purpose != keyset.Sign {
 		return nil, fmt.Errorf("key %q is for the purpose %q: tokens are signed by keys for %q alone", source.ID, source.Purpose, keyset.Sign)
 	}
-	k := &key{id: source.ID, source: source}
+	old := r.keys[source.ID]
+	if old != nil && old.same(source) && old.source.Secret.Equal(source.Secret) {
+		return old, nil
+	}
+	k, err := readKey(source)
+	if err != nil {
+		return nil, err
+	}
+	if k.thumbprint != "" && k.thumbprint != k.id && !verifyOnly {
+		return nil, fmt.Errorf("signing key %q has the thumbprint %q: the id of a key pair is its thumbprint (RFC 7638), so one of them was exchanged", k.id, k.thumbprint)
+	}
+	if old != nil && old.same(source) {
+		k.verifier = old.verifier
+	}
+	return k, nil
+}
+
+// readKey makes a key for its algorithm. This switch, NewKey and public are what knows algorithms.
+func readKey(source keyset.Key) (*key, error) {
+	if source.ID == "" || len(source.ID) > maxKeyID {
+		return nil, fmt.Errorf("a signing key has an id of %d bytes: give it one of 1 to %d bytes", len(source.ID), maxKeyID)
+	}
+	k := &key{verifier: &verifier{id: source.ID}, source: source}
+	var err error
 	switch source.Algorithm {
-	case jwt.SigningMethodHS256.Alg():
-		if n := source.Secret.Len(); n < MinSecret {
-			return nil, fmt.Errorf("signing key %q has a secret of %d bytes: HS256 needs at least %d", source.ID, n, MinSecret)
-		}
-		material := []byte(source.Secret.RevealPlaintext())
-		k.method, k.signing, k.verifying = jwt.SigningMethodHS256, material, material
+	case keyset.HS256:
+		err = k.symmetric()
+	case keyset.ES256, keyset.EdDSA, keyset.RS256, keyset.PS256:
+		err = k.pair()
 	default:
-		return nil, fmt.Errorf("signing key %q has the algorithm %q, which is not known here: HS256 is", source.ID, source.Algorithm)
+		err = fmt.Errorf("signing key %q has the algorithm %q, which is not one of %q", source.ID, source.Algorithm, keyset.Algorithms())
+	}
+	if err != nil {
+		return nil, err
 	}
 	kid, err := jsontext.AppendQuote(nil, source.ID)
 	if err != nil {
@@ -115,14 +126,24 @@ func newKey(source keyset.Key) (*key, error) {
 	return k, nil
 }
 
-// same reports whether both verify and sign exactly the same tokens.
-func (k *key) same(o *key) bool {
-	a, b := k.source, o.source
-	return a.ID == b.ID && a.Algorithm == b.Algorithm && a.Secret.Equal(b.Secret) && bytes.Equal(a.Public, b.Public)
+// same reports whether this key verifies exactly the tokens that a key of that source would.
+func (k *key) same(source keyset.Key) bool {
+	a, b := k.source, source
+	if a.ID != b.ID || a.Algorithm != b.Algorithm || !bytes.Equal(a.Public, b.Public) {
+		return false
+	}
+	return a.Algorithm != keyset.HS256 || a.Secret.Equal(b.Secret)
+}
+
+// holds reports whether what verified a token still does.
+func (r *ring) holds(v *verifier) bool {
+	k := r.keys[v.id]
+	return k != nil && k.verifier == v
 }
 
 // signer finds the key that a token's header names. It answers ok false when the header has not the form of one, and fits false when it has and is not
-// the header of an access token by a key of this ring. The usual header, written by Sign, is recognised as a whole.
+// the header of an access token by a key of this ring; no key and fits true is that of an access token by a key that is not in it. The usual header,
+// written by Sign, is recognised as a whole.
 func (r *ring) signer(s *scanner, p parts) (k *key, fits, ok bool) {
 	if k = r.headers[p.encodedHeader]; k != nil {
 		return k, true, true
@@ -131,6 +152,17 @@ func (r *ring) signer(s *scanner, p parts) (k *key, fits, ok bool) {
 	if !ok {
 		return nil, false, false
 	}
-	k = r.keys[h.kid]
-	return k, k != nil && !h.foreign && h.isAccessToken() && h.alg == k.method.Alg(), true
+	fits = !h.foreign && h.isAccessToken()
+	if k = r.keys[h.kid]; k != nil {
+		return k, fits && h.alg == k.method.Alg(), true
+	}
+	return nil, fits && h.kid != "" && len(h.kid) <= maxKeyID && isAlgorithm(h.alg), true
+}
+
+func isAlgorithm(name string) bool {
+	switch name {
+	case keyset.HS256, keyset.ES256, keyset.EdDSA, keyset.RS256, keyset.PS256:
+		return true
+	}
+	return false
 }

@@ -10,11 +10,13 @@ import (
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
 )
 
 // Sign answers the token of the claims, signed by the primary key. Times are cut to whole seconds, downwards: so a token begins, and ends, up to a second
 // early. A single audience is written as a string, so that any JWT library finds it. Claims that Parse would not take back (no subject, session or token
-// id; a number or time out of range; text that is not UTF-8; over 128 roles or audiences; a token over token.MaxSize) are an error.
+// id; a number or time out of range; text that is not UTF-8; over 128 roles or audiences; a token over token.MaxSize) are an error. A Codec that has no
+// key that signs answers ports.ErrUnavailable.
 func (c *Codec) Sign(claims token.Claims) (secret.Text, error) {
 	if err := writable(&claims); err != nil {
 		return secret.Text{}, err
@@ -24,7 +26,10 @@ func (c *Codec) Sign(claims token.Claims) (secret.Text, error) {
 		return secret.Text{}, fmt.Errorf("write the claims of a token: %w", err)
 	}
 	k := c.ring.Load().primary
-	text := make([]byte, 0, len(k.header)+base64url.EncodedLen(len(payload))+2+64)
+	if k == nil {
+		return secret.Text{}, fmt.Errorf("sign a token: %w: no key signs yet", ports.ErrUnavailable)
+	}
+	text := make([]byte, 0, len(k.header)+base64url.EncodedLen(len(payload))+2+base64url.EncodedLen(k.size))
 	text = append(append(text, k.header...), '.')
 	text = base64url.AppendEncode(text, payload)
 	signature, err := k.method.Sign(string(text), k.signing)

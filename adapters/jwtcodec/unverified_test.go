@@ -17,11 +17,7 @@ func TestReadUnverified(t *testing.T) {
 	c := codec(t, jwtcodec.Options{})
 	want := claims()
 	signed := func(k keyset.Key) string {
-		other, err := jwtcodec.New(ringOf(k), jwtcodec.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := other.Sign(want)
+		text, err := holding(t, ringOf(k), jwtcodec.Options{}).Sign(want)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,8 +39,8 @@ func newCodec(b *testing.B, o jwtcodec.Options) *jwtcodec.Codec {
 	if err != nil {
 		b.Fatal(err)
 	}
-	codec, err := jwtcodec.New(ring, o)
-	if err != nil {
+	codec := jwtcodec.New(o)
+	if err := codec.SetRing(ring); err != nil {
 		b.Fatal(err)
 	}
 	return codec

@@ -84,8 +84,8 @@ func TestUsedTokenAfterGrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	codec, err := jwtcodec.New(signing, jwtcodec.Options{})
-	if err != nil {
+	codec := jwtcodec.New(jwtcodec.Options{})
+	if err := codec.SetRing(signing); err != nil {
 		t.Fatal(err)
 	}
 	passwords, err := passhash.New(passhash.Options{Cost: passhash.MinCost})

@@ -174,7 +174,11 @@ func SigningRing(ctx context.Context, secrets *Secrets, v *view.View) (keyset.Ri
 
 // NewCodec writes and reads tokens with the keys of the ring.
 func NewCodec(ring keyset.Ring) (*jwtcodec.Codec, error) {
-	return jwtcodec.New(ring, jwtcodec.Options{})
+	c := jwtcodec.New(jwtcodec.Options{})
+	if err := c.SetRing(ring); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // NewPasswords hashes with the configured kind and cost.

@@ -82,8 +82,8 @@ func codec(t testing.TB, key secret.Text) *jwtcodec.Codec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := jwtcodec.New(ring, jwtcodec.Options{})
-	if err != nil {
+	c := jwtcodec.New(jwtcodec.Options{})
+	if err := c.SetRing(ring); err != nil {
 		t.Fatal(err)
 	}
 	return c
