@@ -78,6 +78,7 @@ var answers = map[string]told{
 	"token.ErrInvalid":        {token.ErrInvalid, 401, "token_invalid", ""},
 	"token.ErrMalformed":      {token.ErrMalformed, 401, "token_malformed", ""},
 	"token.ErrMissing":        {token.ErrMissing, 401, "token_missing", ""},
+	"token.ErrUnknownKey":     {token.ErrUnknownKey, 401, "token_invalid", ""},
 }
 
 // TestEveryRefusalHasAnAnswer has the hasher give each exported refusal of the packages behind the transport, bare and wrapped, and looks at the answer. A refusal
