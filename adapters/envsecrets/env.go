@@ -4,17 +4,16 @@ package envsecrets
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
 
 // MaxSecret is how long a secret may be, in bytes.
-const MaxSecret = 64 << 10
+const MaxSecret = secret.MaxLen
 
 // MinKey is how long SECRET_KEY and ROOT_KEY must be, in bytes (RFC 7518, section 3.2).
-const MinKey = 32
+const MinKey = secret.MinKey
 
 // refusal is a secret that cannot be used, in one sentence. It matches ports.ErrUnavailable.
 type refusal string
@@ -58,17 +57,10 @@ func CheckStrength(name string, key secret.Text) error {
 	return nil
 }
 
-// check refuses what no one means as a secret. Name is a setting or a file.
+// check refuses what nobody means as a secret. Name is a setting or a file.
 func check(name, value string) error {
-	if len(value) > MaxSecret {
-		return refuse("%s is longer than %d bytes: give the secret alone", name, MaxSecret)
+	if err := secret.Check(name, value); err != nil {
+		return refusal(err.Error())
 	}
-	switch i := strings.IndexFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }); {
-	case i < 0:
-		return nil
-	case strings.Trim(value[i:], "\r\n") == "":
-		return refuse("%s ends with a line end: give it without", name)
-	default:
-		return refuse("%s holds a control character: give it without", name)
-	}
+	return nil
 }
