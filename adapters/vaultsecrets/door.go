@@ -195,7 +195,6 @@ func (s *Secrets) explain(ctx context.Context, err error) error {
 		network   *net.OpError
 		name      *net.DNSError
 		untrusted *tls.CertificateVerificationError
-		plain     tls.RecordHeaderError
 	)
 	switch {
 	case ctx.Err() != nil:
@@ -204,7 +203,7 @@ func (s *Secrets) explain(ctx context.Context, err error) error {
 		return ours
 	case errors.As(err, &untrusted):
 		return s.untrusted(untrusted.Err)
-	case errors.As(err, &plain):
+	case errors.Is(err, http.ErrSchemeMismatch):
 		return refuse("%s does not speak TLS: if that is meant, write http in VAULT_ADDR", s.door.name)
 	case errors.Is(err, context.DeadlineExceeded):
 		return refuse("%s gave no answer within %v: see that it runs and can be reached", s.door.name, s.o.Timeout)
