@@ -151,7 +151,7 @@ func (v version) field(name string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("%s is not a text: write it as a string", name)
 	}
-	return text, check(name, text)
+	return text, secret.Check(name, text)
 }
 
 // read asks for a version, 0 being the current one. A denial may be an expired token, so that it is believed of a fresh one only.
