@@ -77,10 +77,23 @@ func (p *Accounts) Update(ctx context.Context, uid id.User, change func(account.
 	})
 }
 
-// Find reads one account.
-func (p *Accounts) Find(ctx context.Context, uid id.User) (a account.Account, err error) {
+// Find answers one account, from memory when it was read before.
+func (p *Accounts) Find(ctx context.Context, uid id.User) (account.Account, error) {
+	if err := p.db.ready(ctx); err != nil {
+		return account.Account{}, err
+	}
+	if a, ok := p.db.known.get(uid); ok {
+		return a, nil
+	}
+	return p.read(ctx, uid)
+}
+
+// read reads one account, and remembers it.
+func (p *Accounts) read(ctx context.Context, uid id.User) (a account.Account, err error) {
 	err = p.db.view(ctx, func(txn *badger.Txn) error {
-		a, err = p.find(txn, uid)
+		if a, err = p.find(txn, uid); err == nil {
+			p.db.known.put(a, txn.ReadTs())
+		}
 		return err
 	})
 	return a, err

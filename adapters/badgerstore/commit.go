@@ -195,6 +195,7 @@ func (c *committer) together(batch []*writeSet) (settled int, err error) {
 		}
 	}
 	c.position = position
+	c.db.known.forget(batch[:n], committed)
 	c.db.committed.Store(committed)
 	c.db.followers.publish(news)
 	return c.settle(batch[:n], nil), nil

@@ -29,6 +29,7 @@ type DB struct {
 	followers followers
 	tables    tableChecks
 	space     *space
+	known     known
 
 	// Whoever holds several locks took them in this order: of one id, then of names.
 	accountLocks, sessionLocks, ringLocks, systemLocks *stripes

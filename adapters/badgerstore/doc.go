@@ -44,6 +44,9 @@
 // commit: while a sync hangs, reads answer, writers leave when their contexts end, and Close gives up after ten seconds. What cannot be left is a read of a
 // page that is not in memory while the disk is silent: that is the kernel's wait.
 //
+// Accounts that were read are remembered, open, up to a bound; what a transaction changes is forgotten before the transaction can be read, and everything when
+// Badger is opened again.
+//
 // # Space
 //
 // Badger makes its files as long as they may become, maps them into memory, and writes into their holes. When the disk has no block for one, the kernel answers with SIGBUS: the

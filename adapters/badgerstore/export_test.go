@@ -220,3 +220,30 @@ func (db *DB) Quiet() bool {
 	}
 	return err == nil && len(logs) == 1
 }
+
+// ReadSlowly is a Find of what is not remembered, in which something happens between reading and remembering.
+func (p *Accounts) ReadSlowly(ctx context.Context, uid id.User, meanwhile func()) error {
+	return p.db.view(ctx, func(txn *badger.Txn) error {
+		a, err := p.find(txn, uid)
+		meanwhile()
+		p.db.known.put(a, txn.ReadTs())
+		return err
+	})
+}
+
+// Known is how many accounts are remembered, and how many bytes they are reckoned at.
+func (db *DB) Known() (accounts, bytes int) {
+	for i := range db.known.shards {
+		s := &db.known.shards[i]
+		s.mu.Lock()
+		accounts, bytes = accounts+len(s.accounts), bytes+s.bytes
+		s.mu.Unlock()
+	}
+	return accounts, bytes
+}
+
+// Remember has an account remembered that was never stored.
+func (db *DB) Remember(a account.Account) { db.known.put(a, db.committed.Load()) }
+
+// KnownBytes is the bound of what is remembered.
+const KnownBytes = knownBytes

@@ -115,6 +115,7 @@ func (db *DB) start() (position uint64, err error) {
 		db.log.Warn("which tables are sound could not be noted: the next start will read all of them", "folder", db.dir, "error", err)
 	}
 	inner.SetDiscardTs(committed)
+	db.known.forgetAll(committed)
 	db.committed.Store(committed)
 	db.swap(inner)
 	return position, nil
