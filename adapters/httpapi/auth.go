@@ -3,7 +3,10 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
@@ -23,6 +26,20 @@ type user struct {
 
 func userOf(a *account.Account) user {
 	return user{a.ID.String(), a.Email.String(), a.Username.String(), a.FullName.String(), string(a.Role), !a.Disabled, a.Created.Time()}
+}
+
+func (u user) appendJSON(b []byte) ([]byte, error) {
+	for _, member := range [...]struct{ name, text string }{
+		{`{"id":`, u.ID}, {`,"email":`, u.Email}, {`,"username":`, u.Username}, {`,"full_name":`, u.FullName}, {`,"role":`, u.Role},
+	} {
+		var err error
+		if b, err = jsontext.AppendQuote(append(b, member.name...), member.text); err != nil {
+			return nil, err
+		}
+	}
+	b = strconv.AppendBool(append(b, `,"is_active":`...), u.IsActive)
+	b = u.CreatedAt.AppendFormat(append(b, `,"created_at":"`...), time.RFC3339Nano)
+	return append(b, `"}`...), nil
 }
 
 // tokens is what a sign-in answers (RFC 6749, section 5.1).

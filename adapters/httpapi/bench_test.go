@@ -43,7 +43,7 @@ func TestChainBudget(t *testing.T) {
 	for name, try := range map[string]struct {
 		h    http.Handler
 		most float64
-	}{"limits": {l.h, 15}, "none": {l.service.h, 12}} {
+	}{"limits": {l.h, 7}, "none": {l.service.h, 4}} {
 		if n := testing.AllocsPerRun(100, func() { clear(w.h); try.h.ServeHTTP(w, r) }); n > try.most {
 			t.Errorf("%s: %v allocations, want at most %v", name, n, try.most)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -84,14 +85,37 @@ func saysJSON(contentType string) bool {
 	return err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json"))
 }
 
+// appender is an answer that is asked for so often that it writes itself, without reflection, as json.Marshal would.
+type appender interface {
+	appendJSON(b []byte) ([]byte, error)
+}
+
+// answers are buffers for one answer each; nobody keeps what it wrote (io.Writer).
+var answers = sync.Pool{New: func() any { return new([]byte) }}
+
 // write answers with v as JSON.
 func (x *exchange) write(status int, v any) error {
+	if a, ok := v.(appender); ok {
+		buf := answers.Get().(*[]byte)
+		defer answers.Put(buf)
+		b, err := a.appendJSON((*buf)[:0])
+		if err != nil {
+			return err
+		}
+		*buf = b
+		x.send(status, b)
+		return nil
+	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	x.send(status, b)
+	return nil
+}
+
+func (x *exchange) send(status int, body []byte) {
 	x.Header()["Content-Type"] = jsonType
 	x.WriteHeader(status)
-	_, _ = x.Write(b) // a client that has gone
-	return nil
+	_, _ = x.Write(body) // a client that has gone
 }

@@ -60,7 +60,7 @@ type exchange struct {
 	r     *http.Request
 	id    string
 	wrote bool      // the status line is out
-	told  [2]string // values of RateLimit and X-RateLimit-Remaining
+	told  [3]string // values of RateLimit, X-RateLimit-Remaining and X-Request-Id, whose headers are slices of it
 
 	address netip.Addr // where the request comes from; the zero Addr on a Unix socket
 	secure  bool       // the client's own connection is encrypted
@@ -152,7 +152,8 @@ func (x *exchange) setHeaders() {
 	h["Cross-Origin-Resource-Policy"] = sameOrigin
 	h["Cache-Control"] = noStore
 	h["Vary"] = varyOrigin
-	h["X-Request-Id"] = []string{x.id}
+	x.told[2] = x.id
+	h["X-Request-Id"] = x.told[2:3:3]
 	if x.secure {
 		h["Strict-Transport-Security"] = hsts
 	}
@@ -225,8 +226,8 @@ func (x *exchange) judge(to *route) error {
 		return err
 	}
 	x.caller = who
-	if err := x.api.Guard.Require(x.ctx(), x.request(), who, to.needs(), x.endpoint()); err != nil {
-		return err
+	if !who.May(to.needs()) {
+		return x.api.Guard.Require(x.ctx(), x.request(), who, to.needs(), x.endpoint())
 	}
 	if to.access == admin && !x.operator && !who.IsAdmin() {
 		return x.api.Guard.Denied(x.ctx(), x.request(), who, x.endpoint())

@@ -18,3 +18,9 @@ func (a *API) KeyScopes() map[string]string {
 	}
 	return all
 }
+
+// User is an account as it is answered.
+type User = user
+
+// AppendJSON is how it writes itself.
+func (u user) AppendJSON(b []byte) ([]byte, error) { return u.appendJSON(b) }
