@@ -16,7 +16,7 @@ var homes = map[string][]string{
 	"github.com/redis/go-redis/v9":         {"adapters/redisstore"},
 	"github.com/hashicorp/vault/api":       {"adapters/vaultsecrets"},
 	"github.com/99designs/gqlgen":          {"adapters/graphqlapi"},
-	"github.com/go-json-experiment/json":   {"adapters/httpapi", "adapters/jwtcodec"},
+	"github.com/go-json-experiment/json":   {"adapters/httpapi", "adapters/jwtcodec", "adapters/jwks"},
 	"golang.org/x/crypto/bcrypt":           {"adapters/passhash"},
 	"golang.org/x/crypto/argon2":           {"adapters/passhash"},
 	"golang.org/x/term":                    {"cmd/xteam"},
