@@ -175,6 +175,22 @@ func (k *key) pair() error {
 	return nil
 }
 
+// factorable reports whether a modulus has the mark of keys that an Infineon chip made (CVE-2017-15361): modulo each of the least primes it is a power
+// of 65537. Of other moduli one in 2^27 has it too.
+func factorable(n *big.Int) bool {
+	var residue big.Int
+	for _, p := range [...]int64{3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167} {
+		want := residue.Mod(n, big.NewInt(p)).Int64()
+		power := int64(1)
+		for power != want {
+			if power = power * 65537 % p; power == 1 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // public fills in what verifies, if it is of the kind and the strength that the algorithm asks for.
 func (k *key) public(public crypto.PublicKey) error {
 	algorithm, fits := k.source.Algorithm, false
@@ -196,6 +212,9 @@ func (k *key) public(public crypto.PublicKey) error {
 		}
 		if fits && (p.E < minExponent || p.E > math.MaxInt32 || p.E%2 == 0) {
 			return fmt.Errorf("signing key %q is an RSA key with the exponent %d: %s takes odd ones from %d to %d", k.id, p.E, algorithm, minExponent, math.MaxInt32)
+		}
+		if fits && factorable(p.N) {
+			return fmt.Errorf("signing key %q is an RSA key of a generator whose keys can be factored (ROCA, CVE-2017-15361): make another", k.id)
 		}
 	}
 	if !fits {

@@ -152,11 +152,10 @@ func (r *ring) signer(s *scanner, p parts) (k *key, fits, ok bool) {
 	if !ok {
 		return nil, false, false
 	}
-	fits = !h.foreign && h.isAccessToken()
 	if k = r.keys[h.kid]; k != nil {
-		return k, fits && h.alg == k.method.Alg(), true
+		return k, h.isAccessToken() && h.fits(k.verifier), true
 	}
-	return nil, fits && h.kid != "" && len(h.kid) <= maxKeyID && isAlgorithm(h.alg), true
+	return nil, h.isAccessToken() && !h.foreign && h.kid != "" && len(h.kid) <= maxKeyID && isAlgorithm(h.alg), true
 }
 
 func isAlgorithm(name string) bool {

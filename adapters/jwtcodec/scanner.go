@@ -43,6 +43,10 @@ func (h header) isAccessToken() bool {
 	return strings.EqualFold(h.typ, token.Type) || strings.EqualFold(h.typ, "application/"+token.Type)
 }
 
+// fits reports whether a token with this header, whatever its kind, may be held against that key: it names the key's algorithm and asks for nothing
+// else.
+func (h header) fits(v *verifier) bool { return !h.foreign && h.alg == v.method.Alg() }
+
 // header reads a header. Members that must not be ignored, or that would have us fetch or believe a foreign key, make it foreign; others are ignored.
 func (s *scanner) header(text []byte) (h header, ok bool) {
 	ok = s.object(text, func(name []byte) bool {
