@@ -183,5 +183,8 @@ func (r Ring) move(kid string, to State, now instant.Instant) error {
 		return fmt.Errorf("key %q, %v to %v: %w", kid, k.State, to, ErrTransition)
 	}
 	k.State, k.Changed = to, now
+	if to == Gone || to == Revoked && len(k.Public) > 0 {
+		k.Wrapped = nil // what is not needed again cannot be stolen; a symmetric key that was revoked has still to tell its tokens from others'
+	}
 	return nil
 }
