@@ -141,6 +141,7 @@ type Core struct {
 	Random    io.Reader        // of ids and secrets; safe for concurrent use, as crypto/rand.Reader is
 	Now       func() time.Time // the wall clock
 	Tunables  Tunables
+	Rotator   *Rotator // of signing keys, which makes itself known; nil: they never change
 	Limiter   *Limiter // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both
 }
 

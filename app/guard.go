@@ -30,13 +30,16 @@ func NewGuard(c *Core) *Guard {
 }
 
 // Admit answers who the bearer of an access token is, or why the token is refused, in this order: token.ErrMissing, token.ErrMalformed,
-// token.ErrInvalid, token.ErrExpired, *revocation.RevokedError, revocation.ErrStale. Beside the last three the caller is answered too, for the log alone: the
+// token.ErrInvalid, token.ErrExpired, *revocation.RevokedError, revocation.ErrStale. A token whose key is not known may wait for one look for new keys. Beside the last three the caller is answered too, for the log alone: the
 // token was good once, and says truly whose it was. One that is invalid names nobody.
 func (g *Guard) Admit(bearer string) (Caller, error) {
 	if bearer == "" {
 		return Caller{}, token.ErrMissing
 	}
 	claims, err := g.codec.Parse(bearer)
+	if errors.Is(err, token.ErrUnknownKey) && g.core.Rotator != nil && g.core.Rotator.LookUp() {
+		claims, err = g.codec.Parse(bearer)
+	}
 	if err != nil {
 		return Caller{}, err
 	}

@@ -80,8 +80,8 @@ func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note stri
 	} else if err != nil {
 		return Revoked{}, err
 	}
-	if sel.Key == rv.core.Codec.KeyIDs()[0] {
-		out.Hint = "this key signs: nobody can sign in until SECRET_KEY is replaced and every server restarted"
+	if sel.Key != "" && rv.core.Rotator != nil {
+		out.Hint = rv.core.Rotator.hint(sel.Key)
 	}
 	return out, nil
 }
@@ -197,16 +197,21 @@ func (rv *Revoker) one(ctx context.Context, by Actor, jti id.Token, user, note s
 		{Kind: revocation.Token, Token: jti, Reason: revocation.UserRevoked, By: by.Name, Note: note, At: rv.core.now(), Until: until}}})
 }
 
-// key withdraws what a key signed, for ever. A kid that is not held is most likely mistyped, and its revocation could not be taken back.
+// key withdraws what a key signed, for ever; when it signs, another takes its place at once. A kid that is not held is most likely mistyped, and its revocation could not be taken back.
 func (rv *Revoker) key(ctx context.Context, by Actor, kid, note string, force, dry bool) error {
 	if len(kid) > revocation.MaxKeyID || strings.ContainsFunc(kid, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return &SelectorError{"kid", "must be at most 128 printable ASCII characters"}
 	}
-	if !force && !slices.Contains(rv.core.Codec.KeyIDs(), kid) {
+	held := rv.core.Rotator != nil && rv.core.Rotator.Holds(kid)
+	if !force && !held && !slices.Contains(rv.core.Codec.KeyIDs(), kid) {
 		return ports.ErrNotFound
 	}
 	if dry {
 		return nil
+	}
+	if held {
+		_, err := rv.core.Rotator.Revoke(ctx, by, kid, note)
+		return err
 	}
 	e, err := rv.core.revoked(by, revocation.KeyRevoked, "", note, map[string]string{"kid": kid})
 	if err != nil {

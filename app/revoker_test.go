@@ -107,7 +107,7 @@ func TestLogoutAllUncounted(t *testing.T) {
 	})
 }
 
-// TestRevokedSigningKey: while the key that signs is revoked nothing is issued that no guard takes; the revocation's answer says what is left to do.
+// TestRevokedSigningKey: while the key that signs is revoked, and no Rotator is there to put another in its place, nothing is issued that no guard takes.
 func TestRevokedSigningKey(t *testing.T) {
 	w := newWorld(t)
 	w.user("ann")
@@ -118,8 +118,8 @@ func TestRevokedSigningKey(t *testing.T) {
 	}
 	for _, dry := range []bool{true, false} {
 		got, err := w.revoker.Revoke(t.Context(), root, sel, "", dry)
-		if err != nil || !strings.Contains(got.Hint, "SECRET_KEY") {
-			t.Fatalf("dry %v: %+v, %v; want a hint", dry, got, err)
+		if err != nil {
+			t.Fatalf("dry %v: %+v, %v", dry, got, err)
 		}
 		if w.sessions.CanIssue() != dry {
 			t.Errorf("dry %v: tokens can be issued: %v", dry, w.sessions.CanIssue())

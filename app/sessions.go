@@ -182,8 +182,11 @@ func (s *Sessions) makeRoom(ctx context.Context, r Request, acct *account.Accoun
 	return nil
 }
 
-// CanIssue reports whether tokens can be issued: not while the key that signs is revoked, for no guard would take one.
-func (s *Sessions) CanIssue() bool { return !s.core.View.KeyRevoked(s.core.Codec.KeyIDs()[0]) }
+// CanIssue reports whether tokens can be issued: not without a key that signs, nor while it is revoked, for no guard would take one.
+func (s *Sessions) CanIssue() bool {
+	ids := s.core.Codec.KeyIDs()
+	return len(ids) > 0 && !s.core.View.KeyRevoked(ids[0])
+}
 
 func (s *Sessions) lifetimes() session.Lifetimes {
 	return session.Lifetimes{Refresh: s.core.Tunables.Refresh, Session: s.core.Tunables.Session}
@@ -193,7 +196,7 @@ func (s *Sessions) lifetimes() session.Lifetimes {
 // which its bearer was judged: one that was raised since withdraws the token.
 func (s *Sessions) issue(acct *account.Account, x *session.Session, epoch token.Epoch, now instant.Instant) (secret.Text, time.Duration, error) {
 	if !s.CanIssue() {
-		return secret.Text{}, 0, unavailable("issue a token", errors.New("the key that signs is revoked: replace SECRET_KEY and restart every server"))
+		return secret.Text{}, 0, unavailable("issue a token", errors.New("the key that signs is revoked, and another does not sign yet"))
 	}
 	jti, err := id.New[id.Token](s.core.Random)
 	if err != nil {

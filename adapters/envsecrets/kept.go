@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/xteam/xteam/domain/secret"
@@ -167,36 +166,4 @@ func syncFolder(path string) error {
 
 func (k *Kept) fault(what, name string, err error) error {
 	return fmt.Errorf("%s the secret %s in %s: %w: %w", what, name, k.folder, ports.ErrUnavailable, err)
-}
-
-// OrMade reads from one source of secrets, and makes and keeps what that lacks.
-type OrMade struct {
-	source ports.Secrets
-	kept   *Kept
-	names  []string
-	made   func(name, file string)
-}
-
-var _ ports.Secrets = (*OrMade)(nil)
-
-// NewOrMade answers the secrets of source; those of names that it has not are kept ones, made at their first use. Made is told of each that was made, with
-// its file; it may be nil.
-func NewOrMade(source ports.Secrets, kept *Kept, made func(name, file string), names ...string) *OrMade {
-	if made == nil {
-		made = func(string, string) {}
-	}
-	return &OrMade{source, kept, slices.Clone(names), made}
-}
-
-// Get implements ports.Secrets. Only a secret that the source has not is looked for among the kept ones; a fault of the source is a fault.
-func (o *OrMade) Get(ctx context.Context, name string) (secret.Text, error) {
-	s, err := o.source.Get(ctx, name)
-	if !errors.Is(err, ports.ErrNotFound) || !slices.Contains(o.names, name) {
-		return s, err
-	}
-	s, made, err := o.kept.GetOrMake(ctx, name)
-	if made {
-		o.made(name, filepath.Join(o.kept.folder, name))
-	}
-	return s, err
 }

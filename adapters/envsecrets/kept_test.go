@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/xteam/xteam/adapters/envsecrets"
-	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -189,39 +188,6 @@ func TestAFolderThatCannotBe(t *testing.T) {
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 0 {
 		t.Errorf("a cancelled call left %v", files)
-	}
-}
-
-func TestWhatTheEnvironmentLacksIsMade(t *testing.T) {
-	dir := t.TempDir()
-	pairs := map[string]string{"ROOT_KEY": "given"}
-	told := map[string]string{}
-	s := envsecrets.NewOrMade(environment(pairs), envsecrets.OpenKept(dir, rand.Reader), func(name, file string) { told[name] = file }, "SECRET_KEY", "ROOT_KEY")
-
-	if got, err := s.Get(t.Context(), "ROOT_KEY"); got.RevealPlaintext() != "given" || err != nil {
-		t.Errorf("a secret that is given = %v", err)
-	}
-	made, err := s.Get(t.Context(), "SECRET_KEY")
-	if err != nil || made.Len() != 43 {
-		t.Errorf("a secret that is made has %d bytes, %v", made.Len(), err)
-	}
-	if again, err := s.Get(t.Context(), "SECRET_KEY"); err != nil || !again.Equal(made) {
-		t.Errorf("asked again: %v, want the same", err)
-	}
-	if got, err := s.Get(t.Context(), "SECRET_KEY_PREVIOUS"); !errors.Is(err, ports.ErrNotFound) || !got.IsZero() {
-		t.Errorf("a secret that is not to be made = %v, want ErrNotFound", err)
-	}
-	if want := filepath.Join(dir, "secrets", "SECRET_KEY"); len(told) != 1 || told["SECRET_KEY"] != want {
-		t.Errorf("told of %v, want of %s once", told, want)
-	}
-	pairs["SECRET_KEY"] = "spoilt\n"
-	if got, err := s.Get(t.Context(), "SECRET_KEY"); !errors.Is(err, ports.ErrUnavailable) || !got.IsZero() {
-		t.Errorf("a secret that is spoilt = %v; want ErrUnavailable, and no other in its stead", err)
-	}
-	wantFiles(t, dir, "SECRET_KEY")
-	quiet := envsecrets.NewOrMade(environment(nil), envsecrets.OpenKept(t.TempDir(), rand.Reader), nil, "SECRET_KEY")
-	if got, err := quiet.Get(t.Context(), "SECRET_KEY"); err != nil || got == (secret.Text{}) {
-		t.Errorf("with nobody to tell: %v", err)
 	}
 }
 

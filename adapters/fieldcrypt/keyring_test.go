@@ -16,6 +16,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/fieldcrypt"
 	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -171,7 +172,7 @@ func TestTheStoredFormsStay(t *testing.T) {
 func TestTheStoredRingShowsNoKey(t *testing.T) {
 	s := newKeys()
 	random := &recorder{}
-	if _, err := fieldcrypt.Open(context.Background(), s, root, random, 1); err != nil {
+	if _, err := fieldcrypt.Open(context.Background(), s, root, secret.Text{}, random, 1); err != nil {
 		t.Fatal(err)
 	}
 	stored := fmt.Sprintf("%v", s.rings)

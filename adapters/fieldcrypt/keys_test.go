@@ -88,7 +88,7 @@ var root = secret.New("a root key for tests, 32 bytes or more")
 
 func mustOpen(t testing.TB, s ports.Keys) *fieldcrypt.Keyring {
 	t.Helper()
-	k, err := fieldcrypt.Open(t.Context(), s, root, rand.Reader, 1)
+	k, err := fieldcrypt.Open(t.Context(), s, root, secret.Text{}, rand.Reader, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ const MinRootKey = 32
 // Why a keyring cannot be opened.
 var (
 	// ErrRootKey says that the root key is another one than that of the store.
-	ErrRootKey = errors.New("ROOT_KEY does not open this store's data keys: give the one that the store was made with")
+	ErrRootKey = errors.New("ROOT_KEY does not open this store's data keys: give the one that it was last opened with, as ROOT_KEY, or as ROOT_KEY_PREVIOUS to replace it")
 	// ErrDamaged says that the root key is right, but the ring is not whole.
 	ErrDamaged = errors.New("this store's data keys were changed or damaged, or belong to another version: restore them from a backup")
 )
@@ -41,7 +42,65 @@ var algorithms = map[keyset.Purpose]string{
 // Open reads the ring of data keys, keyset.Data, and unwraps it with the root key. A store without one gets a new ring of three random keys, created at
 // now; of several nodes that do so at once all go on with the ring of the first. The root key must have at least MinRootKey bytes. Random is read for keys and nonces, by
 // many goroutines at once: crypto/rand.Reader in production. What fails stores nothing.
-func Open(ctx context.Context, keys ports.Keys, root secret.Text, random io.Reader, now instant.Instant) (*Keyring, error) {
+//
+// Where the ring is wrapped under was, the root key of before, it is wrapped anew: see Rewrap. A zero was is none.
+func Open(ctx context.Context, keys ports.Keys, root, was secret.Text, random io.Reader, now instant.Instant) (*Keyring, error) {
+	k, err := openRing(ctx, keys, root, random, now)
+	if !errors.Is(err, ErrRootKey) || was.IsZero() {
+		return k, err
+	}
+	if err := Rewrap(ctx, keys, was, root, random); err != nil {
+		return nil, err
+	}
+	return openRing(ctx, keys, root, random, now)
+}
+
+// Rewrap wraps the data keys under the root key is that were wrapped under was, all in one transaction. The keys stay what they are, so no record that they sealed is
+// touched, and who has them open goes on. It is ErrRootKey when was does not open them, unless they are wrapped under is already.
+func Rewrap(ctx context.Context, keys ports.Keys, was, is secret.Text, random io.Reader) error {
+	if is.Len() < MinRootKey {
+		return fmt.Errorf("ROOT_KEY has %d bytes: give at least %d random ones", is.Len(), MinRootKey)
+	}
+	before, err := wrapper(was)
+	if err != nil {
+		return err
+	}
+	after, err := wrapper(is)
+	if err != nil {
+		return err
+	}
+	err = keys.Update(ctx, keyset.Data, func(r keyset.Ring) (keyset.Ring, ports.Effects, error) {
+		r.Keys = slices.Clone(r.Keys)
+		if _, err := unwrap(r, after, random); err == nil {
+			return r, ports.Effects{}, nil // another node was first
+		}
+		for i := range r.Keys {
+			k := &r.Keys[i]
+			if !k.State.Verifies() {
+				continue
+			}
+			if len(k.Wrapped) == 0 || k.Wrapped[0] != wrapVersion {
+				return r, ports.Effects{}, fmt.Errorf("data key %s: %w", k.ID, ErrDamaged)
+			}
+			plain, err := open(before, 1, place(*k), k.Wrapped)
+			if err != nil {
+				return r, ports.Effects{}, ErrRootKey
+			}
+			if k.Wrapped, err = seal(after, random, []byte{wrapVersion}, place(*k), plain); err != nil {
+				return r, ports.Effects{}, fmt.Errorf("wrap %s: %w: %w", k.ID, ports.ErrUnavailable, err)
+			}
+			clear(plain)
+		}
+		return r, ports.Effects{}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wrap the data keys under another ROOT_KEY: %w", err)
+	}
+	return nil
+}
+
+// openRing is Open with one root key.
+func openRing(ctx context.Context, keys ports.Keys, root secret.Text, random io.Reader, now instant.Instant) (*Keyring, error) {
 	if root.Len() < MinRootKey {
 		return nil, fmt.Errorf("ROOT_KEY has %d bytes: give at least %d random ones", root.Len(), MinRootKey)
 	}

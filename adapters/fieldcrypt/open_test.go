@@ -66,7 +66,7 @@ func TestConcurrentFirstOpensShareOneRing(t *testing.T) {
 	for i := range nodes {
 		wg.Go(func() {
 			var err error
-			if opened[i], err = fieldcrypt.Open(context.Background(), s, root, rand.Reader, 1); err != nil {
+			if opened[i], err = fieldcrypt.Open(context.Background(), s, root, secret.Text{}, rand.Reader, 1); err != nil {
 				t.Errorf("node %d: %v", i, err)
 			}
 		})
@@ -107,7 +107,7 @@ func TestAWrongRootKeyIsToldAndChangesNothing(t *testing.T) {
 	mustOpen(t, s)
 	before := fmt.Sprint(s.rings)
 	other := secret.New("quite another root key of enough bytes")
-	k, err := fieldcrypt.Open(t.Context(), s, other, rand.Reader, 2)
+	k, err := fieldcrypt.Open(t.Context(), s, other, secret.Text{}, rand.Reader, 2)
 	if !errors.Is(err, fieldcrypt.ErrRootKey) || k != nil {
 		t.Errorf("Open with another root key = %v, want ErrRootKey", err)
 	}
@@ -123,11 +123,11 @@ func TestAWrongRootKeyIsToldAndChangesNothing(t *testing.T) {
 func TestAShortRootKeyIsRefused(t *testing.T) {
 	for _, n := range []int{0, 1, 31} {
 		s := newKeys()
-		if k, err := fieldcrypt.Open(t.Context(), s, secret.New(strings.Repeat("k", n)), rand.Reader, 1); err == nil || k != nil || s.creates != 0 {
+		if k, err := fieldcrypt.Open(t.Context(), s, secret.New(strings.Repeat("k", n)), secret.Text{}, rand.Reader, 1); err == nil || k != nil || s.creates != 0 {
 			t.Errorf("Open with a root key of %d bytes = %v; want an error, and nothing stored", n, err)
 		}
 	}
-	if _, err := fieldcrypt.Open(t.Context(), newKeys(), secret.New(strings.Repeat("k", 32)), rand.Reader, 1); err != nil {
+	if _, err := fieldcrypt.Open(t.Context(), newKeys(), secret.New(strings.Repeat("k", 32)), secret.Text{}, rand.Reader, 1); err != nil {
 		t.Errorf("Open with a root key of 32 bytes: %v", err)
 	}
 }
@@ -136,12 +136,12 @@ func TestAFailingSourceOfRandomnessStoresNothing(t *testing.T) {
 	const needed = 3 * (32 + 24)
 	for n := range int64(needed) {
 		s := newKeys()
-		k, err := fieldcrypt.Open(t.Context(), s, root, failing(n), 1)
+		k, err := fieldcrypt.Open(t.Context(), s, root, secret.Text{}, failing(n), 1)
 		if !errors.Is(err, ports.ErrUnavailable) || k != nil || s.creates != 0 {
 			t.Fatalf("Open with %d random bytes = %v, %d rings stored; want ErrUnavailable and none", n, err, s.creates)
 		}
 	}
-	k, err := fieldcrypt.Open(t.Context(), newKeys(), root, failing(needed+24), 1)
+	k, err := fieldcrypt.Open(t.Context(), newKeys(), root, secret.Text{}, failing(needed+24), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,14 +156,14 @@ func TestAFailingSourceOfRandomnessStoresNothing(t *testing.T) {
 func TestAFaultOfTheStoreIsAnswered(t *testing.T) {
 	s := newKeys()
 	s.fail = fmt.Errorf("the disk is gone: %w", ports.ErrUnavailable)
-	if k, err := fieldcrypt.Open(t.Context(), s, root, rand.Reader, 1); !errors.Is(err, ports.ErrUnavailable) || k != nil {
+	if k, err := fieldcrypt.Open(t.Context(), s, root, secret.Text{}, rand.Reader, 1); !errors.Is(err, ports.ErrUnavailable) || k != nil {
 		t.Errorf("Open = %v, want ErrUnavailable", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s = newKeys()
 	s.rings[keyset.Data] = keyset.Ring{}
-	if k, err := fieldcrypt.Open(ctx, s, root, rand.Reader, 1); !errors.Is(err, context.Canceled) || k != nil {
+	if k, err := fieldcrypt.Open(ctx, s, root, secret.Text{}, rand.Reader, 1); !errors.Is(err, context.Canceled) || k != nil {
 		t.Errorf("Open with a cancelled context = %v, want context.Canceled", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestADamagedRingIsRefused(t *testing.T) {
 			mustOpen(t, s)
 			damage(t, s)
 			before := fmt.Sprint(s.rings)
-			k, err := fieldcrypt.Open(t.Context(), s, root, rand.Reader, 1)
+			k, err := fieldcrypt.Open(t.Context(), s, root, secret.Text{}, rand.Reader, 1)
 			if !errors.Is(err, fieldcrypt.ErrDamaged) || k != nil {
 				t.Errorf("Open = %v, want ErrDamaged", err)
 			}
@@ -229,7 +229,7 @@ func TestAKeyOfAnotherVersionIsRefused(t *testing.T) {
 			if s.rings[keyset.Data], err = s.rings[keyset.Data].Add(k, true, 2); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := fieldcrypt.Open(t.Context(), s, root, rand.Reader, 1); !errors.Is(err, fieldcrypt.ErrDamaged) || got != nil {
+			if got, err := fieldcrypt.Open(t.Context(), s, root, secret.Text{}, rand.Reader, 1); !errors.Is(err, fieldcrypt.ErrDamaged) || got != nil {
 				t.Errorf("Open = %v, want ErrDamaged", err)
 			}
 		})

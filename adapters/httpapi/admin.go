@@ -92,9 +92,13 @@ func (a *API) revoke(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	out := revoked{ended: endedBy(got), Nodes: []nodeTime{}, DryRun: in.DryRun, Hint: got.Hint}
+	return x.write(http.StatusOK, revokedOf(got, in.DryRun))
+}
+
+func revokedOf(got app.Revoked, dry bool) revoked {
+	out := revoked{ended: endedBy(got), Nodes: []nodeTime{}, DryRun: dry, Hint: got.Hint}
 	for _, n := range got.Nodes {
 		out.Nodes = append(out.Nodes, nodeTime{n.Node, float64(n.Took.Microseconds()) / 1000})
 	}
-	return x.write(http.StatusOK, out)
+	return out
 }

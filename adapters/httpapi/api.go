@@ -24,6 +24,8 @@ type Services struct {
 	Sessions *app.Sessions
 	Accounts *app.Accounts
 	Revoker  *app.Revoker
+	Rotator  *app.Rotator
+	Secrets  *app.Secrets // nil: /readyz tells nothing of them
 	APIKeys  *app.APIKeys
 	View     *view.View
 	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link
@@ -31,6 +33,7 @@ type Services struct {
 	Probe    func(context.Context) error // asks the store whether it answers; for /readyz
 	Meter    ports.Meter                 // nil: nothing is counted
 	Metrics  http.Handler                // served to administrators under /metrics; nil: nothing is
+	JWKS     http.Handler                // served under /.well-known/jwks.json; nil: nothing is
 }
 
 // Options of the transport. The zero value works.

@@ -29,8 +29,8 @@ type check struct {
 	LatencyMS float64 `json:"latency_ms"`
 }
 
-// viewCheck is how the view of the revocations is. It has no age before it was first whole.
-type viewCheck struct {
+// ageCheck is a check of what is taken in from elsewhere. It has no age before that came in first.
+type ageCheck struct {
 	check `json:",inline"`
 	AgeMS *float64 `json:"age_ms,omitempty"`
 }
@@ -38,10 +38,11 @@ type viewCheck struct {
 type readiness struct {
 	Status string `json:"status"`
 	Checks struct {
-		Revocation viewCheck `json:"revocation"`
+		Revocation ageCheck  `json:"revocation"`
 		Store      check     `json:"store"`
 		Signing    check     `json:"signing"`
 		RateLimit  check     `json:"rate_limit"`
+		Secrets    *ageCheck `json:"secrets,omitempty"`
 	} `json:"checks"`
 }
 
@@ -66,6 +67,14 @@ func (a *API) ready(x *exchange) error {
 	signing := a.Sessions.CanIssue()
 	out.Checks.Signing = check{verdict(signing), ms(time.Since(begun))}
 	out.Checks.RateLimit = check{verdict(a.Limiter.Counts()), 0}
+	if a.Secrets != nil {
+		age, fault := a.Secrets.Status()
+		old := ms(age)
+		out.Checks.Secrets = &ageCheck{check{"ok", 0}, &old}
+		if fault != nil { // the last good ones are used on
+			out.Checks.Secrets.Status = "degraded"
+		}
+	}
 	all := st.OK && ok && signing
 	out.Status = verdict(all)
 	if all {

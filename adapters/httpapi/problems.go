@@ -110,6 +110,8 @@ var sentinels = []struct {
 	{keyset.ErrDuplicate, 409, "taken"},
 	{keyset.ErrTransition, 409, "key_state"},
 	{keyset.ErrLast, 409, "key_state"},
+	{keyset.ErrPending, 409, "key_state"},
+	{keyset.ErrSigns, 409, "key_state"},
 	{errTooLarge, 413, "body_too_large"},
 	{errTokenTooLarge, 413, "body_too_large"},
 	{errEncoded, 415, "unsupported_media_type"},
@@ -150,6 +152,7 @@ func problemOf(err error) (p problem, known bool) {
 		busy     *ports.BusyError
 		syntax   *syntaxError
 		method   *methodError
+		early    *keyset.EarlyError
 	)
 	switch {
 	case errors.As(err, &revoked) && revoked.Kind == revocation.APIKey:
@@ -178,6 +181,8 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 503, Code: "unavailable", Detail: "the service is busy: ask again later", retry: max(busy.RetryAfter, time.Second)}, true
 	case errors.As(err, &syntax):
 		return problem{Status: 400, Code: "malformed_json", Detail: syntax.detail}, true
+	case errors.As(err, &early):
+		return problem{Status: 409, Code: "key_state", Detail: early.Error()}, true
 	case errors.As(err, &method):
 		return problem{Status: 405, Code: "method_not_allowed", Detail: method.Error()}, true
 	}

@@ -57,6 +57,8 @@ var answers = map[string]told{
 	"id.ErrNotRandom":         {id.ErrNotRandom, 503, "unavailable", ""},
 	"keyset.ErrDuplicate":     {keyset.ErrDuplicate, 409, "taken", ""},
 	"keyset.ErrLast":          {keyset.ErrLast, 409, "key_state", ""},
+	"keyset.ErrPending":       {keyset.ErrPending, 409, "key_state", ""},
+	"keyset.ErrSigns":         {keyset.ErrSigns, 409, "key_state", ""},
 	"keyset.ErrTransition":    {keyset.ErrTransition, 409, "key_state", ""},
 	"keyset.ErrUnknown":       {keyset.ErrUnknown, 404, "not_found", ""},
 	"ports.BusyError":         {&ports.BusyError{What: "w", RetryAfter: time.Second}, 503, "unavailable", ""},

@@ -76,6 +76,10 @@ func (a *API) routes() []route {
 		{method: "DELETE", path: v1 + "/admin/sessions/{id}", class: write, access: admin, contains: true, serve: a.endSession},
 		{method: "POST", path: v1 + "/admin/revoke-user-tokens", class: write, access: admin, contains: true, serve: a.revokeUserTokens},
 		{method: "POST", path: v1 + "/admin/revocations", class: write, access: admin, contains: true, serve: a.revoke},
+		{method: "GET", path: v1 + "/admin/keys", class: read, access: admin, serve: a.listSigningKeys},
+		{method: "POST", path: v1 + "/admin/keys/rotate", class: write, access: admin, serve: a.rotateSigningKey},
+		{method: "POST", path: v1 + "/admin/keys/{kid}/retire", class: write, access: admin, serve: a.retireSigningKey},
+		{method: "POST", path: v1 + "/admin/keys/{kid}/revoke", class: write, access: admin, contains: true, serve: a.revokeSigningKey},
 		{method: "POST", path: v1 + "/admin/explain", class: write, access: admin, serve: a.explain},
 
 		{method: "GET", path: "/health", class: exempt, access: anyone, serve: a.alive},
@@ -86,6 +90,9 @@ func (a *API) routes() []route {
 		all = append(all,
 			route{method: "GET", path: "/setup", class: read, access: anyone, serve: a.aboutSetUp},
 			route{method: "POST", path: v1 + "/setup", class: auth, access: anyone, serve: a.setUp})
+	}
+	if a.JWKS != nil {
+		all = append(all, route{method: "GET", path: "/.well-known/jwks.json", class: read, access: anyone, serve: a.jwks})
 	}
 	if a.Metrics != nil {
 		all = append(all, route{method: "GET", path: "/metrics", class: read, access: admin, serve: a.metrics})

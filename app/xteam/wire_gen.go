@@ -33,18 +33,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	ring, err := assembly.SigningRing(ctx, assemblySecrets, view)
-	if err != nil {
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	codec, err := assembly.NewCodec(ring)
-	if err != nil {
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
+	codec := assembly.NewCodec()
 	hasher, err := assembly.NewPasswords(assemblyOptions)
 	if err != nil {
 		cleanup2()
@@ -71,9 +60,19 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
 	apiKeys, cleanup5 := assembly.StartAPIKeys(ctx, core, guard)
 	setUp := app.NewSetUp(core, accounts)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, assemblyOptions, slogLogger)
+	rotator, cleanup6, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, assemblySecrets, assemblyOptions, slogLogger)
+	if err != nil {
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, assemblySecrets, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, api)
 	return xTeam, func() {
+		cleanup6()
 		cleanup5()
 		cleanup4()
 		cleanup3()

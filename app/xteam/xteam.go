@@ -197,7 +197,7 @@ func (x *XTeam) APIKeys() *app.APIKeys { return x.keys }
 func logger(o Options) *slog.Logger { return o.Logger }
 
 func secrets(o Options, log *slog.Logger) *assembly.Secrets {
-	return assembly.OpenSecrets(o.Secrets, o.Dir, log)
+	return assembly.OpenSecrets(assembly.Source{Secrets: o.Secrets, Name: "Options.Secrets"}, o.Dir, log)
 }
 
 func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {

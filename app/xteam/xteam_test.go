@@ -138,7 +138,7 @@ func TestThePasswordHasherIsChanged(t *testing.T) {
 	stored := func() string {
 		silent := slog.New(slog.DiscardHandler)
 		none := envsecrets.New(func(string) (string, bool) { return "", false })
-		db, closeStore, err := assembly.OpenBadger(ctx, dir, 0, assembly.OpenSecrets(none, dir, silent), silent)
+		db, closeStore, err := assembly.OpenBadger(ctx, dir, 0, assembly.OpenSecrets(assembly.Source{Secrets: none}, dir, silent), silent)
 		if err != nil {
 			t.Fatal(err)
 		}

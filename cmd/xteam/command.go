@@ -66,10 +66,11 @@ and from a file .env in the working directory; the environment wins.`,
 	users.AddCommand(c.usersCreate(), c.usersList(), c.usersShow(), c.usersDisable(), c.usersEnable(), c.usersSetRole(), c.usersSetPassword(), c.usersUnlock())
 	secret := &cobra.Command{Use: "secret", Short: "Secrets", Args: cobra.NoArgs, Example: "  xteam secret generate"}
 	secret.AddCommand(c.secretGenerate())
-	for _, group := range []*cobra.Command{root, users, secret} {
+	keys := c.keys()
+	for _, group := range []*cobra.Command{root, users, secret, keys} {
 		group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
-	root.AddCommand(c.serve(), c.dev(), users, c.revoke(), c.explain(), secret, c.config(), c.version())
+	root.AddCommand(c.serve(), c.dev(), users, keys, c.revoke(), c.explain(), secret, c.config(), c.version())
 	return root
 }
 

@@ -33,9 +33,9 @@ func (c *cli) serve() *cobra.Command {
 requests, and on a store without an administrator a link that makes the first
 one, once, within 30 minutes. Its log goes to stderr or to LOG_FILE. SIGTERM and
 SIGINT let it answer what it has begun and end it with exit code 0; SIGHUP opens
-LOG_FILE anew and looks at the files of the certificate, which it else does by
-itself. Settings and secrets are read once, at the start: to change one, such as
-SECRET_KEY, restart it. While it runs, the operator's commands reach it through a socket in DATA_DIR.`,
+LOG_FILE anew, and reads the secrets and the files of the certificate, which it
+else does by itself. Other settings are read once, at the start. While it runs,
+the operator's commands reach it through a socket in DATA_DIR.`,
 		Example: "  HTTP_ADDR=0.0.0.0:8000 DATA_DIR=/var/lib/xteam xteam serve",
 		Args:    cobra.NoArgs,
 	}
@@ -227,7 +227,7 @@ func (srv *server) count(_ net.Conn, now http.ConnState) {
 	}
 }
 
-// wait answers nil when ctx ends, or why the server cannot go on. At each hangup it opens the log anew and looks at the certificate.
+// wait answers nil when ctx ends, or why the server cannot go on. At each hangup it opens the log anew, and reads the secrets and the certificate.
 func (srv *server) wait(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
@@ -239,6 +239,7 @@ func (srv *server) wait(ctx context.Context, hangups <-chan os.Signal) error {
 			if err := srv.sys.output.reopen(); err != nil {
 				srv.sys.Log.Error("The log could not be opened anew; the old file is written on", "error", err.Error())
 			}
+			srv.sys.secrets.Again()
 			if srv.cert != nil {
 				srv.cert.reload()
 			}

@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/token"
 )
@@ -25,7 +27,10 @@ type settings struct {
 	Folder      string // DATA_DIR: the socket and the secrets that were made at the first start
 	Store       string // Badger's folder
 
-	Algorithm        string
+	SecretsURL string // where secrets are read
+
+	Algorithm        string        // empty: as it was, HS256 at first
+	Rotation         time.Duration // the age at which a signing key is followed by itself; 0: by hand
 	Leeway           time.Duration
 	Issuer, Audience string
 	Access           time.Duration
@@ -60,6 +65,11 @@ const (
 	staging     = "staging"
 	production  = "production"
 )
+
+// algorithms are those that tokens are signed with, the default first.
+var algorithms = keyset.Algorithms()
+
+func isAlgorithm(name string) bool { return slices.Contains(algorithms, name) }
 
 // MinSecret is the length of the shortest SECRET_KEY and ROOT_KEY, in bytes (RFC 7518, section 3.2).
 const minSecret = 32
@@ -115,6 +125,13 @@ var table = []setting{
 	{name: "RATE_LIMIT_URL", initial: "memory:", takes: "memory:; this build has no other buckets yet",
 		meaning: "where the buckets of the rate limits are kept", mask: maskURL,
 		set: func(_ *settings, v string) bool { return v == "memory:" }},
+	{name: "SECRETS_URL", initial: "env:", takes: "env:, file:///FOLDER, vault://HOST:PORT/MOUNT/PATH, awssm://REGION/PREFIX or azurekv://VAULT-NAME",
+		meaning: "where SECRET_KEY, ROOT_KEY and their previous values are read, again and again: a value that changes is taken up without a restart. env: is the environment and .env; vault: goes by VAULT_ADDR, VAULT_CACERT, VAULT_NAMESPACE and VAULT_TOKEN, VAULT_ROLE_ID with VAULT_SECRET_ID, or VAULT_KUBERNETES_ROLE", mask: maskURL,
+		set: func(s *settings, v string) bool {
+			scheme, rest, ok := strings.Cut(v, ":")
+			s.SecretsURL = v
+			return ok && sources[scheme] != nil && (scheme == "env") == (rest == "")
+		}},
 	{name: "SECRET_KEY", without: "made at the first start", kept: true, takes: "at least 32 bytes; `xteam secret generate` makes one",
 		meaning: "the HS256 signing secret; one that was made is kept in DATA_DIR/secrets", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
@@ -131,9 +148,19 @@ var table = []setting{
 	{name: "ROOT_KEY", without: "made at the first start", kept: true, takes: "at least 32 bytes, not those of SECRET_KEY; `xteam secret generate` makes one",
 		meaning: "wraps the keys that seal what is stored; one that was made is kept in DATA_DIR/secrets; required in production", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
-	{name: "JWT_ALGORITHM", initial: "HS256", takes: "HS256; this build has no other algorithm yet",
-		meaning: "how access tokens are signed",
-		set:     func(s *settings, v string) bool { s.Algorithm = v; return v == "HS256" }},
+	{name: "ROOT_KEY_PREVIOUS", without: "none", takes: "the value that ROOT_KEY had before, of at least 32 bytes",
+		meaning: "the root key that ROOT_KEY replaces: the few keys that it wraps are wrapped anew, and no record is touched; take it away once a start has done that", mask: maskSecret,
+		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
+	{name: "JWT_ALGORITHM", without: "HS256, and after a rotation that of the key before", takes: "HS256, ES256, EdDSA, RS256 or PS256",
+		meaning: "how access tokens are signed: by the first key, and by those that follow a rotation without --alg. Until a first rotation HS256 signs with SECRET_KEY itself, and another algorithm takes its place at once",
+		set:     func(s *settings, v string) bool { s.Algorithm = v; return v == "" || isAlgorithm(v) }},
+	{name: "KEY_ROTATION_INTERVAL", initial: "0", takes: "0, or a duration from 1h to 8760h",
+		meaning: "the age at which another signing key takes the place of the one before, by itself; it is published a quarter of an hour earlier. 0: by hand",
+		set: func(s *settings, v string) bool {
+			d, err := time.ParseDuration(v)
+			s.Rotation = d
+			return err == nil && (d == 0 || d >= time.Hour && d <= 8760*time.Hour)
+		}},
 	{name: "JWT_LEEWAY", initial: "30s", takes: "a duration from 0s to 2m",
 		meaning: "the clock skew that is allowed between nodes",
 		set:     duration(func(s *settings) *time.Duration { return &s.Leeway }, 0, token.MaxLeeway)},
@@ -253,9 +280,6 @@ var table = []setting{
 var notYet = []struct{ name, initial, lacks string }{
 	{"REDIS_URL", "", "Redis"},
 	{"REVOCATION_URL", "", "feed beside the database"},
-	{"SECRETS_URL", "env:", "source of secrets but the environment"},
-	{"ROOT_KEY_PREVIOUS", "", "rotation of ROOT_KEY"},
-	{"KEY_ROTATION_INTERVAL", "0", "rotation of signing keys by itself"},
 	{"ALERT_WEBHOOK_URL", "", "alerts"},
 	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
 	{"GRAPHQL_INTROSPECTION", "", "GraphQL"},
@@ -307,7 +331,7 @@ func parse(get lookup) (settings, error) {
 		complain("REVOCATION_POLL")
 	}
 	signing, root := given(get, "SECRET_KEY"), given(get, "ROOT_KEY")
-	if root == "" && s.Environment == production {
+	if root == "" && s.Environment == production && s.SecretsURL == "env:" {
 		wrong = append(wrong, "ROOT_KEY: got nothing, takes at least 32 bytes: production needs it; `xteam secret generate` makes one")
 	}
 	if root != "" && root == signing {

@@ -54,7 +54,10 @@ func TestSettingsRefused(t *testing.T) {
 		"SECRET_KEY":                  {"planted-secret", key[:31]},
 		"SECRET_KEY_PREVIOUS":         {"planted-secret", key + ",", key + ",planted-secret"},
 		"ROOT_KEY":                    {"planted-secret"},
-		"JWT_ALGORITHM":               {"none", "ES256", "hs256"},
+		"JWT_ALGORITHM":               {"none", "HS512", "hs256", "ES256,HS256"},
+		"SECRETS_URL":                 {"planted-secret", "env", "env:x", "http://planted-secret", "vault"},
+		"ROOT_KEY_PREVIOUS":           {"planted-secret"},
+		"KEY_ROTATION_INTERVAL":       {"30", "59m", "-1h", "8761h", "1d"},
 		"JWT_LEEWAY":                  {"30", "-1s", "2m1s"},
 		"JWT_ISSUER":                  {strings.Repeat("i", 201)},
 		"JWT_AUDIENCE":                {strings.Repeat("a", 201)},
@@ -141,7 +144,7 @@ func faulty(err error) (names []string) {
 // A setting of the contract that this build does not have must not be believed to do something.
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
-		"REDIS_URL": "", "REVOCATION_URL": "", "SECRETS_URL": "env:", "ROOT_KEY_PREVIOUS": "", "KEY_ROTATION_INTERVAL": "0",
+		"REDIS_URL": "", "REVOCATION_URL": "",
 		"ALERT_WEBHOOK_URL":   "",
 		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/metrics"
 	"github.com/xteam/xteam/app"
@@ -14,11 +13,6 @@ import (
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/ports"
 )
-
-// openSecrets reads secrets from the settings, and keeps those that are made in the data folder.
-func openSecrets(s settings, get lookup, log *slog.Logger) *assembly.Secrets {
-	return assembly.OpenSecrets(envsecrets.New(get), s.Folder, log)
-}
 
 // openDatabase opens what DATABASE_URL names.
 func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
@@ -42,7 +36,7 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 		Tunables: app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway,
 			Environment: keysOf[s.Environment]},
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, HTTP: s.HTTP,
-		Meter: registry, Metrics: page,
+		Meter: registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
 	}
 }
 
@@ -54,9 +48,10 @@ type system struct {
 	Metrics  http.Handler // for whoever reaches METRICS_ADDR
 	accounts ports.Accounts
 	setUp    *app.SetUp
+	secrets  *app.Secrets
 	output   *output
 }
 
-func newSystem(api *httpapi.API, db assembly.Database, registry watched, log *slog.Logger, out *output) *system {
-	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, output: out}
+func newSystem(api *httpapi.API, db assembly.Database, registry watched, secrets *assembly.Secrets, log *slog.Logger, out *output) *system {
+	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, secrets: secrets.Secrets, output: out}
 }

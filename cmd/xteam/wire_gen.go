@@ -28,50 +28,28 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	secrets := openSecrets(s, get, logger)
-	database, cleanup2, err := openDatabase(ctx, s, secrets, logger)
+	secrets, cleanup2, err := openSecrets(ctx, s, get, logger)
 	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	database, cleanup3, err := openDatabase(ctx, s, secrets, logger)
+	if err != nil {
+		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
 	registry := metrics.New()
 	assemblyOptions := options(s, registry)
-	view, cleanup3, err := assembly.StartView(ctx, database, assemblyOptions, logger)
-	if err != nil {
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	ring, err := assembly.SigningRing(ctx, secrets, view)
+	view, cleanup4, err := assembly.StartView(ctx, database, assemblyOptions, logger)
 	if err != nil {
 		cleanup3()
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	codec, err := assembly.NewCodec(ring)
-	if err != nil {
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
+	codec := assembly.NewCodec()
 	hasher, err := assembly.NewPasswords(assemblyOptions)
-	if err != nil {
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	journalJournal := journal.New(logger)
-	limiter, cleanup4, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, logger)
-	if err != nil {
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	core, err := assembly.StartCore(ctx, database, view, codec, hasher, journalJournal, limiter, assemblyOptions)
 	if err != nil {
 		cleanup4()
 		cleanup3()
@@ -79,16 +57,47 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
+	journalJournal := journal.New(logger)
+	limiter, cleanup5, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, logger)
+	if err != nil {
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	core, err := assembly.StartCore(ctx, database, view, codec, hasher, journalJournal, limiter, assemblyOptions)
+	if err != nil {
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	guard := app.NewGuard(core)
-	apiKeys, cleanup5 := assembly.StartAPIKeys(ctx, core, guard)
-	sessions, cleanup6 := assembly.StartSessions(ctx, core)
+	apiKeys, cleanup6 := assembly.StartAPIKeys(ctx, core, guard)
+	sessions, cleanup7 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
 	setUp := app.NewSetUp(core, accounts)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	api := assembly.NewAPI(database, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, assemblyOptions, logger)
+	rotator, cleanup8, err := assembly.StartRotator(ctx, core, codec, database, secrets, assemblyOptions, logger)
+	if err != nil {
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	api := assembly.NewAPI(database, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, secrets, assemblyOptions, logger)
 	mainWatched := watch(registry, view, hasher, limiter, database, mainOutput)
-	mainSystem := newSystem(api, database, mainWatched, logger, mainOutput)
+	mainSystem := newSystem(api, database, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup8()
+		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()

@@ -111,7 +111,7 @@ func fill(b *testing.B, folder string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	keys, err := fieldcrypt.Open(b.Context(), db.Keys(), secret.New(rootKey), rand.Reader, instant.Of(time.Now()))
+	keys, err := fieldcrypt.Open(b.Context(), db.Keys(), secret.New(rootKey), secret.Text{}, rand.Reader, instant.Of(time.Now()))
 	if err != nil {
 		b.Fatal(err)
 	}

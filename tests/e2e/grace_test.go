@@ -75,7 +75,7 @@ func TestUsedTokenAfterGrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, j := &clock{now: time.Now()}, &told{}
-	keyring, err := fieldcrypt.Open(ctx, db.Keys(), secret.New(strings.Repeat("r", 32)), rand.Reader, instant.Of(c.Now()))
+	keyring, err := fieldcrypt.Open(ctx, db.Keys(), secret.New(strings.Repeat("r", 32)), secret.Text{}, rand.Reader, instant.Of(c.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}

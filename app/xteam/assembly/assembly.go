@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/xteam/xteam/adapters/badgerstore"
@@ -23,7 +21,6 @@ import (
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/keyset"
-	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -37,22 +34,19 @@ type Options struct {
 	Limits         app.LimiterOptions // all but its Now and Logger
 	Node           string             // this node's name in answers
 	HTTP           httpapi.Options    // of the transport, all but its Logger
+	Rotation       app.RotatorOptions // of the signing keys: Algorithm, Interval and Lag
+	// JWKS serves the public keys that it is given a way to ask for, under /.well-known/jwks.json; nil: nothing is served there.
+	JWKS func(keys func() []keyset.Key) http.Handler
 	Now            func() time.Time   // the clock by which tokens and sessions are judged; nil: time.Now
 	Meter          ports.Meter        // nil: nothing is counted
 	Metrics        http.Handler       // served to administrators under /metrics; nil: nothing is
 }
 
-// The secrets that are read through the port for secrets.
-const (
-	signingKey   = "SECRET_KEY"
-	previousKeys = "SECRET_KEY_PREVIOUS"
-	rootKey      = "ROOT_KEY"
-)
-
 // Database is a store that is open, with the keys that it is sealed by.
 type Database struct {
 	Stores app.Stores
 	MACs   ports.Authenticator
+	Sealer ports.Sealer
 	// Space answers how many bytes are free for the store, -1 when that is not known, and why it does not take everything: ports.ErrNoSpace while it takes nothing new.
 	Space func() (free int64, err error)
 }
@@ -73,30 +67,34 @@ func OpenBadger(ctx context.Context, folder string, floor int64, secrets *Secret
 	}
 	db.Unlock(keyring)
 	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events()}
-	return Database{Stores: stores, MACs: keyring, Space: db.Space}, func() {
+	return Database{Stores: stores, MACs: keyring, Sealer: keyring, Space: db.Space}, func() {
 		if err := db.Close(); err != nil {
 			log.Error("The store could not be closed", "error", err.Error())
 		}
 	}, nil
 }
 
-// unlock opens the data keys of a store with ROOT_KEY, which is made for a new store only: of another one, another root key opens nothing.
+// unlock opens the data keys of a store with ROOT_KEY, which is made for a new store only: of another one, another root key opens nothing. ROOT_KEY_PREVIOUS is the root key
+// that is to be replaced.
 func unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt.Keyring, error) {
-	read := secrets.Get
-	switch _, err := keys.Find(ctx, keyset.Data); {
-	case errors.Is(err, ports.ErrNotFound):
-		read = secrets.getOrMake
-	case err != nil:
-		return nil, fmt.Errorf("read the data keys: %w", err)
-	}
-	root, err := read(ctx, rootKey)
-	if errors.Is(err, ports.ErrNotFound) {
-		return nil, fmt.Errorf("%s is empty, and this store was made with one: give it, or put its file back into %s", rootKey, secrets.folder)
-	}
-	if err != nil {
+	if err := secrets.Read(ctx); err != nil {
 		return nil, err
 	}
-	return fieldcrypt.Open(ctx, keys, root, rand.Reader, instant.Of(time.Now()))
+	root := secrets.Values().Root
+	if root.IsZero() {
+		_, err := keys.Find(ctx, keyset.Data)
+		switch {
+		case errors.Is(err, ports.ErrNotFound):
+			if root, err = secrets.make(ctx, app.RootKey); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, fmt.Errorf("read the data keys: %w", err)
+		default:
+			return nil, fmt.Errorf("%s is empty, and this store was made with one: give it, or put its file back into %s", app.RootKey, secrets.folder)
+		}
+	}
+	return fieldcrypt.Open(ctx, keys, root, secrets.Values().RootWas, rand.Reader, instant.Of(time.Now()))
 }
 
 // StartView follows the database until the cleanup, and answers once everything that is live has been heard.
@@ -128,57 +126,28 @@ func background(ctx context.Context, work func(context.Context)) (stop func()) {
 	}
 }
 
-// SigningRing makes the ring of SECRET_KEY, which signs, and SECRET_KEY_PREVIOUS, which still verify. A secret that was revoked refuses the start:
-// whoever has it can make any token.
-func SigningRing(ctx context.Context, secrets *Secrets, v *view.View) (keyset.Ring, error) {
-	ring := keyset.Ring{Name: keyset.Signing}
-	now := instant.Of(time.Now())
-	add := func(name string, s secret.Text) error {
-		kid := jwtcodec.SymmetricKeyID(s)
-		if v.KeyRevoked(kid) {
-			if _, err := secrets.given.Get(ctx, name); errors.Is(err, ports.ErrNotFound) {
-				return fmt.Errorf("%s is kept in %s and holds the key %s, which was revoked: remove that file, and the next start makes another", name, filepath.Join(secrets.folder, name), kid)
-			}
-			return fmt.Errorf("%s holds the key %s, which was revoked: take it away and give another; `xteam secret generate` makes one", name, kid)
-		}
-		if _, twice := ring.Find(kid); twice {
+// NewCodec writes and reads tokens. It has no keys before StartRotator.
+func NewCodec() *jwtcodec.Codec { return jwtcodec.New(jwtcodec.Options{}) }
+
+// StartRotator gives the codec its keys, and looks after them and the secrets until the cleanup.
+func StartRotator(ctx context.Context, c *app.Core, codec *jwtcodec.Codec, db Database, secrets *Secrets, o Options, log *slog.Logger) (*app.Rotator, func(), error) {
+	o.Rotation.Logger, o.Rotation.Make, o.Rotation.Kept = log, secrets.makeSigning, secrets.isKept
+	r := app.NewRotator(c, codec, db.Sealer, secrets.Secrets, o.Rotation)
+	if err := r.Start(ctx); err != nil {
+		return nil, nil, err
+	}
+	secrets.OnChange(func(ctx context.Context, was, is app.SecretValues) error {
+		if was.Root == is.Root {
 			return nil
 		}
-		var err error
-		ring, err = ring.Add(keyset.Key{ID: kid, Purpose: keyset.Sign, Algorithm: "HS256", Secret: s}, name != signingKey, now)
-		return err
-	}
-	current, err := secrets.getOrMake(ctx, signingKey)
-	if err != nil {
-		return ring, err
-	}
-	if err := add(signingKey, current); err != nil {
-		return ring, err
-	}
-	previous, err := secrets.Get(ctx, previousKeys)
-	if errors.Is(err, ports.ErrNotFound) {
-		return ring, nil
-	}
-	if err != nil {
-		return ring, err
-	}
-	for one := range strings.SplitSeq(previous.RevealPlaintext(), ",") {
-		if one = strings.TrimSpace(one); one != "" {
-			if err := add(previousKeys, secret.New(one)); err != nil {
-				return ring, err
-			}
+		if err := fieldcrypt.Rewrap(ctx, db.Stores.Keys, was.Root, is.Root, rand.Reader); err != nil {
+			return err
 		}
-	}
-	return ring, nil
-}
-
-// NewCodec writes and reads tokens with the keys of the ring.
-func NewCodec(ring keyset.Ring) (*jwtcodec.Codec, error) {
-	c := jwtcodec.New(jwtcodec.Options{})
-	if err := c.SetRing(ring); err != nil {
-		return nil, err
-	}
-	return c, nil
+		log.Info("The data keys were wrapped under another ROOT_KEY")
+		return nil
+	})
+	stopRotator, stopSecrets := background(ctx, r.Run), background(ctx, secrets.Run)
+	return r, func() { stopSecrets(); stopRotator() }, nil
 }
 
 // NewPasswords hashes with the configured kind and cost.
@@ -229,7 +198,7 @@ func StartLimiter(ctx context.Context, o Options, journal ports.Journal, log *sl
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, secrets *Secrets, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -237,6 +206,10 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		_, err := db.Space()
 		return err
 	}
+	var jwks http.Handler
+	if o.JWKS != nil {
+		jwks = o.JWKS(keys.PublicKeys)
+	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, APIKeys: k, View: v, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, View: v, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

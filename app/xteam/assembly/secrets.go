@@ -4,47 +4,83 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/xteam/xteam/adapters/envsecrets"
+	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
 
+// Source is where secrets are given.
+type Source struct {
+	ports.Secrets
+	// Name is how the source is called in messages: the setting that chose it.
+	Name string
+	// Every is how often it is asked again; 0: every 30 s.
+	Every time.Duration
+	// Complete says that it has every secret that there is: none is made, nor kept in the data folder.
+	Complete bool
+	// Sturdy refuses secrets that are long enough and yet easily guessed; else they are told of.
+	Sturdy bool
+}
+
 // Secrets are those that were given, and those that a system without them made for itself and keeps in its data folder.
 type Secrets struct {
-	given  ports.Secrets
+	*app.Secrets
+	source Source
 	kept   *envsecrets.Kept
-	made   *envsecrets.OrMade
 	folder string // of the kept ones
+	log    *slog.Logger
+}
+
+// OpenSecrets reads secrets of a source, and keeps others in the data folder. It touches nothing yet.
+func OpenSecrets(source Source, dataDir string, log *slog.Logger) *Secrets {
+	s := &Secrets{source: source, kept: envsecrets.OpenKept(dataDir, rand.Reader), folder: filepath.Join(dataDir, envsecrets.Folder), log: log}
+	s.Secrets = app.NewSecrets(s, app.SecretsOptions{Every: source.Every, Random: rand.Reader, Logger: log})
+	return s
 }
 
 var _ ports.Secrets = (*Secrets)(nil)
 
-// OpenSecrets reads given secrets, and keeps others in the data folder. It touches no file yet.
-func OpenSecrets(given ports.Secrets, dataDir string, log *slog.Logger) *Secrets {
-	kept := envsecrets.OpenKept(dataDir, rand.Reader)
-	told := func(name, file string) {
-		log.Info("A secret was made; keep a copy of its file", "setting", name, "file", file)
-	}
-	return &Secrets{given, kept, envsecrets.NewOrMade(given, kept, told, signingKey, rootKey), filepath.Join(dataDir, envsecrets.Folder)}
-}
-
-// Get answers a secret that was given, else one that is kept. It makes none.
+// Get answers a secret as it is given now, else one that is kept. It makes none.
 func (s *Secrets) Get(ctx context.Context, name string) (secret.Text, error) {
-	text, err := s.given.Get(ctx, name)
-	if errors.Is(err, ports.ErrNotFound) {
-		return s.kept.Get(ctx, name)
+	text, err := s.source.Get(ctx, name)
+	if errors.Is(err, ports.ErrNotFound) && !s.source.Complete {
+		text, err = s.kept.Get(ctx, name)
 	}
-	return text, err
+	if err != nil || name != app.SecretKey && name != app.RootKey {
+		return text, err
+	}
+	return text, envsecrets.CheckStrength(name, text)
 }
 
-// getOrMake is Get, and makes and keeps SECRET_KEY or ROOT_KEY when there is none.
-func (s *Secrets) getOrMake(ctx context.Context, name string) (secret.Text, error) {
-	text, err := s.made.Get(ctx, name)
-	if err == nil {
-		err = envsecrets.CheckStrength(name, text)
+// make makes a secret that is not given, and keeps it in the data folder.
+func (s *Secrets) make(ctx context.Context, name string) (secret.Text, error) {
+	if s.source.Complete {
+		return secret.Text{}, fmt.Errorf("%s has no %s: put it there; `xteam secret generate` makes one", s.source.Name, name)
 	}
-	return text, err
+	text, made, err := s.kept.GetOrMake(ctx, name)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	if made {
+		s.log.Info("A secret was made; keep a copy of its file", "setting", name, "file", filepath.Join(s.folder, name))
+	}
+	return text, s.Read(ctx)
+}
+
+// makeSigning is make of the secret that signs.
+func (s *Secrets) makeSigning(ctx context.Context) (secret.Text, error) { return s.make(ctx, app.SecretKey) }
+
+// isKept reports whether a secret is kept in the data folder, and not given.
+func (s *Secrets) isKept(name string) bool {
+	if s.source.Complete {
+		return false
+	}
+	_, err := s.source.Get(context.Background(), name)
+	return errors.Is(err, ports.ErrNotFound)
 }

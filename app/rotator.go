@@ -1,0 +1,717 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/ports"
+)
+
+// JWKSLag is how long other services may go on with the key set that they fetched before: the five minutes for which it may be cached, and the quarter of an hour that
+// widespread libraries wait at least.
+const JWKSLag = 15 * time.Minute
+
+const (
+	// ringEvery is how often the ring is read again, for what other nodes did to it and what is due by itself.
+	ringEvery = 5 * time.Second
+	// lookUpPause is how long after a look for an unknown key the next may follow, for all comers.
+	lookUpPause = 5 * time.Second
+	// lookUpWithin is how long a request waits for it.
+	lookUpWithin = time.Second
+	// minSigningSecret is the shortest secret of an HS256 key, in bytes (RFC 7518, section 3.2).
+	minSigningSecret = 32
+)
+
+// RotatorOptions tune a Rotator. The zero value works.
+type RotatorOptions struct {
+	// Algorithm is that of the first key, and of those that follow by a rotation that names none. Empty: HS256, and then that of the key before.
+	Algorithm string
+	// Interval is the age at which a key is followed by another, by itself; 0: by hand alone.
+	Interval time.Duration
+	// Lag is how long others may go on with the key set that they fetched before; 0: JWKSLag.
+	Lag time.Duration
+	// Make makes and keeps a SECRET_KEY, when there is none and a key of HS256 is to sign; nil: that is refused.
+	Make func(context.Context) (secret.Text, error)
+	// Kept reports whether the secret of that name is one that the system made for itself. When its key is revoked it is passed over, where others refuse the start. nil: none is.
+	Kept func(name string) bool
+	// Logger is told of what concerns nobody's request; nil: nobody is.
+	Logger *slog.Logger
+}
+
+// Rotator holds the keys that sign tokens, and changes them: by hand, by itself, and when others did. A key of the system's own is random, and kept in the database
+// with its secret half sealed. SECRET_KEY and SECRET_KEY_PREVIOUS are given, and never kept: of them the database knows the id and what became of it.
+type Rotator struct {
+	core    *Core
+	codec   ports.SigningKeys
+	sealer  ports.Sealer
+	secrets *Secrets
+	o       RotatorOptions
+
+	turn   sync.Mutex   // held while the keys are changed or loaded
+	values SecretValues // as they were taken up
+	opened map[string]secret.Text
+	told   string // what was last logged of keys that are not used
+	ring   atomic.Pointer[ring]
+
+	wake    chan struct{}
+	flights chan chan struct{} // looks for an unknown key that Run is to make
+	mu      sync.Mutex
+	flight  chan struct{} // closed when the one that is under way has ended; nil: none is
+	looked  time.Time     // when the last one began
+}
+
+// ring is what is held of the keys at one time. It is never changed.
+type ring struct {
+	keys   keyset.Ring // without secrets, in the states that this node goes by
+	terms  keyset.Terms
+	public []keyset.Key
+}
+
+// NewRotator makes a Rotator that holds nothing before Start. It makes itself known to the core.
+func NewRotator(c *Core, codec ports.SigningKeys, sealer ports.Sealer, secrets *Secrets, o RotatorOptions) *Rotator {
+	o.Lag = cmp.Or(o.Lag, JWKSLag)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Rotator{core: c, codec: codec, sealer: sealer, secrets: secrets, o: o, opened: map[string]secret.Text{}, wake: make(chan struct{}, 1), flights: make(chan chan struct{}, 1)}
+	c.Rotator = r
+	secrets.OnChange(r.given)
+	return r
+}
+
+// Start makes the first key, if there is none, and gives the codec all that sign or verify. It refuses a secret that was revoked: whoever has it can make any token.
+func (r *Rotator) Start(ctx context.Context) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	r.values = r.secrets.Values()
+	stored, err := r.stored(ctx)
+	if err != nil {
+		return err
+	}
+	current, previous, err := r.keysOf()
+	if err != nil {
+		return err
+	}
+	given, _ := stored.Give(current, previous, r.core.now())
+	primary, ok := given.Primary(keyset.Sign)
+	switch first := cmp.Or(r.o.Algorithm, keyset.HS256); {
+	case !ok && first == keyset.HS256:
+		if r.values.Signing, err = r.make(ctx); err != nil {
+			return err
+		}
+	case !ok, primary.Given() && (first != keyset.HS256 || r.core.View.KeyRevoked(primary.ID)): // until the first rotation the settings decide
+		if err := r.rotate(ctx, Actor{Name: System}, first, false); err != nil {
+			return err
+		}
+	case r.o.Algorithm != "" && primary.Algorithm != r.o.Algorithm:
+		r.o.Logger.Warn("JWT_ALGORITHM is not that of the key that signs; a rotation makes the change", "setting", r.o.Algorithm, "key", primary.ID, "algorithm", primary.Algorithm)
+	}
+	return r.settle(ctx)
+}
+
+// make answers a SECRET_KEY where there is none and one is needed.
+func (r *Rotator) make(ctx context.Context) (secret.Text, error) {
+	if r.o.Make == nil {
+		return secret.Text{}, fmt.Errorf("%s is empty, and no key signs without it: give it, as `xteam secret generate` makes one, or set JWT_ALGORITHM to an asymmetric one", SecretKey)
+	}
+	return r.o.Make(ctx)
+}
+
+// given takes up secrets that changed. It refuses those of which a key was revoked, and what is none.
+func (r *Rotator) given(ctx context.Context, was, is SecretValues) error {
+	if r.ring.Load() == nil || was.Signing == is.Signing && slices.Equal(was.Previous, is.Previous) {
+		return nil
+	}
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	r.values = is
+	if err := r.settle(ctx); err != nil {
+		r.values = was
+		return err
+	}
+	r.o.Logger.Info("The signing secrets changed", "signs", r.ring.Load().primary().ID)
+	return nil
+}
+
+// settle notes the keys that are given in the database, where they are to be, and loads the ring.
+func (r *Rotator) settle(ctx context.Context) error {
+	stored, err := r.stored(ctx)
+	if err != nil {
+		return err
+	}
+	current, previous, err := r.keysOf()
+	if err != nil {
+		return err
+	}
+	given, _ := stored.Give(current, previous, r.core.now())
+	if !slices.EqualFunc(stored.Keys, given.Keys, func(a, b keyset.Key) bool { return a.ID == b.ID && a.State == b.State }) {
+		if err := r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) { return keys, ports.Effects{}, nil }); err != nil {
+			return err
+		}
+	}
+	return r.load(ctx)
+}
+
+// stored answers the ring as it is in the database; one that is not there yet is empty.
+func (r *Rotator) stored(ctx context.Context) (keyset.Ring, error) {
+	stored, err := r.core.Stores.Keys.Find(ctx, keyset.Signing)
+	if errors.Is(err, ports.ErrNotFound) {
+		return keyset.Ring{Name: keyset.Signing}, nil
+	}
+	if err != nil {
+		return keyset.Ring{}, fmt.Errorf("read the signing keys: %w", err)
+	}
+	return stored, nil
+}
+
+// keysOf answers the keys of the secrets that are given. One that was revoked is refused.
+func (r *Rotator) keysOf() (current keyset.Key, previous []keyset.Key, err error) {
+	key := func(name string, s secret.Text) keyset.Key {
+		k := keyset.Key{ID: r.codec.SymmetricKeyID(s), Purpose: keyset.Sign, Algorithm: keyset.HS256, Secret: s}
+		switch {
+		case err != nil:
+		case s.Len() < minSigningSecret:
+			err = fmt.Errorf("%s has %d bytes: give at least %d random ones, as `xteam secret generate` makes", name, s.Len(), minSigningSecret)
+		case r.core.View.KeyRevoked(k.ID) && !r.kept(name):
+			err = &RevokedSecretError{name, k.ID}
+		}
+		return k
+	}
+	if !r.values.Signing.IsZero() {
+		current = key(SecretKey, r.values.Signing)
+	}
+	for _, s := range r.values.Previous {
+		previous = append(previous, key(SecretKeyPrevious, s))
+	}
+	return current, previous, err
+}
+
+// kept reports whether the system made the secret for itself.
+func (r *Rotator) kept(name string) bool { return r.o.Kept != nil && r.o.Kept(name) }
+
+// RevokedSecretError refuses a secret whose key was revoked: whoever has it can make any token.
+type RevokedSecretError struct{ Name, KeyID string }
+
+func (e *RevokedSecretError) Error() string {
+	return fmt.Sprintf("%s holds the key %s, which was revoked: take it away and give another; `xteam secret generate` makes one", e.Name, e.KeyID)
+}
+
+// change makes f's change of the ring in the database, the keys that are given put in their places before. The turn is held.
+func (r *Rotator) change(ctx context.Context, f func(keyset.Ring) (keyset.Ring, ports.Effects, error)) error {
+	current, previous, err := r.keysOf()
+	if err != nil {
+		var revoked *RevokedSecretError
+		if !errors.As(err, &revoked) || r.ring.Load() == nil { // a running system is not kept from changing its keys by what is in its settings
+			return err
+		}
+	}
+	now := r.core.now()
+	update := func(stored keyset.Ring) (keyset.Ring, ports.Effects, error) {
+		given, _ := stored.Give(current, previous, now)
+		return f(given)
+	}
+	for {
+		err := r.core.Stores.Keys.Update(ctx, keyset.Signing, update)
+		if !errors.Is(err, ports.ErrNotFound) {
+			return err
+		}
+		first, effects, err := update(keyset.Ring{Name: keyset.Signing})
+		if err != nil {
+			return err
+		}
+		if err = r.core.Stores.Keys.Create(ctx, first, effects); !errors.Is(err, ports.ErrTaken) {
+			return err
+		}
+	}
+}
+
+// load reads the ring and gives the codec those keys that sign or verify. The turn is held.
+func (r *Rotator) load(ctx context.Context) error {
+	stored, err := r.stored(ctx)
+	if err != nil {
+		return err
+	}
+	state, err := r.core.Stores.System.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("read the lifetime of tokens: %w", err)
+	}
+	current, previous, err := r.keysOf()
+	if err != nil && r.ring.Load() == nil {
+		return err
+	}
+	now := r.core.now()
+	keys, unused := stored.Give(current, previous, now)
+	keys = keys.Withdrawn(r.core.View.KeyRevoked, now)
+	if err := r.open(&keys); err != nil {
+		return err
+	}
+	terms := keyset.Terms{Publish: r.o.Lag, Tokens: state.LongestAccess + r.core.Tunables.Leeway, Rotate: r.o.Interval}
+	keys = keys.Held()
+	if err := r.codec.SetRing(explaining(keys)); err != nil {
+		return err
+	}
+	next := &ring{keys: bare(keys), terms: terms, public: public(keys)}
+	if last := r.ring.Load(); last != nil && slices.EqualFunc(last.public, next.public, func(a, b keyset.Key) bool { return a.ID == b.ID }) {
+		next.public = last.public // by its identity others know that it is the same
+	}
+	r.ring.Store(next)
+	if told := fmt.Sprint(unused); len(unused) > 0 && told != r.told {
+		r.o.Logger.Warn("Signing secrets are given that nothing is signed with and that verify nothing, since keys were rotated: take them away", "keys", unused)
+		r.told = told
+	}
+	return nil
+}
+
+// open fills in the secret halves of the system's own keys.
+func (r *Rotator) open(keys *keyset.Ring) error {
+	for i := range keys.Keys {
+		k := &keys.Keys[i]
+		if len(k.Wrapped) == 0 || !k.State.Verifies() && k.State != keyset.Revoked {
+			continue
+		}
+		s, ok := r.opened[k.ID]
+		if !ok {
+			plain, err := r.sealer.Open(sealedAt(k.ID), k.Wrapped)
+			if err != nil {
+				return fmt.Errorf("open the signing key %s: %w", k.ID, err)
+			}
+			s = secret.New(string(plain))
+			clear(plain)
+			r.opened[k.ID] = s
+		}
+		k.Secret = s
+	}
+	for kid := range r.opened {
+		if k, ok := keys.Find(kid); !ok || len(k.Wrapped) == 0 {
+			delete(r.opened, kid)
+		}
+	}
+	return nil
+}
+
+func sealedAt(kid string) string { return "keys/signing/" + kid }
+
+// explaining is the ring as the codec gets it: with the keys that were revoked and are still held among those that verify. The view withdraws every token of theirs; but
+// only who can verify one may tell its bearer why.
+func explaining(keys keyset.Ring) keyset.Ring {
+	keys.Keys = slices.Clone(keys.Keys)
+	for i := range keys.Keys {
+		if k := &keys.Keys[i]; k.State == keyset.Revoked && (!k.Secret.IsZero() || len(k.Public) > 0) {
+			k.State = keyset.Retiring
+		}
+	}
+	return keys
+}
+
+// bare is the ring without secrets.
+func bare(keys keyset.Ring) keyset.Ring {
+	keys.Keys = slices.Clone(keys.Keys)
+	for i := range keys.Keys {
+		keys.Keys[i].Secret = secret.Text{}
+	}
+	return keys
+}
+
+// public are the keys that others may verify with, the one that signs first. Of symmetric keys there is no public half.
+func public(keys keyset.Ring) []keyset.Key {
+	all := []keyset.Key{}
+	for _, k := range bare(keys).Keys {
+		if k.State.Verifies() && len(k.Public) > 0 {
+			k.Wrapped = nil
+			all = append(all, k)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b keyset.Key) int {
+		return cmp.Compare(order[a.State], order[b.State])
+	})
+	return all
+}
+
+// order is how keys are listed by their state.
+var order = map[keyset.State]int{keyset.Primary: 1, keyset.Next: 2, keyset.Retiring: 3, keyset.Revoked: 4, keyset.Gone: 5}
+
+func (s *ring) primary() keyset.Key {
+	k, _ := s.keys.Primary(keyset.Sign)
+	return k
+}
+
+// PublicKeys answers the public halves of the keys that sign, will sign or verify, the one that signs first. It is the same slice until they change, and must not be changed.
+func (r *Rotator) PublicKeys() []keyset.Key { return r.ring.Load().public }
+
+// ListedSigningKey is a signing key as it is told of.
+type ListedSigningKey struct {
+	keyset.Key // without its secret half
+	Outlook    keyset.Outlook
+	Retirable  instant.Instant // of a key that retires: from when Retire takes it
+	Given      bool            // SECRET_KEY or SECRET_KEY_PREVIOUS gives it
+}
+
+// List answers every key that there is and was, the one that signs first, then by what they may do, the newest first.
+func (r *Rotator) List() []ListedSigningKey {
+	held := r.ring.Load()
+	all := make([]ListedSigningKey, 0, len(held.keys.Keys))
+	for _, k := range held.keys.Keys {
+		one := ListedSigningKey{Key: k, Outlook: held.keys.Outlook(k, held.terms), Given: k.Given() && k.State.Verifies()}
+		if k.State == keyset.Retiring {
+			one.Retirable = k.Changed.Add(held.terms.Tokens)
+		}
+		all = append(all, one)
+	}
+	slices.SortStableFunc(all, func(a, b ListedSigningKey) int {
+		return cmp.Or(cmp.Compare(order[a.State], order[b.State]), cmp.Compare(b.Changed, a.Changed), cmp.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
+// KeyRotation tells what a rotation of the signing key did.
+type KeyRotation struct {
+	Key    keyset.Key      // the new one, without its secret half
+	Was    string          // the id of the key that signs no more, or that will not once Signs has come; empty: there was none
+	Signs  instant.Instant // from when it signs
+	LagsTo instant.Instant // until when other services may not know it yet, of a public key; 0: nobody fetches it
+}
+
+// Rotate has another key sign: at once, or gracefully, once every other service has had the time to fetch it. The one before verifies until its tokens are over. An algorithm
+// that is empty is that of the settings, else that of the key before. A key that was published and waits is taken, if it is of that algorithm.
+func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, graceful bool) (KeyRotation, error) {
+	if algorithm != "" && !slices.Contains(keyset.Algorithms(), algorithm) {
+		return KeyRotation{}, &SelectorError{"alg", fmt.Sprintf("must be one of %v", keyset.Algorithms())}
+	}
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	if err := r.load(ctx); err != nil {
+		return KeyRotation{}, err
+	}
+	was := r.ring.Load().primary()
+	if algorithm == "" {
+		algorithm = cmp.Or(r.o.Algorithm, was.Algorithm)
+	}
+	if err := r.rotate(ctx, by, algorithm, graceful); err != nil {
+		return KeyRotation{}, err
+	}
+	if err := r.load(ctx); err != nil {
+		return KeyRotation{}, err
+	}
+	held := r.ring.Load()
+	out := KeyRotation{Key: held.primary(), Was: was.ID, Signs: r.core.now()}
+	if graceful {
+		for _, k := range held.keys.Keys {
+			if k.State == keyset.Next {
+				out.Key, out.Signs = k, k.Created.Add(held.terms.Publish)
+			}
+		}
+	}
+	if at := out.Key.Created.Add(held.terms.Publish); len(out.Key.Public) > 0 && at > out.Signs {
+		out.LagsTo = at
+	}
+	return out, nil
+}
+
+// rotate is Rotate in the database. The turn is held.
+func (r *Rotator) rotate(ctx context.Context, by Actor, algorithm string, graceful bool) error {
+	fresh, err := r.newKey(algorithm)
+	if err != nil {
+		return err
+	}
+	e, err := r.core.event(by.Request, audit.KeyChanged, audit.Info, audit.Success)
+	if err != nil {
+		return err
+	}
+	e.Actor = by.Name
+	now := r.core.now()
+	var eff ports.Effects
+	err = r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) {
+		k := fresh
+		for _, is := range keys.Keys {
+			if is.State == keyset.Next && is.Algorithm == algorithm && !graceful {
+				k = is
+			}
+		}
+		was, _ := keys.Primary(keyset.Sign)
+		step, reason := keys.Rotate, "rotated"
+		if graceful {
+			step, reason = keys.Prepare, "published"
+		}
+		keys, err := step(k, now)
+		e.Subject, e.Reason, e.Details = k.ID, reason, map[string]string{"kid": k.ID, "algorithm": k.Algorithm}
+		if was.ID != "" {
+			e.Details["before"] = was.ID
+		}
+		eff = ports.Effects{Events: []audit.Event{e}}
+		return keys, eff, err
+	})
+	if err != nil {
+		return err
+	}
+	r.core.felt(ctx, eff)
+	return nil
+}
+
+// newKey makes a key of the system's own, its secret half sealed.
+func (r *Rotator) newKey(algorithm string) (keyset.Key, error) {
+	k, err := r.codec.NewKey(algorithm)
+	if err != nil {
+		return keyset.Key{}, err
+	}
+	if k.Wrapped, err = r.sealer.Seal(sealedAt(k.ID), []byte(k.Secret.RevealPlaintext())); err != nil {
+		return keyset.Key{}, err
+	}
+	return k, nil
+}
+
+// Retire ends a key that signs no more, once its tokens are over, or that waits to sign: it is gone. Before that it is a *keyset.EarlyError.
+func (r *Rotator) Retire(ctx context.Context, by Actor, kid string) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	terms, now := r.ring.Load().terms, r.core.now()
+	e, err := r.changed(by, kid, "retired")
+	if err != nil {
+		return err
+	}
+	eff := ports.Effects{Events: []audit.Event{e}}
+	err = r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) {
+		keys, err := keys.Retire(kid, terms, now)
+		return keys, eff, err
+	})
+	if err != nil {
+		return err
+	}
+	r.core.felt(ctx, eff)
+	return r.load(ctx)
+}
+
+// changed is the event of a key that changed.
+func (r *Rotator) changed(by Actor, kid, reason string) (audit.Event, error) {
+	e, err := r.core.event(by.Request, audit.KeyChanged, audit.Info, audit.Success)
+	e.Actor, e.Subject, e.Reason, e.Details = by.Name, kid, reason, map[string]string{"kid": kid}
+	return e, err
+}
+
+// Holds reports whether there is a key of that id, whatever its state.
+func (r *Rotator) Holds(kid string) bool {
+	_, ok := r.ring.Load().keys.Find(kid)
+	return ok
+}
+
+// hint says what is left to be done once a key is revoked, or would be.
+func (r *Rotator) hint(kid string) string {
+	held := r.ring.Load()
+	k, _ := held.keys.Find(kid)
+	switch {
+	case k.State == keyset.Primary: // a dry run
+		return "this key signs: another would take its place at once"
+	case k.State == keyset.Revoked && k.Given() && len(k.Public) == 0 && !r.kept(SecretKey):
+		return fmt.Sprintf("key %s signs; %s or %s may still hold the one that was revoked: replace it, for no server starts with it", held.primary().ID, SecretKey, SecretKeyPrevious)
+	case k.State == keyset.Revoked:
+		return fmt.Sprintf("key %s signs", held.primary().ID)
+	}
+	return ""
+}
+
+// Revoke ends a key for ever, and with it everything that it signed. When it signs, another takes its place at once: the one that waits, else a new one, whose id is
+// answered. The revocation is durable and in force when it answers. A key that is not held is ports.ErrNotFound.
+func (r *Rotator) Revoke(ctx context.Context, by Actor, kid, note string) (successor string, err error) {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	if err := r.load(ctx); err != nil {
+		return "", err
+	}
+	was, ok := r.ring.Load().keys.Find(kid)
+	if !ok {
+		return "", ports.ErrNotFound
+	}
+	var fresh keyset.Key
+	if was.State == keyset.Primary {
+		if fresh, err = r.newKey(cmp.Or(r.o.Algorithm, was.Algorithm)); err != nil {
+			return "", err
+		}
+	}
+	revoked, err := r.core.revoked(by, revocation.KeyRevoked, "", note, map[string]string{"kid": kid})
+	if err != nil {
+		return "", err
+	}
+	revoked.Severity = audit.Critical
+	changed, err := r.changed(by, "", "replaced")
+	if err != nil {
+		return "", err
+	}
+	now := r.core.now()
+	entry := revocation.Entry{Kind: revocation.Key, KeyID: kid, Reason: revocation.KeyRevoked, By: by.Name, Note: note, At: now, Until: instant.Forever}
+	var eff ports.Effects
+	err = r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) {
+		eff, successor = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{revoked}}, ""
+		k, ok := keys.Find(kid)
+		switch {
+		case !ok:
+			return keys, ports.Effects{}, ports.ErrNotFound
+		case k.State == keyset.Revoked:
+			return keys, eff, nil
+		}
+		if k.State == keyset.Primary && fresh.ID != "" {
+			if next, err := keys.Prepare(fresh, now); err == nil {
+				keys = next
+			} // else one waits already
+		}
+		keys, err := keys.Revoke(kid, now)
+		if is, _ := keys.Primary(keyset.Sign); k.State == keyset.Primary {
+			successor = is.ID
+			changed.Subject, changed.Details = is.ID, map[string]string{"kid": is.ID, "algorithm": is.Algorithm, "before": kid}
+			eff.Events = append(eff.Events, changed)
+		}
+		return keys, eff, err
+	})
+	if err != nil {
+		return "", err
+	}
+	// The next key signs before the view withdraws the one before, so that nobody is handed a token that is dead.
+	failed := r.load(ctx)
+	r.core.felt(ctx, eff)
+	return successor, failed
+}
+
+// step does what is due by itself. The turn is held.
+func (r *Rotator) step(ctx context.Context) error {
+	held, now := r.ring.Load(), r.core.now()
+	if held.keys.WantsNext(keyset.Sign, held.terms, now) {
+		err := r.rotate(ctx, Actor{Name: System}, cmp.Or(r.o.Algorithm, held.primary().Algorithm), true)
+		if err != nil && !errors.Is(err, keyset.ErrPending) { // another node was first
+			return err
+		}
+		if err := r.load(ctx); err != nil {
+			return err
+		}
+		held = r.ring.Load()
+	}
+	if _, due := held.keys.Step(keyset.Sign, held.terms, now); len(due) == 0 {
+		return nil
+	}
+	e, err := r.changed(Actor{Name: System}, "", "")
+	if err != nil {
+		return err
+	}
+	var eff ports.Effects
+	err = r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) {
+		eff = ports.Effects{}
+		keys, due := keys.Step(keyset.Sign, held.terms, now)
+		for _, k := range due {
+			one := e
+			if len(eff.Events) > 0 {
+				if one, err = r.changed(Actor{Name: System}, "", ""); err != nil {
+					return keys, eff, err
+				}
+			}
+			one.Subject, one.Reason, one.Details = k.ID, k.State.String(), map[string]string{"kid": k.ID}
+			eff.Events = append(eff.Events, one)
+		}
+		return keys, eff, nil
+	})
+	if err != nil {
+		return err
+	}
+	r.core.felt(ctx, eff)
+	return r.load(ctx)
+}
+
+// Run reads the ring again and again until ctx ends, for what other nodes did to it, and does what is due by itself.
+func (r *Rotator) Run(ctx context.Context) {
+	defer r.core.View.Subscribe(func(e revocation.Entry) {
+		if e.Kind == revocation.Key {
+			r.again()
+		}
+	})()
+	tick := time.NewTicker(ringEvery)
+	defer tick.Stop()
+	was := error(nil)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case flight := <-r.flights:
+			r.look(ctx, flight)
+			continue
+		case <-tick.C:
+		case <-r.wake:
+		}
+		err := r.pass(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && (was == nil || was.Error() != err.Error()):
+			r.o.Logger.Error("The signing keys could not be looked after", "error", err.Error())
+		case err == nil && was != nil:
+			r.o.Logger.Info("The signing keys are looked after again")
+		}
+		was = err
+	}
+}
+
+func (r *Rotator) again() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Rotator) pass(ctx context.Context) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	return r.step(ctx)
+}
+
+// LookUp looks once for keys that this node does not know yet, when a token names one: in the database, and in the source of secrets. It does so at most once in five
+// seconds for all comers; who comes while it looks waits for it, up to a second. It reports whether it is worth judging the token again.
+func (r *Rotator) LookUp() bool {
+	r.mu.Lock()
+	if r.flight == nil {
+		if now := r.core.Now(); now.Sub(r.looked) < lookUpPause && !now.Before(r.looked) {
+			r.mu.Unlock()
+			return false
+		}
+		r.looked, r.flight = r.core.Now(), make(chan struct{})
+		r.flights <- r.flight // there is room: one is under way at a time
+	}
+	flight := r.flight
+	r.mu.Unlock()
+	timer := time.NewTimer(lookUpWithin)
+	defer timer.Stop()
+	select {
+	case <-flight:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+func (r *Rotator) look(ctx context.Context, flight chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
+	defer cancel()
+	if err := r.secrets.Read(ctx); err != nil && ctx.Err() == nil {
+		r.o.Logger.Debug("An unknown key was looked for in vain", "error", err.Error())
+	}
+	r.turn.Lock()
+	if err := r.load(ctx); err != nil && ctx.Err() == nil {
+		r.o.Logger.Debug("An unknown key was looked for in vain", "error", err.Error())
+	}
+	r.turn.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flight = nil
+	close(flight)
+}
