@@ -185,7 +185,7 @@ func (r *Rotator) keysOf() (current keyset.Key, previous []keyset.Key, err error
 		case s.Len() < minSigningSecret:
 			err = fmt.Errorf("%s has %d bytes: give at least %d random ones, as `xteam secret generate` makes", name, s.Len(), minSigningSecret)
 		case r.core.View.KeyRevoked(k.ID) && !r.kept(name):
-			err = &RevokedSecretError{name, k.ID}
+			err = &revokedSecretError{name, k.ID}
 		}
 		return k
 	}
@@ -201,10 +201,10 @@ func (r *Rotator) keysOf() (current keyset.Key, previous []keyset.Key, err error
 // kept reports whether the system made the secret for itself.
 func (r *Rotator) kept(name string) bool { return r.o.Kept != nil && r.o.Kept(name) }
 
-// RevokedSecretError refuses a secret whose key was revoked: whoever has it can make any token.
-type RevokedSecretError struct{ Name, KeyID string }
+// revokedSecretError refuses a secret whose key was revoked: whoever has it can make any token.
+type revokedSecretError struct{ Name, KeyID string }
 
-func (e *RevokedSecretError) Error() string {
+func (e *revokedSecretError) Error() string {
 	return fmt.Sprintf("%s holds the key %s, which was revoked: take it away and give another; `xteam secret generate` makes one", e.Name, e.KeyID)
 }
 
@@ -212,7 +212,7 @@ func (e *RevokedSecretError) Error() string {
 func (r *Rotator) change(ctx context.Context, f func(keyset.Ring) (keyset.Ring, ports.Effects, error)) error {
 	current, previous, err := r.keysOf()
 	if err != nil {
-		var revoked *RevokedSecretError
+		var revoked *revokedSecretError
 		if !errors.As(err, &revoked) || r.ring.Load() == nil { // a running system is not kept from changing its keys by what is in its settings
 			return err
 		}

@@ -15,18 +15,18 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/journal"
 	"github.com/xteam/xteam/adapters/jwtcodec"
 	"github.com/xteam/xteam/adapters/memstore"
-	"github.com/xteam/xteam/adapters/passhash"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/account"
-	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
@@ -47,19 +47,14 @@ const password = "correct horse battery"
 func newService(t testing.TB, o ...httpapi.Options) *service {
 	t.Helper()
 	store := memstore.New()
-	key := secret.New("a-signing-secret-of-at-least-32-bytes")
-	ring, err := keyset.Ring{Name: keyset.Signing}.Add(keyset.Key{ID: jwtcodec.SymmetricKeyID(key), Purpose: keyset.Sign, Algorithm: "HS256", Secret: key}, false, 1)
-	check(t, err)
+	key := "a-signing-secret-of-at-least-32-bytes"
 	codec := jwtcodec.New(jwtcodec.Options{})
-	check(t, codec.SetRing(ring))
-	passwords, err := passhash.New(passhash.Options{Cost: 10})
-	check(t, err)
 	s := &service{t: t, log: &strings.Builder{}}
 	logger := slog.New(slog.NewJSONHandler(s.log, nil))
 	v := view.New(view.Options{MaxStaleness: time.Hour}, view.Source{Name: "database", Truth: true, Revocations: store.Revocations()})
 	s.core = &app.Core{
 		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), APIKeys: store.APIKeys(), Keys: store.Keys(), System: store.System(), Revocations: store.Revocations(), Events: store.Events()},
-		View:   v, Codec: codec, Passwords: passwords, MACs: macs{}, Journal: journal.New(logger), Random: rand.Reader, Now: time.Now,
+		View:   v, Codec: codec, Passwords: quick{}, MACs: macs{}, Journal: journal.New(logger), Random: rand.Reader, Now: time.Now,
 		Tunables: app.Tunables{Issuer: "xteam", Audience: "xteam", Access: 30 * time.Minute, Refresh: time.Hour, Session: 24 * time.Hour, Leeway: 30 * time.Second},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -68,11 +63,15 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	t.Cleanup(func() { cancel(); <-done })
 	check(t, v.Ready(t.Context()))
 	check(t, s.core.Start(t.Context()))
+	secrets := app.NewSecrets(envsecrets.New(func(name string) (string, bool) { return key, name == app.SecretKey }), app.SecretsOptions{Random: rand.Reader, Logger: logger})
+	check(t, secrets.Read(t.Context()))
+	rotator := app.NewRotator(s.core, codec, plain{}, secrets, app.RotatorOptions{Logger: logger})
+	check(t, rotator.Start(t.Context()))
 	sessions := app.NewSessions(s.core)
 	s.accounts = app.NewAccounts(s.core)
 	guard := app.NewGuard(s.core)
 	s.keys = app.NewAPIKeys(s.core, guard)
-	s.h = httpapi.New(httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, View: v,
+	s.h = httpapi.New(httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, View: v, Rotator: rotator, Secrets: secrets,
 		Probe: func(context.Context) error { return s.probe }}, with(logger, o)).Handler()
 	return s
 }
@@ -90,6 +89,26 @@ func check(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// quick hashes as no product may: what the transport does with passwords does not hang on how they are hashed.
+type quick struct{}
+
+func (quick) Hash(_ context.Context, p secret.Text) (secret.Text, error) {
+	sum := sha256.Sum256([]byte(p.RevealPlaintext()))
+	return secret.New("quick:" + hex.EncodeToString(sum[:])), nil
+}
+
+func (q quick) Compare(ctx context.Context, hash, p secret.Text) (ok, upgrade bool, err error) {
+	is, err := q.Hash(ctx, p)
+	return is.Equal(hash), false, err
+}
+
+// plain seals nothing.
+type plain struct{}
+
+func (plain) Seal(_ string, text []byte) ([]byte, error)   { return append([]byte{1}, text...), nil }
+func (plain) Open(_ string, sealed []byte) ([]byte, error) { return sealed[1:], nil }
+func (plain) Index(string, string) (digest [16]byte)       { return digest }
 
 type macs struct{}
 

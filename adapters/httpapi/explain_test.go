@@ -149,10 +149,11 @@ func TestExplain(t *testing.T) {
 		t.Errorf("%d lines tell of refusals that nobody met", n)
 	}
 	s.h = httpapi.AsOperator(s.h)
-	if w := s.post(revocations, `{"kid":"`+s.core.Codec.KeyIDs()[0]+`"}`); w.Code != 200 {
+	kid := s.core.Codec.KeyIDs()[0]
+	if w := s.post(revocations, `{"kid":"`+kid+`"}`); w.Code != 200 {
 		t.Fatal(w.Body)
 	}
 	dead := admin.AccessToken
 	admin = pair{}
-	tell("of a revoked key", dead, map[string]any{"taken": false, "reason": "key_revoked", "by": "operator", "key": map[string]any{"kid": s.core.Codec.KeyIDs()[0], "held": true, "revoked": true}})
+	tell("of a revoked key", dead, map[string]any{"taken": false, "reason": "key_revoked", "by": "operator", "key": map[string]any{"kid": kid, "held": true, "revoked": true}})
 }
