@@ -73,7 +73,7 @@ func (d *door) redirected(answer *http.Response) error {
 	if err != nil {
 		return refuse("%s answers with a redirect to nowhere (%d): is it a Vault?", d.name, answer.StatusCode)
 	}
-	return refuse("%s sends on to %q, where the token is not taken: a standby does so, then give the active server's address, or the balancer's, in VAULT_ADDR",
+	return refuse("%s sends on to %q, where no token is taken, as a standby does that does not reach its active server: see that that runs, or give its address in VAULT_ADDR",
 		d.name, clip(to.Scheme+"://"+to.Host))
 }
 
@@ -146,8 +146,7 @@ func newDoor(o Options) (*door, error) {
 		MaxResponseHeaderBytes: 64 << 10,
 		MaxConnsPerHost:        8,
 		IdleConnTimeout:        time.Minute,
-		DisableCompression:     true,
-		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // and HTTP/1.1 alone: a call that got no answer takes its connection with it
 	}}, nil
 }
 
@@ -248,7 +247,7 @@ func (s *Secrets) state(ctx context.Context, a answer) error {
 	switch {
 	case err != nil:
 		return refuse("%s fails (%d)%s", s.door.name, a.status, s.said(a))
-	case !health.Initialized: //nolint:misspell // the library names it so
+	case !health.Initialized: //nolint:misspell // Vault names it so
 		return refuse("%s is not initialised: initialise it (vault operator init), unseal it, and write the secret", s.door.name)
 	case health.Sealed:
 		return refuse("%s is sealed: unseal it (vault operator unseal), then reading goes on by itself", s.door.name)

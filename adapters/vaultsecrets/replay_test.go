@@ -112,6 +112,12 @@ func (v *replayed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	with(w, r)
 }
 
+func (v *replayed) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.calls = nil
+}
+
 // count is how often a call was made.
 func (v *replayed) count(what string) (n int) {
 	v.mu.Lock()
@@ -320,6 +326,60 @@ func TestMadeUpAnswers(t *testing.T) {
 	}
 }
 
+// A standby that knows an active server forwards to it, or sends on to it; one that knows none is not to be had from a real server for long.
+func TestMadeUpStandby(t *testing.T) {
+	v := replay(t)
+	s := openAt(t, v.byToken(), newClock())
+	v.answer(health, made(299, "application/json", `{"initialized":true,"sealed":false,"standby":true}`)) //nolint:misspell // Vault names it so
+	v.answer(read, made(500, "application/json", `{"errors":["local node not active but active cluster node not found"]}`))
+	says := "Vault at " + v.URL + " is a standby that knows no active server: start one, or give its address in VAULT_ADDR"
+	wantsNoUse(t, s, "SECRET_KEY", says)
+	refuses(t, v.byToken(), says)
+	v.answer(health, made(299, "application/json", `{"initialized":true,"sealed":false,"standby":false}`)) //nolint:misspell // Vault names it so
+	wantsNoUse(t, s, "SECRET_KEY", "Vault at "+v.URL+" fails (500): local node not active")
+	v.answer(health, made(200, "text/html", "planted"))
+	wantsNoUse(t, s, "SECRET_KEY", "Vault at "+v.URL+" fails (500): local node not active")
+}
+
+// Vault may be served beneath a path.
+func TestReplayedBeneathAPath(t *testing.T) {
+	v := replay(t)
+	beneath := httptest.NewServer(http.StripPrefix("/beneath/here", v))
+	defer beneath.Close()
+	o := v.byAppRole()
+	o.Address = beneath.URL + "/beneath/here/"
+	wants(t, openAt(t, o, newClock()), "SECRET_KEY", "recorded-key-of-version-3")
+}
+
+// FuzzAnswer reads a secret out of whatever bytes: a value, none, or a sentence that holds nothing of them.
+func FuzzAnswer(f *testing.F) {
+	for _, name := range []string{"current", "no-secret", "current-deleted", "login"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name+".txt"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		_, body, _ := bytes.Cut(text, []byte("\n"))
+		f.Add(uint8(0), string(body))
+		f.Add(uint8(1), string(body))
+		f.Add(uint8(2), string(body))
+	}
+	v := replay(f)
+	s := openAt(f, v.byToken(), newClock())
+	v.answer(health, recorded(f, "health-sealed"))
+	f.Fuzz(func(t *testing.T, status uint8, body string) {
+		code := []int{200, 404, 403, 503}[status%4]
+		v.answer(read, made(code, "application/json", body))
+		v.forget()
+		got, err := s.Get(t.Context(), "SECRET_KEY")
+		switch {
+		case err == nil && !got.IsZero() && code == 200 && secret.Check("SECRET_KEY", got.RevealPlaintext()) == nil:
+		case errors.Is(err, ports.ErrNotFound) && got.IsZero() && code == 200:
+		default:
+			sentence(t, err, "Vault at "+v.URL)
+		}
+	})
+}
+
 func TestMadeUpRedirectsAreNotFollowed(t *testing.T) {
 	var asked []*http.Request
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r) }))
@@ -333,7 +393,7 @@ func TestMadeUpRedirectsAreNotFollowed(t *testing.T) {
 			v := replay(t)
 			s := openAt(t, v.byAppRole(), newClock())
 			v.answer(read, redirect)
-			says := []string{"Vault at " + v.URL + " sends on to", "where the token is not taken", "VAULT_ADDR"}
+			says := []string{"Vault at " + v.URL + " sends on to", "where no token is taken", "VAULT_ADDR"}
 			if to == "" {
 				says = []string{"redirect to nowhere"}
 			} else if strings.HasPrefix(to, other.URL) {

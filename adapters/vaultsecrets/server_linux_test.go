@@ -84,6 +84,31 @@ api_addr = %q
 	return v
 }
 
+// startReplicated starts a server that stores by Raft, and leaves it uninitialised.
+func startReplicated(t testing.TB, name string) *server {
+	t.Helper()
+	dir, port, cluster := t.TempDir(), freePort(t), freePort(t)
+	config := fmt.Sprintf(`
+storage "raft" {
+  path = %q
+  node_id = %q
+}
+listener "tcp" {
+  address = %q
+  cluster_address = %q
+  tls_disable = true
+}
+disable_mlock = true
+api_addr = %q
+cluster_addr = %q
+`, dir, name, port, cluster, "http://"+port, "https://"+cluster)
+	file := filepath.Join(dir, "vault.hcl")
+	ok(t, os.WriteFile(file, []byte(config), 0o600))
+	v := &server{address: "http://" + port, dir: dir, client: http.DefaultClient, args: []string{"server", "-config=" + file}}
+	v.start(t, 501)
+	return v
+}
+
 // start runs the server until its health has the status that is expected.
 func (v *server) start(t testing.TB, status int) {
 	t.Helper()
