@@ -9,10 +9,18 @@ import (
 	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 func environment(pairs map[string]string) *envsecrets.Env {
 	return envsecrets.New(func(name string) (string, bool) { v, ok := pairs[name]; return v, ok })
+}
+
+func TestSecrets(t *testing.T) {
+	porttest.Secrets(t, func(testing.TB) (ports.Secrets, func(name, value string)) {
+		pairs := map[string]string{}
+		return environment(pairs), func(name, value string) { pairs[name] = value }
+	})
 }
 
 func TestWhatTheEnvironmentHas(t *testing.T) {
