@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -41,8 +42,25 @@ var (
 	keyCodes       = []string{"DecryptionFailure", "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException"}
 )
 
+// asking asks for credentials, and tells apart that there are none. What a provider says of that is not passed on, as it holds answers of other services.
+type asking struct{ aws.CredentialsProvider }
+
+var errNoCredentials = errors.New("no credentials were had")
+
+// Retrieve implements aws.CredentialsProvider.
+func (a asking) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	got, err := a.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return aws.Credentials{}, errNoCredentials
+	}
+	return got, nil
+}
+
 // fault says what an error of the SDK means. Of the error's own text it takes the code alone: a message, and what could not be read, may hold anything.
 func (s *Secrets) fault(ctx context.Context, name string, err error) error {
+	if errors.Is(err, errNoCredentials) {
+		return s.noCredentials(ctx)
+	}
 	place := s.place(name)
 	var api smithy.APIError
 	if errors.As(err, &api) && plain(api.ErrorCode()) {
@@ -76,12 +94,12 @@ func (s *Secrets) unreachable(ctx context.Context, place string, err error) erro
 		return refuse("AWS Secrets Manager gives an answer of more than %d bytes for the secret %s: see what stands between here and AWS", maxAnswer, place)
 	case ctx.Err() != nil:
 		return refuse("AWS Secrets Manager gave no answer for the secret %s within %v: see that this machine reaches it", place, s.o.Timeout)
-	case errors.As(err, &answered):
+	case errors.As(err, &answered) && answered.HTTPStatusCode() != 0:
 		return refuse("AWS Secrets Manager gives an answer that makes no sense for the secret %s (%d): see what stands between here and AWS", place, answered.HTTPStatusCode())
 	case errors.As(err, &dns):
 		return refuse("AWS Secrets Manager cannot be reached for the secret %s: its host has no address in DNS: see the region, and the network", place)
 	case errors.As(err, &network):
-		return refuse("AWS Secrets Manager cannot be reached for the secret %s (%s): see the network, and the VPC endpoint if there is one", place, network.Op)
+		return refuse("AWS Secrets Manager cannot be reached for the secret %s: see the network, and the VPC endpoint if there is one", place)
 	default:
 		return refuse("AWS Secrets Manager cannot be asked for the secret %s: see the network, TLS, and the VPC endpoint if there is one", place)
 	}
@@ -102,10 +120,11 @@ func status(err error) string {
 	return ""
 }
 
-// plain reports whether a code has the form that all of the service's have: one word of letters that says what it is. Another may be anything.
+// plain reports whether a code has the form that all of the service's have: one word of letters that says what it is. Another may be
+// anything, and UnknownError is the SDK's own word for it.
 func plain(code string) bool {
 	known := slices.ContainsFunc([][]string{staleCodes, badCodes, deniedCodes, throttledCodes, keyCodes}, func(codes []string) bool { return slices.Contains(codes, code) })
-	return known || len(code) <= 64 && strings.Trim(code, letters) == "" && (strings.HasSuffix(code, "Exception") || strings.HasSuffix(code, "Error"))
+	return known || len(code) <= 64 && code != "UnknownError" && strings.Trim(code, letters) == "" && (strings.HasSuffix(code, "Exception") || strings.HasSuffix(code, "Error"))
 }
 
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

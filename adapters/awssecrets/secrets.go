@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
@@ -55,7 +56,7 @@ func Open(ctx context.Context, o Options) (*Secrets, error) {
 	}
 	first, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	given := []func(*config.LoadOptions) error{config.WithRegion(o.Region),
+	given := []func(*config.LoadOptions) error{config.WithRegion(o.Region), config.WithLogger(logging.Nop{}),
 		config.WithCredentialsCacheOptions(func(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = early })}
 	if o.Credentials != nil {
 		given = append(given, config.WithCredentialsProvider(o.Credentials))
@@ -77,7 +78,7 @@ func Open(ctx context.Context, o Options) (*Secrets, error) {
 	}
 	s.credentials = cache
 	s.client = secretsmanager.NewFromConfig(cfg, func(c *secretsmanager.Options) {
-		c.Credentials = s.credentials
+		c.Credentials = asking{s.credentials}
 		c.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts, r.MaxBackoff = maxTries, maxPause })
 		if o.Endpoint != "" {
 			c.BaseEndpoint = aws.String(o.Endpoint)
@@ -137,9 +138,6 @@ func (s *Secrets) read(ctx context.Context, name, stage string) (value string, f
 }
 
 func (s *Secrets) ask(ctx context.Context, name, stage string) (string, bool, error) {
-	if _, err := s.credentials.Retrieve(ctx); err != nil {
-		return "", false, s.noCredentials(ctx)
-	}
 	id := s.id(name)
 	got, err := s.client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id, VersionStage: &stage})
 	var missing *types.ResourceNotFoundException

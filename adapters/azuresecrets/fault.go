@@ -117,7 +117,7 @@ func (s *Secrets) unreachable(ctx context.Context, id string, err error) error {
 	case errors.As(err, &dns):
 		return refuse("the vault %s cannot be reached for the secret %s: its host has no address in DNS: see the vault's name, and the network", vault, id)
 	case errors.As(err, &network):
-		return refuse("the vault %s cannot be reached for the secret %s (%s): see the network", vault, id, network.Op)
+		return refuse("the vault %s cannot be reached for the secret %s: see the network", vault, id)
 	default:
 		return refuse("the vault %s cannot be asked for the secret %s, or answers what is not understood: see the network, TLS, and what stands between here and Azure", vault, id)
 	}
