@@ -7,10 +7,12 @@ import (
 	"os"
 
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/jwks"
 	"github.com/xteam/xteam/adapters/metrics"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -37,6 +39,7 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 			Environment: keysOf[s.Environment]},
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, HTTP: s.HTTP,
 		Meter: registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
+		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) },
 	}
 }
 
