@@ -54,6 +54,7 @@ func TestSecrets(t *testing.T)  { porttest.Secrets(t, opened) }
 func TestVersions(t *testing.T) { porttest.SecretVersions(t, opened) }
 
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	porttest.SecretOutages(t, func(t testing.TB) (ports.Secrets, func(name, value string), map[string]func() func()) {
 		service := serve(t)
 		o := options(service)
@@ -73,6 +74,7 @@ func TestOutages(t *testing.T) {
 func TestWhatAStartSays(t *testing.T) {
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			service := serve(t)
 			service.broken = way.broken
 			o := options(service)

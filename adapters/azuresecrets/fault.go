@@ -128,9 +128,9 @@ const maxAnswer = 1 << 20
 
 var errTooLong = errors.New("the answer is too long")
 
-// bounded answers a client like the one that is given, which follows no redirects, reads no more of an answer than maxAnswer, and hands on no challenge that the SDK
-// stumbles over.
-func bounded(given *http.Client) *http.Client {
+// bounded answers a client like the one that is given, which asks one host and follows no redirects, reads no more of an answer than maxAnswer, and hands on no challenge
+// that the SDK stumbles over.
+func bounded(given *http.Client, host string) *http.Client {
 	c := http.Client{}
 	if given != nil {
 		c = *given
@@ -138,15 +138,23 @@ func bounded(given *http.Client) *http.Client {
 	if c.Transport == nil {
 		c.Transport = http.DefaultTransport
 	}
-	c.Transport = limited{c.Transport}
+	c.Transport = limited{c.Transport, host}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &c
 }
 
-type limited struct{ base http.RoundTripper }
+type limited struct {
+	base http.RoundTripper
+	host string // the vault's: where a list goes on is what the answer says, and the token would go there too
+}
+
+var errElsewhere = errors.New("the answer leads to another host")
 
 // RoundTrip reads the answer whole.
 func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" || r.URL.Host != l.host {
+		return nil, errElsewhere
+	}
 	answer, err := l.base.RoundTrip(r)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +44,8 @@ func Open(ctx context.Context, o Options) (*Secrets, error) {
 	if o.Endpoint == "" {
 		o.Endpoint = "https://" + strings.ToLower(o.Vault) + ".vault.azure.net"
 	}
-	if !strings.HasPrefix(o.Endpoint, "https://") {
+	endpoint, err := url.Parse(o.Endpoint)
+	if err != nil || endpoint.Scheme != "https" || endpoint.Host == "" {
 		return nil, refuse("the endpoint of the vault %s must be https: a token is sent there", o.Vault)
 	}
 	if o.Timeout <= 0 {
@@ -54,7 +56,7 @@ func Open(ctx context.Context, o Options) (*Secrets, error) {
 		return nil, refuse("no way to credentials for the vault %s is known: %s", o.Vault, giveCredentials)
 	}
 	client, err := azsecrets.NewClient(o.Endpoint, asking{credential}, &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Transport: bounded(o.HTTPClient),
+		Transport: bounded(o.HTTPClient, endpoint.Host),
 		Retry:     policy.RetryOptions{MaxRetries: retries, RetryDelay: firstPause, MaxRetryDelay: maxPause},
 		Telemetry: policy.TelemetryOptions{Disabled: true},
 	}})
