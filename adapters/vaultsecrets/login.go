@@ -88,7 +88,9 @@ func (s *Secrets) keep(ctx context.Context) error {
 	s.o.Logger.WarnContext(ctx, "Vault's token could not be renewed; it is used while it lasts", slog.Time("until", l.ends), slog.Any("error", err))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lease.renewAt = now.Add(mostPause)
+	if s.lease.renewAt = now.Add(mostPause); s.lease.renewAt.After(l.ends) {
+		s.lease.renewAt = l.ends
+	}
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -199,11 +198,6 @@ func authorities(file string) (*x509.CertPool, error) {
 		return nil, refuse("VAULT_CACERT, %q, is not a file of PEM certificates: give that of the authority that signed Vault's", file)
 	}
 	return pool, nil
-}
-
-// sameHost reports whether two URLs have one host and port.
-func sameHost(a, b *url.URL) bool {
-	return strings.EqualFold(net.JoinHostPort(a.Hostname(), a.Port()), net.JoinHostPort(b.Hostname(), b.Port()))
 }
 
 func readBounded(file string, most int64) ([]byte, error) {

@@ -225,6 +225,11 @@ func TestReplayedPreviousLooksBackAFewVersions(t *testing.T) {
 	v.answer(read+"?version=36", version("36", ""))
 	v.answer(read+"?version=35", version("35", "old"))
 	wants(t, s, "SECRET_KEY_PREVIOUS", "old") // what is no text is passed over
+	v.answer(read, version("40", ""))
+	wantsNone(t, s, "SECRET_KEY_PREVIOUS") // what is not there any more has none before
+	v.answer(read, made(200, "application/json", `{"data":{"data":{"SECRET_KEY":"new","SECRET_KEY_PREVIOUS":""},"metadata":{"version":40}}}`))
+	wantsNone(t, s, "SECRET_KEY_PREVIOUS") // an empty field ends it
+	v.answer(read, version("40", "new"))
 	v.set(read+"?version=38", "sealed", health, "health-sealed")
 	wantsNoUse(t, s, "SECRET_KEY_PREVIOUS", "is sealed")
 }
@@ -380,6 +385,12 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
+func TestMadeUpLoginWithoutAToken(t *testing.T) {
+	v := replay(t)
+	v.answer(login, made(200, "application/json", `{"auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"x"}}}`))
+	refuses(t, v.byAppRole(), "Vault at "+v.URL+" answers the AppRole login at auth/approle without a token: XTeam can neither unwrap one nor take a second factor")
+}
+
 func TestMadeUpRedirectsAreNotFollowed(t *testing.T) {
 	var asked []*http.Request
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r) }))
@@ -472,6 +483,11 @@ func TestReplayedDenialIsBelievedOfAFreshTokenOnly(t *testing.T) {
 	})
 	if n := v.count(login) - before; n != 1 {
 		t.Errorf("32 denials made %d logins, want 1", n)
+	}
+	c.turn(2 * time.Second) // the first pause, though many were denied at once
+	wantsNoUse(t, s, "SECRET_KEY", "(403)")
+	if n := v.count(login) - before; n != 2 {
+		t.Errorf("32 denials and one made %d logins, want 2", n)
 	}
 	before = v.count(login)
 	for range 360 { // an hour, a read every 10 s
@@ -571,8 +587,11 @@ func TestReplayedRenewal(t *testing.T) {
 		t.Errorf("the log says it %d times:\n%s", n, log.String())
 	}
 	c.turn(20 * time.Second)
-	v.set(read, "unknown-token")
+	reads := v.count(read)
 	wantsNoUse(t, s, "SECRET_KEY", "is sealed")
+	if n := v.count(read) - reads; n != 0 {
+		t.Errorf("a token that has ended was shown %d times", n)
+	}
 	v.set(read, "current", login, "login")
 	c.turn(30 * time.Second)
 	counts("when it is unsealed", 7, 4)
