@@ -32,20 +32,3 @@ func BenchmarkMe(b *testing.B) {
 		})
 	}
 }
-
-// TestChainBudget: a guarded GET allocates no more than it did when it was measured; the limits add the text of the keys, the decisions and the text of the headers.
-func TestChainBudget(t *testing.T) {
-	l := newLimited(t, app.LimiterOptions{PerAddress: 1e9, Read: 1e9})
-	l.user("ann", account.RoleUser)
-	r := httptest.NewRequest("GET", "/api/v1/users/me", http.NoBody)
-	r.Header.Set("Authorization", "Bearer "+l.tokens("ann").AccessToken)
-	w := &sink{http.Header{}}
-	for name, try := range map[string]struct {
-		h    http.Handler
-		most float64
-	}{"limits": {l.h, 7}, "none": {l.service.h, 4}} {
-		if n := testing.AllocsPerRun(100, func() { clear(w.h); try.h.ServeHTTP(w, r) }); n > try.most {
-			t.Errorf("%s: %v allocations, want at most %v", name, n, try.most)
-		}
-	}
-}

@@ -25,7 +25,7 @@ import (
 // is charged, and it is charged before anything is done or told.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := a.begin(w, r) // the request's id, and where it comes from
-	defer x.recover()
+	defer x.end()
 	x.setHeaders() // on every answer, a refusal too
 	if err := x.hosted(); err != nil {
 		x.turn(err)
@@ -56,11 +56,13 @@ func (x *exchange) turn(err error) {
 // exchange is one request and its answer.
 type exchange struct {
 	http.ResponseWriter
-	api   *API
-	r     *http.Request
-	id    string
-	wrote bool      // the status line is out
-	told  [3]string // values of RateLimit, X-RateLimit-Remaining and X-Request-Id, whose headers are slices of it
+	api    *API
+	r      *http.Request
+	id     string
+	conn   *headed   // writes the standing headers; nil: they are among the others
+	stands bool      // the answer has the standing headers
+	wrote  bool      // the status line is decided
+	told   [3]string // values of RateLimit, X-RateLimit-Remaining and X-Request-Id, whose headers are slices of it
 
 	address netip.Addr // where the request comes from; the zero Addr on a Unix socket
 	secure  bool       // the client's own connection is encrypted
@@ -73,23 +75,9 @@ type exchange struct {
 // begin is the start of every exchange.
 func (a *API) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{ResponseWriter: w, api: a, r: r, id: a.requestID(r)}
+	x.conn, _ = r.Context().Value(headedKey{}).(*headed)
 	x.address, x.secure = a.proxies.from(r)
 	return x
-}
-
-// Unwrap is for http.ResponseController.
-func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
-
-// WriteHeader notes that the answer has begun.
-func (x *exchange) WriteHeader(status int) {
-	x.wrote = true
-	x.ResponseWriter.WriteHeader(status)
-}
-
-// Write notes that the answer has begun.
-func (x *exchange) Write(b []byte) (int, error) {
-	x.wrote = true
-	return x.ResponseWriter.Write(b)
 }
 
 // requestID is the one that was sent, if it is 1 to 64 of A–Z a–z 0–9 . _ -, or else a new one.
@@ -107,10 +95,11 @@ func (a *API) requestID(r *http.Request) string {
 	return a.prefix + strconv.FormatUint(a.count.Add(1), 36)
 }
 
-// recover ends a panic: it is logged with its stack, the client learns nothing of it, and the process lives.
-func (x *exchange) recover() {
+// end has an answer begun where a handler had nothing to say. It ends a panic: that is logged with its stack, the client learns nothing of it, and the process lives.
+func (x *exchange) end() {
 	p := recover()
 	if p == nil {
+		x.begun()
 		return
 	}
 	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
@@ -123,41 +112,13 @@ func (x *exchange) recover() {
 	x.answer(problem{Status: http.StatusInternalServerError, Code: "internal"})
 }
 
-// The headers of every answer; their slices are shared and never changed. X-XSS-Protection keeps the value that the product's
-// document asks for, though browsers have dropped it.
+// More headers; their slices are shared and never changed.
 var (
-	nosniff     = []string{"nosniff"}
-	deny        = []string{"DENY"}
-	xss         = []string{"1; mode=block"}
 	hsts        = []string{"max-age=31536000; includeSubDomains"}
-	csp         = []string{"default-src 'none'; frame-ancestors 'none'"}
-	noReferrer  = []string{"no-referrer"}
-	permissions = []string{"camera=(), geolocation=(), microphone=(), payment=(), usb=()"}
-	sameOrigin  = []string{"same-origin"}
-	noStore     = []string{"no-store"}
 	jsonType    = []string{"application/json"}
 	textType    = []string{"text/plain; charset=utf-8"}
 	problemType = []string{"application/problem+json"}
 )
-
-func (x *exchange) setHeaders() {
-	h := x.Header()
-	h["X-Content-Type-Options"] = nosniff
-	h["X-Frame-Options"] = deny
-	h["X-Xss-Protection"] = xss
-	h["Content-Security-Policy"] = csp
-	h["Referrer-Policy"] = noReferrer
-	h["Permissions-Policy"] = permissions
-	h["Cross-Origin-Opener-Policy"] = sameOrigin
-	h["Cross-Origin-Resource-Policy"] = sameOrigin
-	h["Cache-Control"] = noStore
-	h["Vary"] = varyOrigin
-	x.told[2] = x.id
-	h["X-Request-Id"] = x.told[2:3:3]
-	if x.secure {
-		h["Strict-Transport-Security"] = hsts
-	}
-}
 
 // wellFormed refuses what no route takes.
 func wellFormed(r *http.Request) error {

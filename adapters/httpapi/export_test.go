@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 )
@@ -24,3 +25,16 @@ type User = user
 
 // AppendJSON is how it writes itself.
 func (u user) AppendJSON(b []byte) ([]byte, error) { return u.appendJSON(b) }
+
+// Through is h inside the chain, without routes.
+func (a *API) Through(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := a.begin(w, r)
+		defer x.end()
+		x.setHeaders()
+		h(x, r)
+	})
+}
+
+// Due is a connection on which an answer is due, and what it writes b as.
+func Due(c net.Conn, b []byte) (int, error) { return (&headed{c, standingLines}).Write(b) }

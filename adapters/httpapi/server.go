@@ -19,6 +19,7 @@ import (
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:                      h,
+		ConnContext:                  knowHeaded,
 		DisableGeneralOptionsHandler: true, // OPTIONS * gets an answer of the chain, with its headers
 		ReadHeaderTimeout:            10 * time.Second,
 		ReadTimeout:                  30 * time.Second,

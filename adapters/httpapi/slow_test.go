@@ -49,7 +49,7 @@ func piped(t *testing.T, s *service) *pipes {
 	l := &pipes{make(chan net.Conn), make(chan struct{})}
 	srv := httpapi.Server(s.h, slog.New(slog.DiscardHandler))
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(l) }()
+	go func() { ended <- srv.Serve(httpapi.Plain(l)) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {

@@ -204,7 +204,7 @@ func onlyMetrics(page http.Handler) http.Handler {
 func (srv *server) serve(l net.Listener, h http.Handler, seen func(net.Conn, http.ConnState), cert *certificate) *http.Server {
 	s := httpapi.Server(h, srv.sys.Log)
 	s.ConnState = seen
-	run := s.Serve
+	run := func(l net.Listener) error { return s.Serve(httpapi.Plain(l)) }
 	if cert != nil {
 		s.TLSConfig = cert.config()
 		run = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
