@@ -49,14 +49,6 @@ func (e *Env) Get(ctx context.Context, name string) (secret.Text, error) {
 	return secret.New(value), nil
 }
 
-// CheckStrength refuses a key that is too short to sign or encrypt with: fewer than MinKey bytes. What is long and yet guessable it does not see.
-func CheckStrength(name string, key secret.Text) error {
-	if key.Len() < MinKey {
-		return refuse("%s has %d bytes: give at least %d random ones, as `xteam secret generate` makes", name, key.Len(), MinKey)
-	}
-	return nil
-}
-
 // check refuses what nobody means as a secret. Name is a setting or a file.
 func check(name, value string) error {
 	if err := secret.Check(name, value); err != nil {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/xteam/xteam/adapters/envsecrets"
-	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 	"github.com/xteam/xteam/ports/porttest"
 )
@@ -68,17 +67,5 @@ func TestWhatNobodyMeansAsASecret(t *testing.T) {
 				t.Errorf("the error is %q; want it to name the setting and nothing of the value", text)
 			}
 		})
-	}
-}
-
-func TestTheStrengthOfAKey(t *testing.T) {
-	for n, ok := range map[int]bool{0: false, 1: false, 31: false, 32: true, 100: true} {
-		err := envsecrets.CheckStrength("SECRET_KEY", secret.New(strings.Repeat("k", n)))
-		if (err == nil) != ok {
-			t.Errorf("a key of %d bytes: %v, want it taken: %v", n, err, ok)
-		}
-		if err != nil && (!strings.HasPrefix(err.Error(), "SECRET_KEY has ") || strings.Contains(err.Error(), "kk")) {
-			t.Errorf("the error is %q", err)
-		}
 	}
 }

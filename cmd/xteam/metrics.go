@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/xteam/xteam/adapters/metrics"
 	"github.com/xteam/xteam/adapters/passhash"
 	"github.com/xteam/xteam/app"
@@ -11,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -48,6 +50,19 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 			return 0
 		}
 		return 1
+	})
+	r.Gauge("xteam_secrets_age_seconds", "Time since the secrets were last read from their source.", func() float64 {
+		age, _ := secrets.Status()
+		return age.Seconds()
+	})
+	r.Gauge("xteam_secrets_readable", "1 while the secrets can be read, 0 while the last good ones are used on.", func() float64 {
+		if _, fault := secrets.Status(); fault != nil {
+			return 0
+		}
+		return 1
+	})
+	r.Gauge("xteam_signing_key_age_seconds", "Time since the key that signs was made, or since it was first seen when a setting gives it.", func() float64 {
+		return time.Since(keys.List()[0].Created.Time()).Seconds()
 	})
 	r.Counter("xteam_log_lines_lost_total", "Lines of the log that could not be written, or came faster than they could be.", func() float64 { return float64(out.dropped.Load()) })
 	return watched{r}

@@ -13,7 +13,7 @@ import (
 	xteam "github.com/xteam/xteam/cmd/xteam"
 )
 
-const key = "0123456789abcdef0123456789abcdef"
+const key = "q7Zt0Lw4Vb9Xn2Rk8Hs5Jd1Fg6Pc3Mya"
 
 func TestSettingsDefaults(t *testing.T) {
 	got, err := xteam.Parse(nil)

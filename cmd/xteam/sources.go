@@ -2,14 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/xteam/xteam/adapters/awssecrets"
+	"github.com/xteam/xteam/adapters/azuresecrets"
 	"github.com/xteam/xteam/adapters/envsecrets"
+	"github.com/xteam/xteam/adapters/filesecrets"
 	"github.com/xteam/xteam/adapters/vaultsecrets"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/secret"
@@ -25,8 +30,11 @@ const (
 
 // sources are the schemes of SECRETS_URL.
 var sources = map[string]func(ctx context.Context, s settings, get lookup, log *slog.Logger) (assembly.Source, func(), error){
-	"env":   fromSettings,
-	"vault": fromVault,
+	"env":     fromSettings,
+	"file":    fromFolder,
+	"vault":   fromVault,
+	"awssm":   fromAWS,
+	"azurekv": fromAzure,
 }
 
 // openSecrets reads secrets from where SECRETS_URL says. Those of the settings alone are made at the first start and kept in the data folder when they are not given: who
@@ -65,6 +73,18 @@ func (settingsSource) Get(ctx context.Context, name string) (secret.Text, error)
 	return envsecrets.New(get).Get(ctx, name)
 }
 
+func fromFolder(_ context.Context, s settings, _ lookup, _ *slog.Logger) (assembly.Source, func(), error) {
+	u, err := url.Parse(s.SecretsURL)
+	if err != nil || u.Host != "" || u.Opaque != "" || u.RawQuery != "" || u.User != nil || !filepath.IsAbs(u.Path) {
+		return assembly.Source{}, nil, errors.New("SECRETS_URL: a folder of secrets is written file:///FOLDER, as in file:///run/secrets")
+	}
+	f, err := filesecrets.Open(filepath.Clean(u.Path))
+	if err != nil {
+		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
+	}
+	return assembly.Source{Secrets: f, Name: "the folder " + printable(u.Path), Every: askNear, Complete: true}, func() {}, nil
+}
+
 func fromVault(ctx context.Context, s settings, get lookup, log *slog.Logger) (assembly.Source, func(), error) {
 	o, err := vaultsecrets.Parse(s.SecretsURL)
 	if err != nil {
@@ -85,6 +105,30 @@ func fromVault(ctx context.Context, s settings, get lookup, log *slog.Logger) (a
 		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
 	}
 	return assembly.Source{Secrets: v, Name: "the secret " + o.Mount + "/" + o.Path + " of Vault", Every: askVault, Complete: true}, v.Close, nil
+}
+
+func fromAWS(ctx context.Context, s settings, _ lookup, _ *slog.Logger) (assembly.Source, func(), error) {
+	o, err := awssecrets.Parse(s.SecretsURL)
+	if err != nil {
+		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
+	}
+	a, err := awssecrets.Open(ctx, o)
+	if err != nil {
+		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
+	}
+	return assembly.Source{Secrets: a, Name: "AWS Secrets Manager in " + o.Region, Every: askCloud, Complete: true}, func() {}, nil
+}
+
+func fromAzure(ctx context.Context, s settings, _ lookup, _ *slog.Logger) (assembly.Source, func(), error) {
+	o, err := azuresecrets.Parse(s.SecretsURL)
+	if err != nil {
+		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
+	}
+	a, err := azuresecrets.Open(ctx, o)
+	if err != nil {
+		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
+	}
+	return assembly.Source{Secrets: a, Name: "the Azure key vault " + o.Vault, Every: askCloud, Complete: true}, func() {}, nil
 }
 
 // sameHost reports whether two URLs name one host and port.

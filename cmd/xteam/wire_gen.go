@@ -93,7 +93,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	api := assembly.NewAPI(database, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, secrets, assemblyOptions, logger)
-	mainWatched := watch(registry, view, hasher, limiter, database, mainOutput)
+	mainWatched := watch(registry, view, hasher, limiter, database, secrets, rotator, mainOutput)
 	mainSystem := newSystem(api, database, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
 		cleanup8()

@@ -36,10 +36,10 @@ type Options struct {
 	HTTP           httpapi.Options    // of the transport, all but its Logger
 	Rotation       app.RotatorOptions // of the signing keys: Algorithm, Interval and Lag
 	// JWKS serves the public keys that it is given a way to ask for, under /.well-known/jwks.json; nil: nothing is served there.
-	JWKS func(keys func() []keyset.Key) http.Handler
-	Now            func() time.Time   // the clock by which tokens and sessions are judged; nil: time.Now
-	Meter          ports.Meter        // nil: nothing is counted
-	Metrics        http.Handler       // served to administrators under /metrics; nil: nothing is
+	JWKS    func(keys func() []keyset.Key) http.Handler
+	Now     func() time.Time // the clock by which tokens and sessions are judged; nil: time.Now
+	Meter   ports.Meter      // nil: nothing is counted
+	Metrics http.Handler     // served to administrators under /metrics; nil: nothing is
 }
 
 // Database is a store that is open, with the keys that it is sealed by.
@@ -81,6 +81,9 @@ func unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt
 		return nil, err
 	}
 	root := secrets.Values().Root
+	if !root.IsZero() && root == secrets.Values().Signing {
+		return nil, fmt.Errorf("%s is the value of %s: give it one of its own, for other services may know that one", app.RootKey, app.SecretKey)
+	}
 	if root.IsZero() {
 		_, err := keys.Find(ctx, keyset.Data)
 		switch {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/xteam/xteam/adapters/envsecrets"
@@ -35,6 +36,7 @@ type Secrets struct {
 	kept   *envsecrets.Kept
 	folder string // of the kept ones
 	log    *slog.Logger
+	told   sync.Map // of which weak secrets was told
 }
 
 // OpenSecrets reads secrets of a source, and keeps others in the data folder. It touches nothing yet.
@@ -55,7 +57,22 @@ func (s *Secrets) Get(ctx context.Context, name string) (secret.Text, error) {
 	if err != nil || name != app.SecretKey && name != app.RootKey {
 		return text, err
 	}
-	return text, envsecrets.CheckStrength(name, text)
+	return text, s.judge(name, text)
+}
+
+// judge refuses a key that is short, and a weak one where nothing weak is taken; elsewhere it tells of that, once.
+func (s *Secrets) judge(name string, key secret.Text) error {
+	weak := secret.Weakness(key)
+	if weak == "" {
+		return nil
+	}
+	if s.source.Sturdy || key.Len() < secret.MinKey {
+		return weakError(name + " " + weak)
+	}
+	if _, told := s.told.LoadOrStore(name+weak, true); !told {
+		s.log.Warn("A secret is easily guessed, and production would refuse it", "setting", name, "why", "it "+weak)
+	}
+	return nil
 }
 
 // make makes a secret that is not given, and keeps it in the data folder.
@@ -74,7 +91,9 @@ func (s *Secrets) make(ctx context.Context, name string) (secret.Text, error) {
 }
 
 // makeSigning is make of the secret that signs.
-func (s *Secrets) makeSigning(ctx context.Context) (secret.Text, error) { return s.make(ctx, app.SecretKey) }
+func (s *Secrets) makeSigning(ctx context.Context) (secret.Text, error) {
+	return s.make(ctx, app.SecretKey)
+}
 
 // isKept reports whether a secret is kept in the data folder, and not given.
 func (s *Secrets) isKept(name string) bool {
@@ -84,3 +103,9 @@ func (s *Secrets) isKept(name string) bool {
 	_, err := s.source.Get(context.Background(), name)
 	return errors.Is(err, ports.ErrNotFound)
 }
+
+// weakError is a sentence about a key that is none. It matches ports.ErrUnavailable.
+type weakError string
+
+func (e weakError) Error() string        { return string(e) }
+func (e weakError) Is(target error) bool { return target == ports.ErrUnavailable }
