@@ -27,7 +27,7 @@ type vectors struct {
 	}
 }
 
-func readVectors(t *testing.T, name string) vectors {
+func readVectors(t testing.TB, name string) vectors {
 	t.Helper()
 	text, err := os.ReadFile("testdata/wycheproof/" + name)
 	fatal(t, err)
