@@ -147,7 +147,7 @@ func (r Ring) Promote(kid string, now instant.Instant) (Ring, error) {
 	promoted, _ := r.Find(kid)
 	for i := range r.Keys {
 		if k := &r.Keys[i]; k.State == Primary && k.Purpose == promoted.Purpose && k.ID != kid {
-			k.State, k.Changed = Retiring, now
+			_ = r.move(k.ID, Retiring, now) // a primary may always retire
 		}
 	}
 	return r, nil
@@ -183,7 +183,7 @@ func (r Ring) move(kid string, to State, now instant.Instant) error {
 		return fmt.Errorf("key %q, %v to %v: %w", kid, k.State, to, ErrTransition)
 	}
 	k.State, k.Changed = to, now
-	if to == Gone || to == Revoked && len(k.Public) > 0 {
+	if pair := len(k.Public) > 0; to == Gone || pair && (to == Retiring || to == Revoked) {
 		k.Wrapped = nil // what is not needed again cannot be stolen; a symmetric key that was revoked has still to tell its tokens from others'
 	}
 	return nil

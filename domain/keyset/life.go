@@ -187,8 +187,9 @@ func (r Ring) rotated(p Purpose) bool {
 	return ok && !k.Given()
 }
 
-// Given reports whether the secret half comes from a setting, and is not kept with the key.
-func (k Key) Given() bool { return len(k.Wrapped) == 0 }
+// Given reports, of a key that signs or verifies, whether its secret comes from a setting, and is not kept with it. Such a key has no public half: that of another says
+// nothing of where its private one was, which is kept only for as long as it signs or will.
+func (k Key) Given() bool { return len(k.Wrapped) == 0 && len(k.Public) == 0 }
 
 // Give answers the ring with the keys that settings give, their secrets in them: current, unless its ID is empty, and previous. Until a key of the system's own signs,
 // current does and previous verify, whatever they were before: the settings decide. From then on they are what they have become in the ring, and one that is not in it is not put there:
