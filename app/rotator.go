@@ -16,6 +16,7 @@ import (
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -26,6 +27,8 @@ const JWKSLag = 15 * time.Minute
 const (
 	// ringEvery is how often the ring is read again, for what other nodes did to it and what is due by itself.
 	ringEvery = 5 * time.Second
+	// ringWithin bounds one reading of it, with what is due.
+	ringWithin = 10 * time.Second
 	// lookUpPause is how long after a look for an unknown key the next may follow, for all comers.
 	lookUpPause = 5 * time.Second
 	// lookUpWithin is how long a request waits for it.
@@ -63,18 +66,27 @@ type Rotator struct {
 	values SecretValues // as they were taken up
 	opened map[string]secret.Text
 	told   string // what was last logged of keys that are not used
+	ending string // the key whose revocation is committed and about to be published
 	ring   atomic.Pointer[ring]
 
 	wake    chan struct{}
-	flights chan chan struct{} // looks for an unknown key that Run is to make
+	looks   chan *look // for an unknown key, that Run is to make
 	mu      sync.Mutex
-	flight  chan struct{} // closed when the one that is under way has ended; nil: none is
-	looked  time.Time     // when the last one began
+	running bool      // whether Run is there to make them
+	look    *look     // the one that is under way; nil: none is
+	looked  time.Time // when the last one began
 }
 
-// ring is what is held of the keys at one time. It is never changed.
+// look is one look for keys that are not known yet.
+type look struct {
+	begun time.Time
+	done  chan struct{}
+}
+
+// ring is what is held of the keys at one time, without secrets. It is never changed.
 type ring struct {
-	keys   keyset.Ring // without secrets, in the states that this node goes by
+	all    keyset.Ring // as the database has them, those that are given in their places
+	keys   keyset.Ring // in the states that this node goes by
 	terms  keyset.Terms
 	public []keyset.Key
 }
@@ -85,7 +97,7 @@ func NewRotator(c *Core, codec ports.SigningKeys, sealer ports.Sealer, secrets *
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Rotator{core: c, codec: codec, sealer: sealer, secrets: secrets, o: o, opened: map[string]secret.Text{}, wake: make(chan struct{}, 1), flights: make(chan chan struct{}, 1)}
+	r := &Rotator{core: c, codec: codec, sealer: sealer, secrets: secrets, o: o, opened: map[string]secret.Text{}, wake: make(chan struct{}, 1), looks: make(chan *look, 1)}
 	c.Rotator = r
 	secrets.OnChange(r.given)
 	return r
@@ -104,15 +116,20 @@ func (r *Rotator) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	first := cmp.Or(r.o.Algorithm, keyset.HS256)
+	wanted := func(keys keyset.Ring) bool { // until the first rotation the settings decide
+		k, ok := keys.Primary(keyset.Sign)
+		return !ok || k.Given() && (first != keyset.HS256 || k.Secret.IsZero() || r.core.View.KeyRevoked(k.ID))
+	}
 	given, _ := stored.Give(current, previous, r.core.now())
 	primary, ok := given.Primary(keyset.Sign)
-	switch first := cmp.Or(r.o.Algorithm, keyset.HS256); {
-	case !ok && first == keyset.HS256:
+	switch {
+	case first == keyset.HS256 && (!ok || primary.Given() && primary.Secret.IsZero()):
 		if r.values.Signing, err = r.make(ctx); err != nil {
 			return err
 		}
-	case !ok, primary.Given() && (first != keyset.HS256 || r.core.View.KeyRevoked(primary.ID)): // until the first rotation the settings decide
-		if err := r.rotate(ctx, Actor{Name: System}, first, false); err != nil {
+	case wanted(given):
+		if err := r.rotate(ctx, Actor{Name: System}, first, false, wanted); err != nil {
 			return err
 		}
 	case r.o.Algorithm != "" && primary.Algorithm != r.o.Algorithm:
@@ -130,12 +147,16 @@ func (r *Rotator) make(ctx context.Context) (secret.Text, error) {
 }
 
 // given takes up secrets that changed. It refuses those of which a key was revoked, and what is none.
-func (r *Rotator) given(ctx context.Context, was, is SecretValues) error {
-	if r.ring.Load() == nil || was.Signing == is.Signing && slices.Equal(was.Previous, is.Previous) {
+func (r *Rotator) given(ctx context.Context, _, is SecretValues) error {
+	if r.ring.Load() == nil { // Start makes one, and takes them up
 		return nil
 	}
 	r.turn.Lock()
 	defer r.turn.Unlock()
+	was := r.values // which the caller may not know, when another did not take up the same change
+	if was.Signing == is.Signing && slices.Equal(was.Previous, is.Previous) {
+		return nil
+	}
 	r.values = is
 	if err := r.settle(ctx); err != nil {
 		r.values = was
@@ -220,7 +241,8 @@ func (r *Rotator) change(ctx context.Context, f func(keyset.Ring) (keyset.Ring, 
 	now := r.core.now()
 	update := func(stored keyset.Ring) (keyset.Ring, ports.Effects, error) {
 		given, _ := stored.Give(current, previous, now)
-		return f(given)
+		keys, effects, err := f(given)
+		return bare(keys), effects, err
 	}
 	for {
 		err := r.core.Stores.Keys.Update(ctx, keyset.Signing, update)
@@ -252,17 +274,18 @@ func (r *Rotator) load(ctx context.Context) error {
 		return err
 	}
 	now := r.core.now()
-	keys, unused := stored.Give(current, previous, now)
-	keys = keys.Withdrawn(r.core.View.KeyRevoked, now)
+	all, unused := stored.Give(current, previous, now)
+	keys := all.Withdrawn(r.core.View.KeyRevoked, now)
 	if err := r.open(&keys); err != nil {
 		return err
 	}
-	terms := keyset.Terms{Publish: r.o.Lag, Tokens: state.LongestAccess + r.core.Tunables.Leeway, Rotate: r.o.Interval}
+	// The margin is that of a revocation: another node may go on signing with the key before until it has read the ring, and its clock may be behind.
+	terms := keyset.Terms{Publish: r.o.Lag, Tokens: state.LongestAccess + r.core.Tunables.Leeway + token.Margin, Rotate: r.o.Interval}
 	keys = keys.Held()
-	if err := r.codec.SetRing(explaining(keys)); err != nil {
+	if err := r.codec.SetRing(r.explaining(keys, terms, now)); err != nil {
 		return err
 	}
-	next := &ring{keys: bare(keys), terms: terms, public: public(keys)}
+	next := &ring{all: bare(all), keys: bare(keys), terms: terms, public: public(keys)}
 	if last := r.ring.Load(); last != nil && slices.EqualFunc(last.public, next.public, func(a, b keyset.Key) bool { return a.ID == b.ID }) {
 		next.public = last.public // by its identity others know that it is the same
 	}
@@ -274,16 +297,19 @@ func (r *Rotator) load(ctx context.Context) error {
 	return nil
 }
 
-// open fills in the secret halves of the system's own keys.
+// open fills in the secret halves of the system's own keys that are needed.
 func (r *Rotator) open(keys *keyset.Ring) error {
 	for i := range keys.Keys {
 		k := &keys.Keys[i]
-		if len(k.Wrapped) == 0 || !k.State.Verifies() && k.State != keyset.Revoked {
+		if !needed(*k) {
 			continue
 		}
 		s, ok := r.opened[k.ID]
 		if !ok {
 			plain, err := r.sealer.Open(sealedAt(k.ID), k.Wrapped)
+			if err != nil && k.State == keyset.Revoked {
+				continue // it would only have told why
+			}
 			if err != nil {
 				return fmt.Errorf("open the signing key %s: %w", k.ID, err)
 			}
@@ -294,21 +320,28 @@ func (r *Rotator) open(keys *keyset.Ring) error {
 		k.Secret = s
 	}
 	for kid := range r.opened {
-		if k, ok := keys.Find(kid); !ok || len(k.Wrapped) == 0 {
+		if k, ok := keys.Find(kid); !ok || !needed(k) {
 			delete(r.opened, kid)
 		}
 	}
 	return nil
 }
 
+// needed reports whether something is done with the secret half of a key of the system's own: a pair signs with it, and verifies without.
+func needed(k keyset.Key) bool {
+	return len(k.Wrapped) > 0 && (k.State == keyset.Primary || k.State == keyset.Next || k.State != keyset.Gone && len(k.Public) == 0)
+}
+
 func sealedAt(kid string) string { return "keys/signing/" + kid }
 
-// explaining is the ring as the codec gets it: with the keys that were revoked and are still held among those that verify. The view withdraws every token of theirs; but
-// only who can verify one may tell its bearer why.
-func explaining(keys keyset.Ring) keyset.Ring {
+// explaining is the ring as the codec gets it: with those keys among the ones that verify that were revoked and whose tokens are not over. The view withdraws every token of
+// theirs, so a key that the view does not know to be revoked is not among them; but only who can verify one may tell its bearer why.
+func (r *Rotator) explaining(keys keyset.Ring, t keyset.Terms, now instant.Instant) keyset.Ring {
 	keys.Keys = slices.Clone(keys.Keys)
 	for i := range keys.Keys {
-		if k := &keys.Keys[i]; k.State == keyset.Revoked && (!k.Secret.IsZero() || len(k.Public) > 0) {
+		k := &keys.Keys[i]
+		withdrawn := k.ID == r.ending || r.core.View.KeyRevoked(k.ID)
+		if k.State == keyset.Revoked && withdrawn && now < k.Changed.Add(t.Tokens) && (!k.Secret.IsZero() || len(k.Public) > 0) {
 			k.State = keyset.Retiring
 		}
 	}
@@ -398,7 +431,7 @@ func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, gracef
 	if algorithm == "" {
 		algorithm = cmp.Or(r.o.Algorithm, was.Algorithm)
 	}
-	if err := r.rotate(ctx, by, algorithm, graceful); err != nil {
+	if err := r.rotate(ctx, by, algorithm, graceful, nil); err != nil {
 		return KeyRotation{}, err
 	}
 	if err := r.load(ctx); err != nil {
@@ -419,8 +452,8 @@ func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, gracef
 	return out, nil
 }
 
-// rotate is Rotate in the database. The turn is held.
-func (r *Rotator) rotate(ctx context.Context, by Actor, algorithm string, graceful bool) error {
+// rotate is Rotate in the database, if it is still wanted there: another node may have been first. Nil is always wanted. The turn is held.
+func (r *Rotator) rotate(ctx context.Context, by Actor, algorithm string, graceful bool, wanted func(keyset.Ring) bool) error {
 	fresh, err := r.newKey(algorithm)
 	if err != nil {
 		return err
@@ -433,6 +466,9 @@ func (r *Rotator) rotate(ctx context.Context, by Actor, algorithm string, gracef
 	now := r.core.now()
 	var eff ports.Effects
 	err = r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) {
+		if wanted != nil && !wanted(keys) {
+			return keys, ports.Effects{}, errNothing
+		}
 		k := fresh
 		for _, is := range keys.Keys {
 			if is.State == keyset.Next && is.Algorithm == algorithm && !graceful {
@@ -452,6 +488,9 @@ func (r *Rotator) rotate(ctx context.Context, by Actor, algorithm string, gracef
 		eff = ports.Effects{Events: []audit.Event{e}}
 		return keys, eff, err
 	})
+	if errors.Is(err, errNothing) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -508,6 +547,14 @@ func (r *Rotator) Holds(kid string) bool {
 	return ok
 }
 
+// gives reports whether the settings give the secret of that key.
+func (r *Rotator) gives(kid string) bool {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	current, previous, _ := r.keysOf() // of one that was revoked too
+	return slices.ContainsFunc(append(previous, current), func(k keyset.Key) bool { return k.ID == kid })
+}
+
 // hint says what is left to be done once a key is revoked, or would be.
 func (r *Rotator) hint(kid string) string {
 	held := r.ring.Load()
@@ -515,7 +562,7 @@ func (r *Rotator) hint(kid string) string {
 	switch {
 	case k.State == keyset.Primary: // a dry run
 		return "this key signs: another would take its place at once"
-	case k.State == keyset.Revoked && k.Given() && len(k.Public) == 0 && !r.kept(SecretKey):
+	case k.State == keyset.Revoked && r.gives(kid) && !r.kept(SecretKey):
 		return fmt.Sprintf("key %s signs; %s or %s may still hold the one that was revoked: replace it, for no server starts with it", held.primary().ID, SecretKey, SecretKeyPrevious)
 	case k.State == keyset.Revoked:
 		return fmt.Sprintf("key %s signs", held.primary().ID)
@@ -579,17 +626,19 @@ func (r *Rotator) Revoke(ctx context.Context, by Actor, kid, note string) (succe
 		return "", err
 	}
 	// The next key signs before the view withdraws the one before, so that nobody is handed a token that is dead.
+	r.ending = kid
 	failed := r.load(ctx)
 	r.core.felt(ctx, eff)
+	r.ending = ""
 	return successor, failed
 }
 
 // step does what is due by itself. The turn is held.
 func (r *Rotator) step(ctx context.Context) error {
 	held, now := r.ring.Load(), r.core.now()
-	if held.keys.WantsNext(keyset.Sign, held.terms, now) {
-		err := r.rotate(ctx, Actor{Name: System}, cmp.Or(r.o.Algorithm, held.primary().Algorithm), true)
-		if err != nil && !errors.Is(err, keyset.ErrPending) { // another node was first
+	wanted := func(keys keyset.Ring) bool { return keys.WantsNext(keyset.Sign, held.terms, now) }
+	if wanted(held.keys) {
+		if err := r.rotate(ctx, Actor{Name: System}, cmp.Or(r.o.Algorithm, held.primary().Algorithm), true, wanted); err != nil {
 			return err
 		}
 		if err := r.load(ctx); err != nil {
@@ -597,7 +646,7 @@ func (r *Rotator) step(ctx context.Context) error {
 		}
 		held = r.ring.Load()
 	}
-	if _, due := held.keys.Step(keyset.Sign, held.terms, now); len(due) == 0 {
+	if _, due := held.all.Step(keyset.Sign, held.terms, now); len(due) == 0 {
 		return nil
 	}
 	e, err := r.changed(Actor{Name: System}, "", "")
@@ -609,6 +658,9 @@ func (r *Rotator) step(ctx context.Context) error {
 		eff = ports.Effects{}
 		keys, due := keys.Step(keyset.Sign, held.terms, now)
 		for _, k := range due {
+			if k.State == keyset.Revoked {
+				continue // it was told of when it was revoked; what is gone now is its secret
+			}
 			one := e
 			if len(eff.Events) > 0 {
 				if one, err = r.changed(Actor{Name: System}, "", ""); err != nil {
@@ -627,22 +679,28 @@ func (r *Rotator) step(ctx context.Context) error {
 	return r.load(ctx)
 }
 
-// Run reads the ring again and again until ctx ends, for what other nodes did to it, and does what is due by itself.
+// Run reads the ring again and again until ctx ends, for what other nodes did to it, and does what is due by itself. It is to be called once, after Start.
 func (r *Rotator) Run(ctx context.Context) {
 	defer r.core.View.Subscribe(func(e revocation.Entry) {
 		if e.Kind == revocation.Key {
 			r.again()
 		}
 	})()
+	r.mu.Lock()
+	r.running = true
+	r.mu.Unlock()
+	defer r.stop()
 	tick := time.NewTicker(ringEvery)
 	defer tick.Stop()
+	r.again() // for what became due while nobody ran
 	was := error(nil)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case flight := <-r.flights:
-			r.look(ctx, flight)
+		case l := <-r.looks:
+			r.seek(ctx)
+			r.found(l)
 			continue
 		case <-tick.C:
 		case <-r.wake:
@@ -666,7 +724,20 @@ func (r *Rotator) again() {
 	}
 }
 
+// stop ends the look that nobody makes any more.
+func (r *Rotator) stop() {
+	r.mu.Lock()
+	r.running = false
+	l := r.look
+	r.mu.Unlock()
+	if l != nil {
+		r.found(l)
+	}
+}
+
 func (r *Rotator) pass(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ringWithin)
+	defer cancel()
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	if err := r.load(ctx); err != nil {
@@ -676,42 +747,52 @@ func (r *Rotator) pass(ctx context.Context) error {
 }
 
 // LookUp looks once for keys that this node does not know yet, when a token names one: in the database, and in the source of secrets. It does so at most once in five
-// seconds for all comers; who comes while it looks waits for it, up to a second. It reports whether it is worth judging the token again.
+// seconds for all comers; who comes while it looks waits for it, until a second after it began. It reports whether it is worth judging the token again. While Run does not
+// run it answers false at once.
 func (r *Rotator) LookUp() bool {
 	r.mu.Lock()
-	if r.flight == nil {
-		if now := r.core.Now(); now.Sub(r.looked) < lookUpPause && !now.Before(r.looked) {
+	l := r.look
+	if l == nil {
+		now := r.core.Now()
+		if since := now.Sub(r.looked); !r.running || 0 <= since && since < lookUpPause {
 			r.mu.Unlock()
 			return false
 		}
-		r.looked, r.flight = r.core.Now(), make(chan struct{})
-		r.flights <- r.flight // there is room: one is under way at a time
+		l = &look{time.Now(), make(chan struct{})}
+		r.looked, r.look = now, l
+		r.looks <- l // there is room: one is under way at a time
 	}
-	flight := r.flight
 	r.mu.Unlock()
-	timer := time.NewTimer(lookUpWithin)
+	timer := time.NewTimer(lookUpWithin - time.Since(l.begun))
 	defer timer.Stop()
 	select {
-	case <-flight:
+	case <-l.done:
 		return true
 	case <-timer.C:
 		return false
 	}
 }
 
-func (r *Rotator) look(ctx context.Context, flight chan struct{}) {
-	ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
-	defer cancel()
-	if err := r.secrets.Read(ctx); err != nil && ctx.Err() == nil {
-		r.o.Logger.Debug("An unknown key was looked for in vain", "error", err.Error())
-	}
-	r.turn.Lock()
-	if err := r.load(ctx); err != nil && ctx.Err() == nil {
-		r.o.Logger.Debug("An unknown key was looked for in vain", "error", err.Error())
-	}
-	r.turn.Unlock()
+// found ends a look.
+func (r *Rotator) found(l *look) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.flight = nil
-	close(flight)
+	r.look = nil
+	close(l.done)
+}
+
+// seek reads the ring, and the secrets when that has brought no key: whoever waits for a key of another node does not wait for a source of secrets that hangs.
+func (r *Rotator) seek(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
+	defer cancel()
+	known := r.core.Codec.KeyIDs()
+	r.turn.Lock()
+	err := r.load(ctx)
+	r.turn.Unlock()
+	if slices.Equal(r.core.Codec.KeyIDs(), known) {
+		err = errors.Join(err, r.secrets.Read(ctx))
+	}
+	if err != nil && ctx.Err() == nil {
+		r.o.Logger.Debug("An unknown key was looked for in vain", "error", err.Error())
+	}
 }

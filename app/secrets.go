@@ -68,6 +68,7 @@ type Secrets struct {
 	values SecretValues
 	read   time.Time // when they were last read, with its monotonic reading; zero: never
 	fault  error     // why they could not be read since, or taken up
+	torn   bool      // whether some have taken up a change, and others have not
 	adopt  []func(ctx context.Context, was, is SecretValues) error
 }
 
@@ -99,7 +100,8 @@ func (s *Secrets) Status() (age time.Duration, fault error) {
 	return s.o.Now().Sub(s.read), s.fault
 }
 
-// OnChange has f called with every change, before the change is seen in Values. When f fails, the values from before stay, and the change is tried again. It is to be called before Run.
+// OnChange has f called with every change, before the change is seen in Values. When f fails, the values from before stay, and the change is tried again:
+// so f may be called with what it has taken up already. It is to be called before Run.
 func (s *Secrets) OnChange(f func(ctx context.Context, was, is SecretValues) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,8 +118,9 @@ func (s *Secrets) Read(ctx context.Context) error {
 	}
 	was := s.Values()
 	is, missing, err := s.round(ctx, was)
-	if err == nil && !is.equal(was) {
+	if err == nil && (s.torn || !is.equal(was)) {
 		err = s.take(ctx, was, is)
+		s.torn = err != nil
 	}
 	if err == nil {
 		s.mu.Lock()
@@ -167,7 +170,7 @@ func (s *Secrets) take(ctx context.Context, was, is SecretValues) error {
 	s.mu.Lock()
 	adopt := s.adopt
 	s.mu.Unlock()
-	for _, f := range adopt {
+	for _, f := range adopt { // each sees by itself what is new to it
 		if err := f(ctx, was, is); err != nil {
 			return err
 		}
@@ -178,10 +181,11 @@ func (s *Secrets) take(ctx context.Context, was, is SecretValues) error {
 // tell notes how a reading ended, and logs when that is another way than before.
 func (s *Secrets) tell(err error) {
 	s.mu.Lock()
-	was, since := s.fault, s.o.Now().Sub(s.read)
+	was, since, never := s.fault, s.o.Now().Sub(s.read), s.read.IsZero()
 	s.fault = err
 	s.mu.Unlock()
 	switch {
+	case never: // whoever starts is told by the error itself
 	case err != nil && (was == nil || was.Error() != err.Error()):
 		s.o.Logger.Error("The secrets could not be read; the last good ones are used on", "error", err.Error(), "age", since.Round(time.Second).String())
 	case err == nil && was != nil:

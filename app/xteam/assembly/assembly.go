@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/xteam/xteam/adapters/badgerstore"
@@ -149,8 +150,12 @@ func StartRotator(ctx context.Context, c *app.Core, codec *jwtcodec.Codec, db Da
 		log.Info("The data keys were wrapped under another ROOT_KEY")
 		return nil
 	})
-	stopRotator, stopSecrets := background(ctx, r.Run), background(ctx, secrets.Run)
-	return r, func() { stopSecrets(); stopRotator() }, nil
+	return r, background(ctx, func(ctx context.Context) { // both end at once: each may wait for the other
+		var both sync.WaitGroup
+		both.Go(func() { r.Run(ctx) })
+		both.Go(func() { secrets.Run(ctx) })
+		both.Wait()
+	}), nil
 }
 
 // NewPasswords hashes with the configured kind and cost.
