@@ -124,7 +124,7 @@ func (r *Rotator) Start(ctx context.Context) error {
 	given, _ := stored.Give(current, previous, r.core.now())
 	primary, ok := given.Primary(keyset.Sign)
 	switch {
-	case first == keyset.HS256 && (!ok || primary.Given() && primary.Secret.IsZero()):
+	case first == keyset.HS256 && current.ID == "" && (!ok || primary.Given() && primary.Secret.IsZero()):
 		if r.values.Signing, err = r.make(ctx); err != nil {
 			return err
 		}

@@ -193,7 +193,7 @@ func (k Key) Given() bool { return len(k.Wrapped) == 0 && len(k.Public) == 0 }
 
 // Give answers the ring with the keys that settings give, their secrets in them: current, unless its ID is empty, and previous. Until a key of the system's own signs,
 // current does and previous verify, whatever they were before: the settings decide. From then on they are what they have become in the ring, and one that is not in it is not put there:
-// nobody rotated to it. Unused are those of that kind.
+// nobody rotated to it. Unused are those of that kind. One that was revoked stays so: with such a current none may be left that signs.
 func (r Ring) Give(current Key, previous []Key, now instant.Instant) (_ Ring, unused []string) {
 	r.Keys = slices.Clone(r.Keys)
 	rotated := r.rotated(Sign)

@@ -283,6 +283,7 @@ func TestGive(t *testing.T) {
 	revoked := must(rotated.Revoke("two", 11))(t)
 	gone := must(first.Add(keyset.Key{ID: "zero", Purpose: keyset.Sign}, true, 1))(t)
 	gone = must(gone.Drop("zero", 2))(t)
+	early := must(second.Revoke("one", 3))(t) // before any rotation
 	waiting := must(first.Prepare(own("own"), 3))(t)
 	for name, c := range map[string]struct {
 		r        keyset.Ring
@@ -302,6 +303,7 @@ func TestGive(t *testing.T) {
 		"gone signs again by a setting":     {gone, "zero", []string{"one"}, "one retiring, zero primary", "[]"},
 		"gone does not verify again":        {gone, "one", []string{"zero"}, "one primary, zero gone", "[]"},
 		"one waits to sign":                 {waiting, "two", []string{"one"}, "one retiring, own next, two primary", "[]"},
+		"revoked, to sign again":            {early, "one", nil, "one revoked, two retiring", "[]"},
 		"after a rotation":                  {rotated, "two", []string{"one"}, "one retiring, two retiring, own primary", "[]"},
 		"after a rotation, a new one":       {rotated, "three", []string{"four"}, "one retiring, two retiring, own primary", "[three four]"},
 		"revoked stays so, whatever gives":  {revoked, "two", []string{"one"}, "one retiring, two revoked, own primary", "[]"},
@@ -484,6 +486,9 @@ func TestALifeOfKeysThatSign(t *testing.T) {
 				var previous []keyset.Key
 				for _, id := range ids[1:] {
 					previous = append(previous, setting(id))
+				}
+				if k, _ := r.Find(ids[0]); k.State == keyset.Revoked {
+					continue // whoever starts with such a one is refused
 				}
 				r, _ = r.Give(setting(ids[0]), previous, now)
 				for i := range r.Keys {
