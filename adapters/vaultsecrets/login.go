@@ -34,6 +34,8 @@ func leased(number int, whole time.Duration, renewable bool, now time.Time) leas
 	return lease{number: number, whole: whole, renewable: renewable, renewAt: now.Add(whole * 2 / 3), ends: now.Add(whole)}
 }
 
+func (l lease) due(now time.Time) bool { return l.whole > 0 && !now.Before(l.renewAt) }
+
 // logsIn reports whether another token can be had when this one has ended.
 func (s *Secrets) logsIn() bool { return s.o.Token.IsZero() }
 
@@ -56,7 +58,7 @@ func (s *Secrets) take(ctx context.Context) (done func(), err error) {
 // keep renews the token once two thirds of its lease have passed, or logs in where that cannot be, or would not last. There is no goroutine that does so: whoever
 // reads does, and who reads no more holds no token. While the token lasts, a failure is no error.
 func (s *Secrets) keep(ctx context.Context) error {
-	if l := s.current(); l.whole == 0 || s.now().Before(l.renewAt) {
+	if !s.current().due(s.now()) {
 		return nil
 	}
 	done, err := s.take(ctx)
@@ -65,7 +67,7 @@ func (s *Secrets) keep(ctx context.Context) error {
 	}
 	defer done()
 	l, now := s.current(), s.now()
-	if now.Before(l.renewAt) {
+	if !l.due(now) {
 		return nil
 	}
 	if now.Before(l.ends) && l.renewable {

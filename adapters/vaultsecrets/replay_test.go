@@ -597,6 +597,21 @@ func TestReplayedRenewal(t *testing.T) {
 	counts("when it is unsealed", 7, 4)
 }
 
+func TestMadeUpLoginThatLastsForEver(t *testing.T) {
+	v := replay(t)
+	c := newClock()
+	s := openAt(t, v.byAppRole(), c)
+	v.answer(login, made(200, "application/json", `{"auth":{"client_token":"recorded-token","lease_duration":0}}`))
+	c.turn(time.Minute)
+	for range 2 {
+		together(t, 16, func() { wants(t, s, "SECRET_KEY", "recorded-key-of-version-3") })
+		c.turn(1000 * time.Hour)
+	}
+	if n := v.count(login); n != 2 {
+		t.Errorf("%d logins, want 2", n)
+	}
+}
+
 func TestReplayedRenewalOfATokenThatIsGiven(t *testing.T) {
 	v := replay(t)
 	c := newClock()
