@@ -59,7 +59,6 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	sessions, cleanup4 := assembly.StartSessions(ctx, core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
 	apiKeys, cleanup5 := assembly.StartAPIKeys(ctx, core, guard)
-	setUp := app.NewSetUp(core, accounts)
 	rotator, cleanup6, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, assemblySecrets, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup5()
@@ -69,8 +68,9 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
+	setUp := app.NewSetUp(core, accounts)
 	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, assemblySecrets, assemblyOptions, slogLogger)
-	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, api)
+	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, api)
 	return xTeam, func() {
 		cleanup6()
 		cleanup5()

@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
@@ -42,8 +44,16 @@ type Options struct {
 	// Dir is the data folder: the store, and in its folder secrets those that were not given. It is made when it is missing. One
 	// process has it at a time; it is the same folder that the server uses.
 	Dir string
-	// Secrets answers SECRET_KEY, ROOT_KEY and SECRET_KEY_PREVIOUS. What it does not have is made at the first start and kept in Dir. Default: it has none.
+	// Secrets answers SECRET_KEY, ROOT_KEY and the PREVIOUS of each. What it does not have is made at the first start and kept in Dir. It is asked again every 30
+	// seconds: a value that changes is taken up. Default: it has none.
 	Secrets ports.Secrets
+	// Algorithm signs access tokens: HS256, ES256, EdDSA, RS256 or PS256, by the first key and by those that follow. Until a first rotation HS256 signs with SECRET_KEY itself. Default:
+	// HS256, and after a rotation that of the key before.
+	Algorithm string
+	// RotateEvery is the age at which another signing key takes the place of the one before, by itself. Default: only Keys().Rotate does that.
+	RotateEvery time.Duration
+	// JWKS makes what serves the public keys under /.well-known/jwks.json of the Handler: jwks.NewHandler of adapters/jwks does, and brings the library jwx with it. Default: nothing is served there.
+	JWKS func(keys func() []keyset.Key) http.Handler
 	// Logger takes security events and faults. Best it is one that redacts. Default: nothing is logged.
 	Logger *slog.Logger
 
@@ -94,6 +104,7 @@ type XTeam struct {
 	sessions *app.Sessions
 	revoker  *app.Revoker
 	keys     *app.APIKeys
+	signing  *app.Rotator
 	api      *httpapi.API
 	close    func()
 }
@@ -192,6 +203,9 @@ func (x *XTeam) Revoker() *app.Revoker { return x.revoker }
 // APIKeys makes, lists, rotates and ends the API keys of users. Who bears one is for Guard().AdmitKey to say.
 func (x *XTeam) APIKeys() *app.APIKeys { return x.keys }
 
+// Keys rotates, retires, revokes and lists the keys that sign access tokens.
+func (x *XTeam) Keys() *app.Rotator { return x.signing }
+
 // What the injector calls.
 
 func logger(o Options) *slog.Logger { return o.Logger }
@@ -223,9 +237,15 @@ func options(o Options) (assembly.Options, error) {
 		Access: cmp.Or(o.Access, 30*time.Minute), Refresh: cmp.Or(o.Refresh, min(7*24*time.Hour, life)), Session: life,
 		Environment: apikey.Environment(o.Environment),
 	}
-	return assembly.Options{Now: o.Now, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, HTTP: transport, Tunables: tunables}, tunables.Validate()
+	if o.Algorithm != "" && !slices.Contains(keyset.Algorithms(), o.Algorithm) {
+		return assembly.Options{}, fmt.Errorf("Options.Algorithm is %q: it must be one of %v", o.Algorithm, keyset.Algorithms())
+	}
+	if o.RotateEvery != 0 && o.RotateEvery < time.Hour {
+		return assembly.Options{}, fmt.Errorf("Options.RotateEvery is %v: it must be an hour or more, or 0 for never", o.RotateEvery)
+	}
+	return assembly.Options{Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
-func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, api *httpapi.API) *XTeam {
-	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, keys: k, api: api}
+func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, api *httpapi.API) *XTeam {
+	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, keys: k, signing: signing, api: api}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -38,9 +39,10 @@ func (c *cli) config() *cobra.Command {
 		Use:   "config",
 		Short: "Show every setting, its value and where that comes from",
 		Long: `Shows every setting: its value, where that comes from and what it means. Sources
-are environment, .env, default and kept file, which is a secret that was made
-at the first start and lies in DATA_DIR/secrets. Secrets are masked. The exit code is
-1 when serve would not start with these settings, and stderr says each reason.`,
+are environment, .env, default, SECRETS_URL for a secret that is read there, which
+is not done here, and kept file, which is a secret that was made at the first start
+and lies in DATA_DIR/secrets. Secrets are masked. The exit code is 1 when serve
+would not start with these settings, and stderr says each reason.`,
 		Example: "  xteam config\n  xteam config --json",
 		Args:    cobra.NoArgs,
 	}
@@ -70,10 +72,14 @@ at the first start and lies in DATA_DIR/secrets. Secrets are masked. The exit co
 // show answers the rows of the table with what this run has for each.
 func show(get lookup, source func(string) string) (rows []configured) {
 	folder := cmp.Or(given(get, "DATA_DIR"), "data")
+	url := given(get, "SECRETS_URL")
+	elsewhere := url != "" && url != "env:"
 	for i := range table {
 		row := &table[i]
 		is := configured{Name: row.name, Value: row.value(get), Source: source(row.name), Default: row.initial, Takes: row.takes, Meaning: row.meaning, without: row.without}
 		switch {
+		case elsewhere && slices.Contains(secretNames, row.name):
+			is.Value, is.Source, is.without = "", fromSource, "read from SECRETS_URL"
 		case row.kept && is.Value == "" && keeps(folder, row.name):
 			is.Value, is.Source = redacted, fromKeptFile
 		case row.mask != nil:

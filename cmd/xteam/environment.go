@@ -19,7 +19,8 @@ const settingsFile = ".env"
 const (
 	fromEnvironment = "environment"
 	fromDefault     = "default"
-	fromKeptFile    = "kept file" // in the data folder: a secret that was made at the first start
+	fromSource      = "SECRETS_URL" // not looked at
+	fromKeptFile    = "kept file"   // in the data folder: a secret that was made at the first start
 )
 
 // environment looks a name up in the environment, and then in the settings' file, and says where it found a value. No error quotes the file, which holds secrets.

@@ -154,13 +154,6 @@ var table = []setting{
 	{name: "JWT_ALGORITHM", without: "HS256, and after a rotation that of the key before", takes: "HS256, ES256, EdDSA, RS256 or PS256",
 		meaning: "how access tokens are signed: by the first key, and by those that follow a rotation without --alg. Until a first rotation HS256 signs with SECRET_KEY itself, and another algorithm takes its place at once",
 		set:     func(s *settings, v string) bool { s.Algorithm = v; return v == "" || isAlgorithm(v) }},
-	{name: "KEY_ROTATION_INTERVAL", initial: "0", takes: "0, or a duration from 1h to 8760h",
-		meaning: "the age at which another signing key takes the place of the one before, by itself; it is published a quarter of an hour earlier. 0: by hand",
-		set: func(s *settings, v string) bool {
-			d, err := time.ParseDuration(v)
-			s.Rotation = d
-			return err == nil && (d == 0 || d >= time.Hour && d <= 8760*time.Hour)
-		}},
 	{name: "JWT_LEEWAY", initial: "30s", takes: "a duration from 0s to 2m",
 		meaning: "the clock skew that is allowed between nodes",
 		set:     duration(func(s *settings) *time.Duration { return &s.Leeway }, 0, token.MaxLeeway)},
@@ -179,6 +172,13 @@ var table = []setting{
 	{name: "SESSION_MAX_DAYS", initial: "30", takes: "a whole number from 1 to 3650",
 		meaning: "the absolute life of a session, however often it is refreshed",
 		set:     count(func(s *settings) *time.Duration { return &s.Session }, day, 3650)},
+	{name: "KEY_ROTATION_INTERVAL", initial: "0", takes: "0, or a duration from 1h to 8760h",
+		meaning: "the age at which another signing key takes the place of the one before, by itself; it is published a quarter of an hour earlier. 0: by hand",
+		set: func(s *settings, v string) bool {
+			d, err := time.ParseDuration(v)
+			s.Rotation = d
+			return err == nil && (d == 0 || d >= time.Hour && d <= 8760*time.Hour)
+		}},
 	{name: "RATE_LIMIT_ENABLED", initial: "true", takes: "true, false or shadow, and true in production",
 		meaning: "whether requests beyond the limits are refused; shadow counts and logs them, and refuses nothing",
 		set: func(s *settings, v string) bool {

@@ -16,6 +16,7 @@ import (
 	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/filesecrets"
 	"github.com/xteam/xteam/adapters/vaultsecrets"
+	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
@@ -27,6 +28,9 @@ const (
 	askVault = 10 * time.Second
 	askCloud = time.Minute // which asks money for it
 )
+
+// secretNames are the settings that are read through SECRETS_URL.
+var secretNames = []string{app.SecretKey, app.SecretKeyPrevious, app.RootKey, app.RootKeyPrevious}
 
 // sources are the schemes of SECRETS_URL.
 var sources = map[string]func(ctx context.Context, s settings, get lookup, log *slog.Logger) (assembly.Source, func(), error){
@@ -47,7 +51,7 @@ func openSecrets(ctx context.Context, s settings, get lookup, log *slog.Logger) 
 	}
 	source.Sturdy = s.Environment == production
 	if source.Complete {
-		for _, name := range []string{"SECRET_KEY", "SECRET_KEY_PREVIOUS", "ROOT_KEY", "ROOT_KEY_PREVIOUS"} {
+		for _, name := range secretNames {
 			if given(get, name) != "" {
 				log.Warn("A secret in the environment is not looked at: SECRETS_URL names another source", "setting", name, "source", source.Name)
 			}
