@@ -63,12 +63,14 @@ func Open(ctx context.Context, o Options) (*Secrets, error) {
 	}
 	if o.HTTPClient != nil {
 		given = append(given, config.WithHTTPClient(bounded(o.HTTPClient)))
+	} else {
+		given = append(given, config.WithHTTPClient(awshttp.NewBuildableClient())) // the only one that takes AWS_CA_BUNDLE
 	}
 	cfg, err := config.LoadDefaultConfig(first, given...)
 	if err != nil {
 		return nil, refuse("AWS' shared configuration cannot be used: see ~/.aws/config, ~/.aws/credentials, and the variables AWS_… of the environment")
 	}
-	if made, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok { // it has the environment's proxy and AWS_CA_BUNDLE
+	if made, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		cfg.HTTPClient = bounded(&http.Client{Transport: made.GetTransport()})
 	}
 	s := &Secrets{o: o}

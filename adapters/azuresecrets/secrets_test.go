@@ -57,7 +57,7 @@ func TestOutages(t *testing.T) {
 	porttest.SecretOutages(t, func(t testing.TB) (ports.Secrets, func(name, value string), map[string]func() func()) {
 		v := newVault()
 		o := options(v)
-		o.Timeout = 500 * time.Millisecond
+		o.Timeout = 300 * time.Millisecond
 		mends := map[string]func() func(){}
 		for name, way := range ways {
 			mends[name] = func() func() {
@@ -72,30 +72,35 @@ func TestOutages(t *testing.T) {
 // TestWhatAStartSays proves that Open fails in one sentence, which names the vault and what to do.
 func TestWhatAStartSays(t *testing.T) {
 	for name, way := range ways {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			v := newVault()
-			v.broken = way.broken
-			o := options(v)
-			o.Timeout = 2500 * time.Millisecond
-			started := time.Now()
-			s, err := azuresecrets.Open(t.Context(), o)
-			if s != nil || !errors.Is(err, ports.ErrUnavailable) || errors.Is(err, ports.ErrNotFound) {
-				t.Fatalf("Open = %v, want ErrUnavailable", err)
-			}
-			if took := time.Since(started); took > 5*time.Second {
-				t.Errorf("Open took %v, where each Get has 2.5s", took)
-			}
-			text := err.Error()
-			for _, part := range []string{"the vault prod-xteam", "SECRET-KEY", way.says} {
-				if !strings.Contains(text, part) {
-					t.Errorf("the error is %q, want it to say %q", text, part)
+		for _, first := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, at the first request %v", name, first), func(t *testing.T) {
+				t.Parallel()
+				v := newVault()
+				v.broken, v.first = way.broken, first
+				o := options(v)
+				o.Timeout = 2500 * time.Millisecond
+				started := time.Now()
+				s, err := azuresecrets.Open(t.Context(), o)
+				if s != nil || !errors.Is(err, ports.ErrUnavailable) || errors.Is(err, ports.ErrNotFound) {
+					t.Fatalf("Open = %v, want ErrUnavailable", err)
 				}
-			}
-			if strings.Contains(text, "planted") || strings.Contains(text, "\n") {
-				t.Errorf("the error is %q, want one line with nothing that came from outside", text)
-			}
-		})
+				if took := time.Since(started); took > 5*time.Second {
+					t.Errorf("Open took %v, where each Get has 2.5s", took)
+				}
+				text, says := err.Error(), way.says
+				if first && name == "a challenge of elsewhere" {
+					says = "cannot be asked" // nobody said what a token is to be for
+				}
+				for _, part := range []string{"the vault prod-xteam", "SECRET-KEY", says} {
+					if !strings.Contains(text, part) {
+						t.Errorf("the error is %q, want it to say %q", text, part)
+					}
+				}
+				if strings.Contains(text, "planted") || strings.Contains(text, "\n") {
+					t.Errorf("the error is %q, want one line with nothing that came from outside", text)
+				}
+			})
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ type vault struct {
 	gone    map[string]bool
 	n       int
 	broken  func(*http.Request) (*http.Response, error) // answers in its stead if it is set
+	first   bool                                        // also the request without a token, by which the SDK asks for a challenge
 	tokens  map[string]bool                             // those that are taken
 	calls   int                                         // with a token
 	strays  []string                                    // hosts that were asked beside it
@@ -136,7 +137,7 @@ func (v *vault) RoundTrip(r *http.Request) (*http.Response, error) {
 		v.calls++
 	}
 	v.mu.Unlock()
-	if token == "" || !taken && broken == nil {
+	if broken == nil && !taken || token == "" && !v.first {
 		a := answer(r, 401, "application/json", `{"error":{"code":"Unauthorized","message":"AKV10000: no or another token (planted-value)"}}`)
 		a.Header.Set("WWW-Authenticate", `Bearer authorization="https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47", resource="https://vault.azure.net"`)
 		return a, nil

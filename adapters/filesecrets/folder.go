@@ -17,7 +17,7 @@ import (
 )
 
 // tries is how often a file is looked for that a change of the whole folder took away under our hands.
-const tries = 3
+const tries = 5
 
 // remedy is how each of those who put files there is told to keep them from others.
 const remedy = "give it defaultMode: 0400 in Kubernetes (and the pod an fsGroup), mode: 0400 in Docker, else chmod 0640, and think of the secret as known"
