@@ -22,8 +22,8 @@ import (
 	"github.com/xteam/xteam/domain/keyset"
 )
 
-// MaxAge is how long whoever fetches our key set may go on using it without asking: a key that is to sign without anybody's refusal has to be
-// published that long before.
+// MaxAge is how long whoever fetches our key set is told that it may be used without asking: a key that is to sign without anybody's refusal has to be
+// published at least that long before.
 const MaxAge = 5 * time.Minute
 
 // contentType is RFC 7517, section 8.5.2.
