@@ -3,8 +3,10 @@ package view
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -33,12 +35,22 @@ var (
 // follow takes what s tells until ctx ends.
 func (v *View) follow(ctx context.Context, s *source) {
 	pause := firstPause
-	for {
+	var healing sync.WaitGroup
+	defer healing.Wait()
+	for again := false; ; again = true {
+		is := newRound()
+		is.judged = !again && len(v.sources) == 1 // all that is held comes from it
 		err := s.Revocations.Follow(ctx, func(news ports.News) error {
 			v.take(news.Entries)
+			is.tell(news.Entries)
 			if news.Caught {
 				pause = firstPause
 				v.heard(s)
+				if v.whole() {
+					if lost := is.caught(v.set, instant.Of(v.opts.Now())); len(lost) > 0 {
+						healing.Go(func() { v.heal(ctx, s, lost) })
+					}
+				}
 			}
 			return nil
 		})
@@ -55,6 +67,16 @@ func (v *View) follow(ctx context.Context, s *source) {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, lastPause)
+	}
+}
+
+// whole reports whether everything that the truth held has come in once.
+func (v *View) whole() bool {
+	select {
+	case <-v.ready:
+		return true
+	default:
+		return false
 	}
 }
 

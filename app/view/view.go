@@ -34,6 +34,8 @@ type Options struct {
 	RecordTimeout time.Duration
 	// Visible is told how long after it was asked for a revocation was in force here, for each that came in after everything that the truth held; nil: nobody is.
 	Visible func(time.Duration)
+	// Healed is told of entries that a source had lost and that were put back from what the view holds; nil: nobody is.
+	Healed func(source string, entries int)
 	// Now is the clock; nil means time.Now. Ages are measured by its monotonic reading, where it has one.
 	Now func() time.Time
 	// Logger takes a line for each change of state; nil means none.

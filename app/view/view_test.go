@@ -191,7 +191,7 @@ func TestALostSourceIsFollowedAgain(t *testing.T) {
 func TestPublishIsInForceAtTheNextCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
-		db, other := newFeed(), newFeed()
+		db, other := newFeed(numbered(0)), newFeed()
 		v := view.New(view.Options{Logger: log.logger()}, database(db), redis(other))
 		wantAnswer(t, v, 0, "stale")
 		v.Publish(t.Context(), numbered(0)) // even before it runs
