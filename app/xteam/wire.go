@@ -15,7 +15,7 @@ import (
 // open puts the embedded shape together. The cleanup closes it all, in the reverse order.
 func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	panic(wire.Build(
-		logger, secrets, database, options, facade, journal.New, wire.Bind(new(ports.Journal), new(*journal.Journal)),
+		logger, secrets, database, options, facade, noFeeds, assembly.NewBuckets, journal.New, wire.Bind(new(ports.Journal), new(*journal.Journal)),
 		assembly.Set,
 	))
 }

@@ -23,12 +23,13 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	feeds := noFeeds()
 	assemblyOptions, err := options(o)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	view, cleanup2, err := assembly.StartView(ctx, assemblyDatabase, assemblyOptions, slogLogger)
+	view, cleanup2, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
@@ -41,7 +42,8 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	journalJournal := journal.New(slogLogger)
-	limiter, cleanup3, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, slogLogger)
+	buckets := assembly.NewBuckets()
+	limiter, cleanup3, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, journalJournal, slogLogger)
 	if err != nil {
 		cleanup2()
 		cleanup()

@@ -218,6 +218,9 @@ func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Log
 	return assembly.OpenBadger(ctx, o.Dir, cmp.Or(o.MinFreeSpace, assembly.MinFreeSpace), s, log)
 }
 
+// noFeeds: one process needs none.
+func noFeeds() assembly.Feeds { return nil }
+
 func options(o Options) (assembly.Options, error) {
 	hosts, err := httpapi.ParseHosts(o.Hosts)
 	if err != nil {

@@ -21,6 +21,12 @@ func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 	return assembly.OpenBadger(ctx, s.Store, s.MinFreeSpace, secrets, log)
 }
 
+// openFeeds follows what is faster than the database.
+func openFeeds() assembly.Feeds { return nil }
+
+// openBuckets opens what RATE_LIMIT_URL names.
+func openBuckets() ports.Buckets { return assembly.NewBuckets() }
+
 // keysOf is the environment that the text of an API key names.
 var keysOf = map[string]apikey.Environment{development: apikey.Development, staging: apikey.Staging, production: apikey.Production}
 

@@ -39,9 +39,10 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
+	feeds := openFeeds()
 	registry := metrics.New()
 	assemblyOptions := options(s, registry)
-	view, cleanup4, err := assembly.StartView(ctx, database, assemblyOptions, logger)
+	view, cleanup4, err := assembly.StartView(ctx, database, feeds, assemblyOptions, logger)
 	if err != nil {
 		cleanup3()
 		cleanup2()
@@ -58,7 +59,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	journalJournal := journal.New(logger)
-	limiter, cleanup5, err := assembly.StartLimiter(ctx, assemblyOptions, journalJournal, logger)
+	buckets := openBuckets()
+	limiter, cleanup5, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, journalJournal, logger)
 	if err != nil {
 		cleanup4()
 		cleanup3()

@@ -62,7 +62,7 @@ func OpenBadger(ctx context.Context, folder string, floor int64, secrets *Secret
 	if err != nil {
 		return Database{}, nil, err
 	}
-	keyring, err := unlock(ctx, db.Keys(), secrets)
+	keyring, err := Unlock(ctx, db.Keys(), secrets)
 	if err != nil {
 		return Database{}, nil, errors.Join(err, db.Close())
 	}
@@ -75,9 +75,9 @@ func OpenBadger(ctx context.Context, folder string, floor int64, secrets *Secret
 	}, nil
 }
 
-// unlock opens the data keys of a store with ROOT_KEY, which is made for a new store only: of another one, another root key opens nothing. ROOT_KEY_PREVIOUS is the root key
+// Unlock opens the data keys of a store with ROOT_KEY, which is made for a new store only: of another one, another root key opens nothing. ROOT_KEY_PREVIOUS is the root key
 // that is to be replaced.
-func unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt.Keyring, error) {
+func Unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt.Keyring, error) {
 	if err := secrets.Read(ctx); err != nil {
 		return nil, err
 	}
@@ -101,13 +101,16 @@ func unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt
 	return fieldcrypt.Open(ctx, keys, root, secrets.Values().RootWas, rand.Reader, instant.Of(time.Now()))
 }
 
-// StartView follows the database until the cleanup, and answers once everything that is live has been heard.
-func StartView(ctx context.Context, db Database, o Options, log *slog.Logger) (*view.View, func(), error) {
+// Feeds are sources of revocations beside the database, which are faster.
+type Feeds []view.Source
+
+// StartView follows the database and the feeds until the cleanup, and answers once everything that is live has been heard of the database.
+func StartView(ctx context.Context, db Database, feeds Feeds, o Options, log *slog.Logger) (*view.View, func(), error) {
 	how := view.Options{MaxStaleness: o.MaxStaleness, Strict: o.Strict, Logger: log}
 	if o.Meter != nil {
 		how.Visible = o.Meter.Visible
 	}
-	v := view.New(how, view.Source{Name: "database", Truth: true, Revocations: db.Stores.Revocations})
+	v := view.New(how, append([]view.Source{{Name: "database", Truth: true, Revocations: db.Stores.Revocations}}, feeds...)...)
 	stop := background(ctx, func(ctx context.Context) { _ = v.Run(ctx) }) // it ends with its context alone
 	if err := v.Ready(ctx); err != nil {
 		stop()
@@ -195,10 +198,13 @@ func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 	return app.NewRevoker(c, s, o.Node)
 }
 
-// StartLimiter counts requests in this process' memory, and tells of those that are refused until the cleanup.
-func StartLimiter(ctx context.Context, o Options, journal ports.Journal, log *slog.Logger) (*app.Limiter, func(), error) {
+// NewBuckets are kept in this process' memory.
+func NewBuckets() ports.Buckets { return memstore.NewBuckets(memstore.BucketsOptions{}) }
+
+// StartLimiter counts requests in buckets, and tells of those that are refused until the cleanup.
+func StartLimiter(ctx context.Context, buckets ports.Buckets, o Options, journal ports.Journal, log *slog.Logger) (*app.Limiter, func(), error) {
 	o.Limits.Logger, o.Limits.Now = log, o.Now
-	l, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), journal, rand.Reader, o.Limits)
+	l, err := app.NewLimiter(buckets, journal, rand.Reader, o.Limits)
 	if err != nil {
 		return nil, nil, err
 	}

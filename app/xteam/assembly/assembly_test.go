@@ -27,7 +27,7 @@ func TestLifetimeIsNoted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, closeView, err := assembly.StartView(ctx, db, assembly.Options{}, silent)
+		v, closeView, err := assembly.StartView(ctx, db, nil, assembly.Options{}, silent)
 		if err != nil {
 			t.Fatal(err)
 		}
