@@ -121,6 +121,25 @@ func (t *table) find(h uint64, v *[16]byte) []uint64 {
 	}
 }
 
+// glance is what the first group of an id has to say: its marks, and the mark of the id, four times.
+type glance struct{ marks, mark uint64 }
+
+func (x *index) glance(v *[16]byte) glance {
+	h, s := x.place(v)
+	t := s.table.Load()
+	if t == nil {
+		return glance{mark: highs} // of no slot
+	}
+	g, mark := t.start(h)
+	return glance{atomic.LoadUint64(&t.marks[g]), mark}
+}
+
+// maybe reports whether the id must be looked up: a slot of its first group has its mark, or none is free.
+func (g glance) maybe() bool {
+	same := g.marks ^ g.mark
+	return (same-lows)&^same&highs != 0 || g.marks&highs == highs
+}
+
 func (t *table) slot(i int) []uint64 { return t.slots[i*t.stride : (i+1)*t.stride : (i+1)*t.stride] }
 
 // insert takes a free slot for an id that is not there. The caller has seen to it that one stays free.
