@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if body := os.Getenv(bareBody); body != "" {
-		serveBare(body)
+		serveBare(body, os.Getenv(bareHead))
 		return
 	}
 	code := m.Run()

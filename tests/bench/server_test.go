@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -22,16 +23,23 @@ import (
 
 const (
 	bareBody = "XTEAM_BENCH_BARE" // set: this process is the bare server, and answers with its value
+	bareHead = "XTEAM_BENCH_HEAD" // headers that the bare server sends too, as lines
 	rootKey  = "a-root-key-of-at-least-32-bytes-for-the-bench"
 	email    = "bench@example.com"
 	password = "correct-Horse-battery-9-staple"
 	mePath   = "/api/v1/users/me"
 )
 
-// serveBare is the least Go that answers a GET: the limit of net/http on this machine.
-func serveBare(body string) {
+// serveBare is the least Go that answers a GET: the limit of net/http on this machine; and with headers, what net/http takes for them.
+func serveBare(body, head string) {
 	mux := http.NewServeMux()
+	more := http.Header{}
+	for line := range strings.Lines(head) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		more.Set(name, value)
+	}
 	mux.HandleFunc("GET "+mePath, func(w http.ResponseWriter, _ *http.Request) {
+		maps.Copy(w.Header(), more)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, body)
 	})
@@ -127,14 +135,14 @@ func (s *server) stop(b *testing.B) {
 func serve(b *testing.B, folder string) *server { return launch(b, program(b, folder, "serve")) }
 
 // bare starts the baseline.
-func bare(b *testing.B, body string) *server {
+func bare(b *testing.B, body, head string) *server {
 	b.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = []string{bareBody + "=" + body}
+	cmd.Env = []string{bareBody + "=" + body, bareHead + "=" + head}
 	return launch(b, cmd)
 }
 
@@ -168,8 +176,8 @@ func (s *server) signIn(b *testing.B) (string, time.Duration) {
 	return in.Token, took
 }
 
-// get answers the body of a GET that must be a 200.
-func (s *server) get(b *testing.B, path, token string) string {
+// get answers the body of a GET that must be a 200, and the headers that the server gave it, as lines.
+func (s *server) get(b *testing.B, path, token string) (body, head string) {
 	b.Helper()
 	req, err := http.NewRequest(http.MethodGet, s.base+path, http.NoBody)
 	if err != nil {
@@ -181,11 +189,15 @@ func (s *server) get(b *testing.B, path, token string) string {
 		b.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		b.Fatalf("GET %s: got %d %s (%v)", path, resp.StatusCode, body, err)
+		b.Fatalf("GET %s: got %d %s (%v)", path, resp.StatusCode, text, err)
 	}
-	return string(body)
+	var lines strings.Builder
+	if err := resp.Header.WriteSubset(&lines, map[string]bool{"Date": true, "Content-Length": true}); err != nil {
+		b.Fatal(err)
+	}
+	return string(text), lines.String()
 }
 
 // cpu is the processor time that the server has used, in user and in kernel mode, in steps of 10 ms.
@@ -227,17 +239,20 @@ func (s *server) resident(b *testing.B) float64 {
 	return 0
 }
 
-// load keeps connections busy with GETs for a while, and answers how many were answered with 200. Any other answer fails the benchmark.
-func (s *server) load(b *testing.B, path, token string, connections int, d time.Duration) (answered int) {
+// load keeps connections busy with GETs for a while, with the tokens in turn, and answers how many were answered with 200. Any other answer fails the benchmark.
+func (s *server) load(b *testing.B, path string, tokens []string, connections int, d time.Duration) (answered int) {
 	b.Helper()
 	host := strings.TrimPrefix(s.base, "http://")
-	request := []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: Bearer " + token + "\r\n\r\n")
+	requests := make([][]byte, len(tokens))
+	for i, token := range tokens {
+		requests[i] = []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: Bearer " + token + "\r\n\r\n")
+	}
 	ctx, stop := context.WithTimeout(b.Context(), d)
 	defer stop()
 	counts, faults := make([]int, connections), make([]error, connections)
 	var group sync.WaitGroup
 	for i := range connections {
-		group.Go(func() { counts[i], faults[i] = drive(ctx, host, request) })
+		group.Go(func() { counts[i], faults[i] = drive(ctx, host, requests, i*len(requests)/connections) })
 	}
 	group.Wait()
 	for i := range connections {
@@ -249,8 +264,8 @@ func (s *server) load(b *testing.B, path, token string, connections int, d time.
 	return answered
 }
 
-// drive sends the next request when the last answer is complete.
-func drive(ctx context.Context, host string, request []byte) (n int, err error) {
+// drive sends the next request when the last answer is complete, beginning with that at from.
+func drive(ctx context.Context, host string, requests [][]byte, from int) (n int, err error) {
 	conn, err := net.Dial("tcp", host)
 	if err != nil {
 		return 0, err
@@ -258,7 +273,7 @@ func drive(ctx context.Context, host string, request []byte) (n int, err error) 
 	defer conn.Close()
 	buf := make([]byte, 0, 16<<10)
 	for ctx.Err() == nil {
-		if _, err := conn.Write(request); err != nil {
+		if _, err := conn.Write(requests[(from+n)%len(requests)]); err != nil {
 			return n, err
 		}
 		for buf = buf[:0]; ; {
