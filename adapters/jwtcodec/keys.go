@@ -55,7 +55,17 @@ func SymmetricKeyID(s secret.Text) string {
 func (c *Codec) SymmetricKeyID(s secret.Text) string { return SymmetricKeyID(s) }
 
 // NewKey makes a key: see ports.SigningKeys. An RSA key has 2048 bits; it takes a tenth of a second or several, the others take microseconds.
+//
+// One thumbprint in 64 begins with a dash, and a command line would take it for a flag: the key that has it is thrown away for another.
 func (c *Codec) NewKey(algorithm string) (keyset.Key, error) {
+	for {
+		if k, err := makeKey(algorithm); err != nil || k.ID[0] != '-' {
+			return k, err
+		}
+	}
+}
+
+func makeKey(algorithm string) (keyset.Key, error) {
 	k := keyset.Key{Purpose: keyset.Sign, Algorithm: algorithm}
 	var private crypto.Signer
 	var err error

@@ -118,6 +118,18 @@ func TestKeysOfEveryAlgorithm(t *testing.T) {
 	}
 }
 
+// A key's id can be typed as an argument: of a thousand thumbprints some sixteen would begin with a dash, and be taken for flags.
+func TestNoKeyIDLooksLikeAFlag(t *testing.T) {
+	c := jwtcodec.New(jwtcodec.Options{})
+	for range 1000 {
+		k, err := c.NewKey(keyset.EdDSA)
+		fatal(t, err)
+		if strings.HasPrefix(k.ID, "-") {
+			t.Fatalf("the id %q begins with a dash", k.ID)
+		}
+	}
+}
+
 // TestThumbprints holds them against RFC 7638, section 3.1, RFC 8037, appendix A.3 and a value for P-256 that jwx and jose answer too.
 func TestThumbprints(t *testing.T) {
 	n := "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY" +
