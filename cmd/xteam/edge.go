@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/domain/secret"
 )
 
 // networks reads addresses and networks (RFC 4632, section 3.1), parted by commas. Bits beyond a mask are refused: whoever wrote 10.1.2.3/8 may have
@@ -80,6 +82,29 @@ func unfit(s *settings) (why faults) {
 		}
 	}
 	return why
+}
+
+// guessed says which of the secrets that the settings give are easily guessed: whoever guesses one that signs, or signed, makes tokens. Those that are too short are
+// refused everywhere.
+func guessed(get lookup) (why faults) {
+	for name, values := range map[string][]string{"SECRET_KEY": {given(get, "SECRET_KEY")}, "SECRET_KEY_PREVIOUS": earlier(get), "ROOT_KEY": {given(get, "ROOT_KEY")}} {
+		for _, v := range values {
+			if weak := secret.Weakness(secret.New(v)); len(v) >= minSecret && weak != "" {
+				why = append(why, name+": got a value that "+weak)
+			}
+		}
+	}
+	slices.Sort(why)
+	return why
+}
+
+// earlier are the values of SECRET_KEY_PREVIOUS.
+func earlier(get lookup) []string {
+	all := strings.Split(given(get, "SECRET_KEY_PREVIOUS"), ",")
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return all
 }
 
 // path takes the path of a file, or nothing.

@@ -61,9 +61,12 @@ func TestUnfitForProduction(t *testing.T) {
 		t.Fatalf("got %v, %v, want no reason", unfit, err)
 	}
 	for name, bad := range map[string][]string{
-		"TRUSTED_HOSTS":   {"", "*", "example.com,*"},
-		"CORS_ORIGINS":    {"*", "https://app.example.com,*", "http://app.example.com", "https://localhost", "https://localhost:3000", "https://app.localhost", "https://127.0.0.1", "https://[::1]:8443", "https://0.0.0.0"},
-		"TRUSTED_PROXIES": {"0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "::ffff:0.0.0.0/96", "2000::/3", "2000::/7", "2001:d00::/24", "2001:db8::/31", "fe00::/7", "fc00::/6", "10.0.0.0/8,8.0.0.0/7"},
+		"TRUSTED_HOSTS":       {"", "*", "example.com,*"},
+		"CORS_ORIGINS":        {"*", "https://app.example.com,*", "http://app.example.com", "https://localhost", "https://localhost:3000", "https://app.localhost", "https://127.0.0.1", "https://[::1]:8443", "https://0.0.0.0"},
+		"SECRET_KEY":          {strings.Repeat("a", 40), "changeme-changeme-changeme-changeme"},
+		"SECRET_KEY_PREVIOUS": {strings.Repeat("ab", 20), key + "p, changeme-changeme-changeme-changeme"},
+		"ROOT_KEY":            {"0123456789abcdefghijklmnopqrstuvwxyz"},
+		"TRUSTED_PROXIES":     {"0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "::ffff:0.0.0.0/96", "2000::/3", "2000::/7", "2001:d00::/24", "2001:db8::/31", "fe00::/7", "fc00::/6", "10.0.0.0/8,8.0.0.0/7"},
 	} {
 		for _, v := range bad {
 			_, unfit, err := xteam.ParseEdge(fit(name + "=" + v))

@@ -337,6 +337,9 @@ func parse(get lookup) (settings, error) {
 	if root != "" && root == signing {
 		wrong = append(wrong, "ROOT_KEY: got the value of SECRET_KEY, takes one of its own: other services may know SECRET_KEY")
 	}
+	if root != "" && slices.Contains(earlier(get), root) {
+		wrong = append(wrong, "ROOT_KEY: got a value of SECRET_KEY_PREVIOUS, takes one of its own: other services may know that one")
+	}
 	for _, row := range notYet {
 		if v := given(get, row.name); v != "" && v != row.initial {
 			wrong = append(wrong, fmt.Sprintf("%s: this build has no %s yet: leave it empty", row.name, row.lacks))
@@ -353,6 +356,9 @@ func parse(get lookup) (settings, error) {
 	}
 	if s.Environment == production {
 		s.Unfit = unfit(&s)
+		if s.SecretsURL == "env:" {
+			s.Unfit = append(s.Unfit, guessed(get)...)
+		}
 	}
 	if wrong != nil {
 		return settings{Unfit: s.Unfit}, wrong

@@ -203,6 +203,9 @@ func TestSettingsKeysApart(t *testing.T) {
 	if _, err := xteam.Parse(map[string]string{"SECRET_KEY": key, "ROOT_KEY": key}); err == nil {
 		t.Error("a ROOT_KEY that is SECRET_KEY was taken")
 	}
+	if _, err := xteam.Parse(map[string]string{"SECRET_KEY": key, "SECRET_KEY_PREVIOUS": key + "o, " + key + "r", "ROOT_KEY": key + "r"}); err == nil {
+		t.Error("a ROOT_KEY that is one of SECRET_KEY_PREVIOUS was taken")
+	}
 }
 
 func TestLoopback(t *testing.T) {
