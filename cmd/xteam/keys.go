@@ -78,18 +78,24 @@ a key by itself, or may be done to it.`,
 		rows := [][]string{{"KID", "ALGORITHM", "STATE", "FROM", "AGE", "NEXT"}}
 		for i := range got.Items {
 			k := &got.Items[i]
-			from := "made here"
-			if k.Given {
-				from = "SECRET_KEY"
-				if k.State != "primary" {
-					from = "settings"
-				}
-			}
-			rows = append(rows, []string{k.KID, k.Algorithm, k.State, from, age(now.Sub(k.Created)), k.next()})
+			rows = append(rows, []string{k.KID, k.Algorithm, k.State, k.from(), age(now.Sub(k.Created)), k.next()})
 		}
 		return c.print(*asJSON, got, aligned(rows))
 	})
 	return cmd
+}
+
+// from says whence the key is. Of a symmetric one that is over nothing is left that would tell.
+func (k *signingKey) from() string {
+	switch {
+	case k.Given && k.State == "primary":
+		return "SECRET_KEY"
+	case k.Given:
+		return "settings"
+	case k.Algorithm == "HS256" && (k.State == "gone" || k.State == "revoked"):
+		return "-"
+	}
+	return "made here"
 }
 
 // next says what happens to the key next, and when.
@@ -166,6 +172,9 @@ before. It may change: both verify meanwhile.`,
 }
 
 func (r *keyRotation) text(graceful bool) string {
+	if graceful && r.Algorithm == "HS256" {
+		return fmt.Sprintf("%s (%s) signs from %s; until then %s does\nno other service will be able to verify with it: its secret is kept here", r.KID, r.Algorithm, clock(r.Signs), r.Before)
+	}
 	if graceful {
 		return fmt.Sprintf("%s (%s) is published and signs from %s; until then %s does", r.KID, r.Algorithm, clock(r.Signs), r.Before)
 	}
@@ -202,7 +211,12 @@ func (c *cli) keysRevoke() *cobra.Command {
 		Long: `Kills a key that is stolen, or may be: every token that it signed is refused at
 once on every node, for ever, and when it signs, another takes its place at once.
 Sessions go on: their owners refresh once. It cannot be taken back, and no server
-starts with a SECRET_KEY that was revoked.`,
+starts with a SECRET_KEY that was revoked.
+
+Services that verify by themselves do not ask: with the public keys they take its
+tokens until they fetch these anew, most in a quarter of an hour at the latest;
+with SECRET_KEY until they are given another. To go on signing with a SECRET_KEY,
+put the new one in its place first, and then revoke the key of the one before.`,
 		Example: "  xteam keys revoke KID --reason \"the laptop of an operator was stolen\"",
 		Args:    cobra.ExactArgs(1),
 	}
