@@ -42,6 +42,8 @@ func (c *cli) look(ctx context.Context, once bool) error {
 		return err
 	case s.Environment != development:
 		return fmt.Errorf("dev is for a first look, and ENVIRONMENT is %s: use `xteam serve`", s.Environment)
+	case s.shared():
+		return errors.New("dev is a first look on a store of its own, and DATABASE_URL, REDIS_URL, REVOCATION_URL or RATE_LIMIT_URL names one that servers share: use `xteam serve`")
 	case !loopback(s.Addr):
 		return fmt.Errorf("dev listens on this machine alone, and HTTP_ADDR is %s: use `xteam serve`, or HTTP_ADDR=127.0.0.1:8000", s.Addr)
 	}

@@ -35,7 +35,7 @@ func claimFolders(s settings) (were []exposed, err error) {
 		return nil, fmt.Errorf("the data folder %s cannot be made: %w", absolute(s.Folder), err)
 	}
 	for _, f := range []struct{ setting, path string }{{"DATA_DIR", s.Folder}, {"DATABASE_URL", s.Store}} {
-		if f.setting == "DATABASE_URL" && f.path == s.Folder {
+		if f.setting == "DATABASE_URL" && (f.path == s.Folder || f.path == "") {
 			continue
 		}
 		mode, err := claim(f.setting, absolute(f.path))
@@ -134,6 +134,9 @@ func runAs(uid int) string {
 
 // storeExists reports whether there is a store, whole or damaged.
 func storeExists(s settings) bool {
+	if s.DatabaseURL != "" { // opening it says what is wrong
+		return true
+	}
 	entries, err := os.ReadDir(s.Store)
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist) // opening it says what is wrong

@@ -25,7 +25,11 @@ type settings struct {
 	Environment string // development, staging or production
 	Addr        string // of the HTTP listener, host:port
 	Folder      string // DATA_DIR: the socket and the secrets that were made at the first start
-	Store       string // Badger's folder
+	Store       string // Badger's folder; empty where DatabaseURL is another database
+	DatabaseURL string // of a database that several servers may share; empty: Badger
+
+	RevocationURL string // of the feed beside the database; empty: there is none
+	RateLimitURL  string // of the buckets; inMemory, or a Redis
 
 	SecretsURL string // where secrets are read
 
@@ -108,23 +112,27 @@ var table = []setting{
 			s.Folder = filepath.Clean(v)
 			return !strings.ContainsRune(v, 0)
 		}},
-	{name: "DATABASE_URL", without: "Badger in DATA_DIR", takes: "badger:///path, or nothing for Badger in DATA_DIR; this build has no other database yet",
-		meaning: "where users, sessions, keys and revocations are kept", mask: maskURL,
+	{name: "DATABASE_URL", without: "Badger in DATA_DIR", takes: "badger:///path, postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full, or nothing for Badger in DATA_DIR",
+		meaning: "where users, sessions, keys and revocations are kept; of PostgreSQL any number of servers may share one. postgresql+asyncpg://…?ssl=require is taken too, which encrypts without knowing with whom: production refuses it", mask: maskURL,
+		set: func(s *settings, v string) bool { return database(s, v) }},
+	{name: "REDIS_URL", without: "none", takes: "redis://, rediss://, redis+sentinel:// or redis+cluster://, with a host, or nothing",
+		meaning: "sets REVOCATION_URL and RATE_LIMIT_URL, where they are empty", mask: maskURL,
 		set: func(s *settings, v string) bool {
-			if v == "" {
-				s.Store = s.Folder
-				return true
-			}
-			u, err := url.Parse(v)
-			if err != nil || u.Scheme != "badger" || u.Host != "" || len(u.Path) < 2 || u.RawQuery != "" || u.User != nil {
-				return false
-			}
-			s.Store = filepath.Clean(u.Path)
-			return true
+			s.RevocationURL, s.RateLimitURL = v, cmp.Or(v, inMemory)
+			return v == "" || isRedis(v)
 		}},
-	{name: "RATE_LIMIT_URL", initial: "memory:", takes: "memory:; this build has no other buckets yet",
-		meaning: "where the buckets of the rate limits are kept", mask: maskURL,
-		set: func(_ *settings, v string) bool { return v == "memory:" }},
+	{name: "REVOCATION_URL", without: "follows REDIS_URL; the database alone", takes: "redis://, rediss://, redis+sentinel:// or redis+cluster://, with a host, or nothing",
+		meaning: "the fast path of revocations beside the database, which always holds the truth: other servers hear of one within milliseconds, else at their next REVOCATION_POLL", mask: maskURL,
+		set: func(s *settings, v string) bool {
+			s.RevocationURL = cmp.Or(v, s.RevocationURL)
+			return v == "" || isRedis(v)
+		}},
+	{name: "RATE_LIMIT_URL", without: "follows REDIS_URL; memory:", takes: "memory:, redis://, rediss://, redis+sentinel:// or redis+cluster://, with a host",
+		meaning: "where the buckets of the rate limits are kept: in memory each server has its own, in Redis they share them; while Redis does not answer, each goes on with its own", mask: maskURL,
+		set: func(s *settings, v string) bool {
+			s.RateLimitURL = cmp.Or(v, s.RateLimitURL)
+			return v == "" || v == inMemory || isRedis(v)
+		}},
 	{name: "SECRETS_URL", initial: "env:", takes: "env:, file:///FOLDER, vault://HOST:PORT/MOUNT/PATH, awssm://REGION/PREFIX or azurekv://VAULT-NAME",
 		meaning: "where SECRET_KEY, ROOT_KEY and their previous values are read, again and again: a value that changes is taken up without a restart. env: is the environment and .env; vault: goes by VAULT_ADDR, VAULT_CACERT, VAULT_NAMESPACE and VAULT_TOKEN, VAULT_ROLE_ID with VAULT_SECRET_ID, or VAULT_KUBERNETES_ROLE", mask: maskURL,
 		set: func(s *settings, v string) bool {
@@ -278,8 +286,6 @@ var table = []setting{
 // notYet is every setting of the contract that this build does not have, in the contract's order: who sets one must not believe that it is done. A row moves into the
 // table when it is built.
 var notYet = []struct{ name, initial, lacks string }{
-	{"REDIS_URL", "", "Redis"},
-	{"REVOCATION_URL", "", "feed beside the database"},
 	{"ALERT_WEBHOOK_URL", "", "alerts"},
 	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
 	{"GRAPHQL_INTROSPECTION", "", "GraphQL"},
@@ -331,6 +337,14 @@ func parse(get lookup) (settings, error) {
 		complain("REVOCATION_POLL")
 	}
 	signing, root := given(get, "SECRET_KEY"), given(get, "ROOT_KEY")
+	unsure := bad["DATABASE_URL"] || bad["REDIS_URL"] || bad["REVOCATION_URL"] || bad["RATE_LIMIT_URL"]
+	if s.shared() && !unsure && s.SecretsURL == "env:" { // what one server made for itself, another does not have
+		for _, name := range []string{"SECRET_KEY", "ROOT_KEY"} {
+			if given(get, name) == "" && !(name == "ROOT_KEY" && s.Environment == production) && !(name == "SECRET_KEY" && s.Algorithm != "" && s.Algorithm != keyset.HS256) {
+				wrong = append(wrong, name+": got nothing, takes at least 32 bytes: servers that share a store need the same; `xteam secret generate` makes one")
+			}
+		}
+	}
 	if root == "" && s.Environment == production && s.SecretsURL == "env:" {
 		wrong = append(wrong, "ROOT_KEY: got nothing, takes at least 32 bytes: production needs it; `xteam secret generate` makes one")
 	}
@@ -366,6 +380,11 @@ func parse(get lookup) (settings, error) {
 	return s, nil
 }
 
+// shared reports whether other servers may work on the same state.
+func (s *settings) shared() bool {
+	return s.DatabaseURL != "" || s.RevocationURL != "" || s.RateLimitURL != inMemory
+}
+
 // forServing is what stops a server: err, which parse answered with s, and in production what is unfit for it. A command that mends a running system has
 // no need to ask.
 func (s *settings) forServing(err error) error {
@@ -386,6 +405,36 @@ func (row *setting) show(v string) string {
 		return strconv.Quote(v[:60]) + "…"
 	}
 	return strconv.Quote(v)
+}
+
+// inMemory is the RATE_LIMIT_URL of buckets that each server has for itself.
+const inMemory = "memory:"
+
+// database reads DATABASE_URL.
+func database(s *settings, v string) bool {
+	if v == "" {
+		s.Store = s.Folder
+		return true
+	}
+	u, err := url.Parse(v)
+	if err != nil {
+		return false
+	}
+	switch u.Scheme {
+	case "badger":
+		s.Store = filepath.Clean(u.Path)
+		return u.Host == "" && len(u.Path) >= 2 && u.RawQuery == "" && u.User == nil
+	case "postgres", "postgresql", "postgresql+asyncpg":
+		s.DatabaseURL = v
+		return u.Host != ""
+	}
+	return false
+}
+
+// isRedis reports whether the text has the form of a Redis' URL; what it names in the end is for its adapter to say.
+func isRedis(v string) bool {
+	u, err := url.Parse(strings.ReplaceAll(v, ",", "-")) // of several hosts
+	return err == nil && u.Host != "" && slices.Contains([]string{"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}, u.Scheme)
 }
 
 func maskSecret(v string) string { return fmt.Sprintf("%s (%d bytes)", redacted, len(v)) }

@@ -50,7 +50,7 @@ func TestSettingsRefused(t *testing.T) {
 		"ENVIRONMENT":                 {"prod", "Production", "x\ny"},
 		"HTTP_ADDR":                   {"8000", "localhost", "localhost:http", "localhost:65536", "::1:80"},
 		"DATA_DIR":                    {"a\x00b"},
-		"DATABASE_URL":                {"postgres://u:planted-secret@h/d", "postgresql+asyncpg://u:planted-secret@h/d?ssl=require", "badger://host/path", "badger:relative", "badger:///", "planted-secret", "badger:///p?x=planted-secret"},
+		"DATABASE_URL":                {"postgres:///planted-secret", "mysql://u:planted-secret@h/d", "badger://host/path", "badger:relative", "badger:///", "planted-secret", "badger:///p?x=planted-secret"},
 		"SECRET_KEY":                  {"planted-secret", key[:31]},
 		"SECRET_KEY_PREVIOUS":         {"planted-secret", key + ",", key + ",planted-secret"},
 		"ROOT_KEY":                    {"planted-secret"},
@@ -82,7 +82,9 @@ func TestSettingsRefused(t *testing.T) {
 		"MIN_FREE_SPACE":              {"256MB", "-1", "1.5GiB", "256 MiB", "MiB", "1025GiB", "1099511627777", "99999999999999999999", "1TiB", "+1"},
 		"METRICS_ADDR":                {"9100", "localhost", "localhost:http", "localhost:65536"},
 
-		"RATE_LIMIT_URL":                 {"redis://:planted-secret@h", "memory", "memory://"},
+		"RATE_LIMIT_URL":                 {"redis://", "memory", "memory://", "http://:planted-secret@h"},
+		"REDIS_URL":                      {"planted-secret", "redis:planted-secret", "memory:", "rediss://", "redis+http://h"},
+		"REVOCATION_URL":                 {"planted-secret", "memory:", "postgres://u:planted-secret@h/d"},
 		"RATE_LIMIT_ENABLED":             {"yes", "True", "1", "off"},
 		"RATE_LIMIT_REQUESTS_PER_MINUTE": {"0", "-1", "1000000001", "60/m", "99999999999999999999"},
 		"RATE_LIMIT_AUTH":                {"0", "1000000001", "5.0"},
@@ -115,8 +117,8 @@ func TestSettingsRefused(t *testing.T) {
 
 func TestSettingsAllFaultsAtOnce(t *testing.T) {
 	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short",
-		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "REDIS_URL": "redis://h", "SSL_CERTFILE": "c.pem"})
-	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "REDIS_URL: ", "SSL_KEYFILE: "}
+		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "ALERT_WEBHOOK_URL": "https://h", "SSL_CERTFILE": "c.pem"})
+	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "ALERT_WEBHOOK_URL: ", "SSL_KEYFILE: "}
 	if diff := cmp.Diff(want, faulty(err)); diff != "" {
 		t.Errorf("the faults (-want +got):\n%s", diff)
 	}
@@ -126,6 +128,22 @@ func TestSettingsAllFaultsAtOnce(t *testing.T) {
 	want = []string{"ENVIRONMENT: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "SESSION_MAX_DAYS: ", "REVOCATION_MAX_STALENESS: "}
 	if diff := cmp.Diff(want, faulty(err)); diff != "" {
 		t.Errorf("the faults (-want +got):\n%s", diff)
+	}
+}
+
+// What one server makes for itself, those that share a store with it do not have.
+func TestSharedStoresNeedGivenSecrets(t *testing.T) {
+	for name, url := range map[string]string{"DATABASE_URL": "postgres://u:planted-secret@h/d?sslmode=verify-full", "REDIS_URL": "rediss://:planted-secret@h1", "REVOCATION_URL": "redis+sentinel://h1:1,h2:2/main", "RATE_LIMIT_URL": "redis+cluster://h1:1,h2:2"} {
+		_, err := xteam.Parse(map[string]string{name: url})
+		if diff := cmp.Diff([]string{"SECRET_KEY: ", "ROOT_KEY: "}, faulty(err)); diff != "" {
+			t.Errorf("%s without secrets (-want +got):\n%s", name, diff)
+		}
+		for _, more := range []map[string]string{{"SECRET_KEY": key, "ROOT_KEY": key + "r"}, {"JWT_ALGORITHM": "ES256", "ROOT_KEY": key + "r"}, {"SECRETS_URL": "file:///run/secrets"}} {
+			more[name] = url
+			if _, err := xteam.Parse(more); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
 	}
 }
 
@@ -144,7 +162,6 @@ func faulty(err error) (names []string) {
 // A setting of the contract that this build does not have must not be believed to do something.
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
-		"REDIS_URL": "", "REVOCATION_URL": "",
 		"ALERT_WEBHOOK_URL":   "",
 		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",

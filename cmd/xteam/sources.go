@@ -50,7 +50,8 @@ func openSecrets(ctx context.Context, s settings, get lookup, log *slog.Logger) 
 		return nil, nil, err
 	}
 	source.Sturdy = s.Environment == production
-	if source.Complete {
+	source.Complete = source.Complete || s.shared()
+	if scheme != "env" {
 		for _, name := range secretNames {
 			if given(get, name) != "" {
 				log.Warn("A secret in the environment is not looked at: SECRETS_URL names another source", "setting", name, "source", source.Name)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -18,14 +19,32 @@ import (
 
 // openDatabase opens what DATABASE_URL names.
 func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
-	return assembly.OpenBadger(ctx, s.Store, s.MinFreeSpace, secrets, log)
+	return openStore(ctx, s, secrets, log, func(ports.Keys) error { return nil })
+}
+
+// openStore is openDatabase, and has before see to the keys of the store before it is unlocked with them.
+func openStore(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys) error) (assembly.Database, func(), error) {
+	if s.DatabaseURL != "" {
+		return assembly.Database{}, nil, errors.New("DATABASE_URL: this build has no PostgreSQL yet: leave it empty")
+	}
+	return assembly.OpenBadgerWith(ctx, s.Store, s.MinFreeSpace, secrets, log, before)
 }
 
 // openFeeds follows what is faster than the database.
-func openFeeds() assembly.Feeds { return nil }
+func openFeeds(s settings) (assembly.Feeds, error) {
+	if s.RevocationURL != "" {
+		return nil, errors.New("REVOCATION_URL: this build has no Redis yet: leave it empty")
+	}
+	return nil, nil
+}
 
 // openBuckets opens what RATE_LIMIT_URL names.
-func openBuckets() ports.Buckets { return assembly.NewBuckets() }
+func openBuckets(s settings) (ports.Buckets, error) {
+	if s.RateLimitURL != inMemory {
+		return nil, errors.New("RATE_LIMIT_URL: this build has no Redis yet: leave it empty")
+	}
+	return assembly.NewBuckets(), nil
+}
 
 // keysOf is the environment that the text of an API key names.
 var keysOf = map[string]apikey.Environment{development: apikey.Development, staging: apikey.Staging, production: apikey.Production}

@@ -33,16 +33,22 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	database, cleanup3, err := openDatabase(ctx, s, secrets, logger)
+	assemblyDatabase, cleanup3, err := openDatabase(ctx, s, secrets, logger)
 	if err != nil {
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	feeds := openFeeds()
+	feeds, err := openFeeds(s)
+	if err != nil {
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	registry := metrics.New()
 	assemblyOptions := options(s, registry)
-	view, cleanup4, err := assembly.StartView(ctx, database, feeds, assemblyOptions, logger)
+	view, cleanup4, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, logger)
 	if err != nil {
 		cleanup3()
 		cleanup2()
@@ -59,7 +65,14 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	journalJournal := journal.New(logger)
-	buckets := openBuckets()
+	buckets, err := openBuckets(s)
+	if err != nil {
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	limiter, cleanup5, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, journalJournal, logger)
 	if err != nil {
 		cleanup4()
@@ -68,7 +81,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	core, err := assembly.StartCore(ctx, database, view, codec, hasher, journalJournal, limiter, assemblyOptions)
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, journalJournal, limiter, assemblyOptions)
 	if err != nil {
 		cleanup5()
 		cleanup4()
@@ -83,7 +96,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	accounts := app.NewAccounts(core)
 	setUp := app.NewSetUp(core, accounts)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	rotator, cleanup8, err := assembly.StartRotator(ctx, core, codec, database, secrets, assemblyOptions, logger)
+	rotator, cleanup8, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
 	if err != nil {
 		cleanup7()
 		cleanup6()
@@ -94,9 +107,9 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(database, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, secrets, assemblyOptions, logger)
-	mainWatched := watch(registry, view, hasher, limiter, database, secrets, rotator, mainOutput)
-	mainSystem := newSystem(api, database, mainWatched, secrets, logger, mainOutput)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, secrets, assemblyOptions, logger)
+	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, mainOutput)
+	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
 		cleanup8()
 		cleanup7()

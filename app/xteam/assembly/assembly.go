@@ -58,9 +58,17 @@ const MinFreeSpace = 256 << 20
 // OpenBadger opens the embedded store in a folder, which takes nothing new while less than floor is free, in bytes. The secrets are asked only once the folder is this
 // process' own.
 func OpenBadger(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger) (Database, func(), error) {
+	return OpenBadgerWith(ctx, folder, floor, secrets, log, func(ports.Keys) error { return nil })
+}
+
+// OpenBadgerWith is OpenBadger, and has before see to the keys of the store before it is unlocked with them.
+func OpenBadgerWith(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger, before func(ports.Keys) error) (Database, func(), error) {
 	db, err := badgerstore.Open(folder, badgerstore.Options{Logger: log, MinFreeSpace: floor})
 	if err != nil {
 		return Database{}, nil, err
+	}
+	if err := before(db.Keys()); err != nil {
+		return Database{}, nil, errors.Join(err, db.Close())
 	}
 	keyring, err := Unlock(ctx, db.Keys(), secrets)
 	if err != nil {

@@ -1,0 +1,364 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+// transferPage is how many accounts or events are read at a time.
+const transferPage = 500
+
+// Transferred counts what a transfer carried over, or found there already.
+type Transferred struct {
+	Accounts, Sessions, APIKeys, Keys, Revocations, Events int
+}
+
+// errOther is what refuses a store that holds something else.
+var errOther = errors.New("the target holds another system: name an empty one, or the one that this transfer began with")
+
+// CopyKeys carries the rings of keys over. It works before either store is unlocked, and comes first: what follows is sealed by those keys. A target that holds other data keys is refused.
+func CopyKeys(ctx context.Context, from, to ports.Keys) (n int, err error) {
+	for _, name := range []string{keyset.Data, keyset.Signing} {
+		ring, err := from.Find(ctx, name)
+		if errors.Is(err, ports.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return n, fmt.Errorf("read the ring %q: %w", name, err)
+		}
+		n += len(ring.Keys)
+		err = to.Create(ctx, ring, ports.Effects{})
+		if errors.Is(err, ports.ErrTaken) {
+			err = to.Update(ctx, name, func(is keyset.Ring) (keyset.Ring, ports.Effects, error) {
+				if name == keyset.Data && !reflect.DeepEqual(is, ring) {
+					return is, ports.Effects{}, errOther
+				}
+				return ring, ports.Effects{}, nil
+			})
+		}
+		if err != nil {
+			return n, fmt.Errorf("store the ring %q: %w", name, err)
+		}
+	}
+	return n, nil
+}
+
+// Transfer carries everything but the keys from one store to another, which must both be out of use. It may be called again after it failed: what is there already is made the same. What
+// the target holds beside it stays.
+func Transfer(ctx context.Context, from, to Stores) (t Transferred, err error) {
+	state, err := from.System.Load(ctx)
+	if err != nil {
+		return t, err
+	}
+	if err := to.System.Update(ctx, func(system.State) (system.State, ports.Effects, error) { return state, ports.Effects{}, nil }); err != nil {
+		return t, fmt.Errorf("store the system's state: %w", err)
+	}
+	err = each(ctx, from, func(a account.Account, sessions []session.Session, keys []apikey.Key) error {
+		t.Accounts++
+		if err := put(to.Accounts.Create(ctx, a, ports.Effects{}), func() error {
+			return to.Accounts.Update(ctx, a.ID, func(account.Account) (account.Account, ports.Effects, error) { return a, ports.Effects{}, nil })
+		}); err != nil {
+			return fmt.Errorf("store the account %s: %w", a.ID, err)
+		}
+		for _, x := range sessions {
+			t.Sessions++
+			if err := put(to.Sessions.Create(ctx, x, ports.Effects{}), func() error {
+				return to.Sessions.Update(ctx, x.ID, func(session.Session) (session.Session, ports.Effects, error) { return x, ports.Effects{}, nil })
+			}); err != nil {
+				return fmt.Errorf("store the session %s: %w", x.ID, err)
+			}
+		}
+		for _, k := range keys {
+			t.APIKeys++
+			if err := put(to.APIKeys.Create(ctx, k, ports.Effects{}), func() error {
+				return to.APIKeys.Update(ctx, k.ID, func(apikey.Key) (apikey.Key, ports.Effects, error) { return k, ports.Effects{}, nil })
+			}); err != nil {
+				return fmt.Errorf("store the API key %s: %w", k.ID, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return t, err
+	}
+	if t.Events, err = copyEvents(ctx, from.Events, to.Events); err != nil {
+		return t, err
+	}
+	t.Revocations, err = copyRevocations(ctx, from.Revocations, to.Revocations) // the last: none is missed that came with something else
+	return t, err
+}
+
+// put answers how a record was created, or how one that was there already was replaced.
+func put(created error, replace func() error) error {
+	if errors.Is(created, ports.ErrTaken) {
+		return replace()
+	}
+	return created
+}
+
+// each calls f with every account, and what it has.
+func each(ctx context.Context, s Stores, f func(account.Account, []session.Session, []apikey.Key) error) error {
+	for behind := (id.User{}); ; {
+		page, err := s.Accounts.List(ctx, behind, transferPage)
+		if err != nil {
+			return fmt.Errorf("read accounts: %w", err)
+		}
+		for _, a := range page {
+			sessions, err := s.Sessions.OfUser(ctx, a.ID)
+			if err != nil {
+				return fmt.Errorf("read the sessions of %s: %w", a.ID, err)
+			}
+			keys, err := s.APIKeys.OfUser(ctx, a.ID)
+			if err != nil {
+				return fmt.Errorf("read the API keys of %s: %w", a.ID, err)
+			}
+			if err := f(a, sessions, keys); err != nil {
+				return err
+			}
+		}
+		if len(page) < transferPage {
+			return nil
+		}
+		behind = page[len(page)-1].ID
+	}
+}
+
+func copyRevocations(ctx context.Context, from, to ports.Revocations) (n int, err error) {
+	err = from.Follow(ctx, func(news ports.News) error {
+		if len(news.Entries) > 0 {
+			if err := to.Record(ctx, news.Entries...); err != nil {
+				return fmt.Errorf("store revocations: %w", err)
+			}
+			n += len(news.Entries)
+		}
+		if news.Caught {
+			return errNothing
+		}
+		return nil
+	})
+	if errors.Is(err, errNothing) {
+		err = nil
+	}
+	return n, err
+}
+
+// copyEvents carries events over in their order, from where an earlier transfer ended.
+func copyEvents(ctx context.Context, from, to ports.Events) (n int, err error) {
+	var there []id.Event
+	if err := eachEvent(ctx, to, func(events []audit.Event) error {
+		for i := range events {
+			there = append(there, events[i].ID)
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	err = eachEvent(ctx, from, func(events []audit.Event) error {
+		fresh := events
+		for len(fresh) > 0 && n < len(there) {
+			if there[n] != fresh[0].ID {
+				return errOther
+			}
+			fresh = fresh[1:]
+			n++
+		}
+		n += len(fresh)
+		return to.Record(ctx, fresh...)
+	})
+	return n, err
+}
+
+func eachEvent(ctx context.Context, s ports.Events, f func([]audit.Event) error) error {
+	for behind := uint64(0); ; {
+		events, last, err := s.List(ctx, behind, transferPage)
+		if err != nil {
+			return fmt.Errorf("read events: %w", err)
+		}
+		if len(events) == 0 {
+			return nil
+		}
+		if err := f(events); err != nil {
+			return err
+		}
+		behind = last
+	}
+}
+
+// Compare reads everything on both sides, and answers what is not the same on the other.
+func Compare(ctx context.Context, from, to Stores) error {
+	differs := func(what string, which any) error {
+		return fmt.Errorf("%s %v is not the same in the target", what, which)
+	}
+	was, err1 := from.System.Load(ctx)
+	is, err2 := to.System.Load(ctx)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if was != is {
+		return differs("the system's state", was)
+	}
+	err := each(ctx, from, func(a account.Account, sessions []session.Session, keys []apikey.Key) error {
+		got, err := to.Accounts.Find(ctx, a.ID)
+		if err != nil {
+			return fmt.Errorf("the account %s: %w", a.ID, err)
+		}
+		if !reflect.DeepEqual(a, got) {
+			return differs("the account", a.ID)
+		}
+		for _, x := range sessions {
+			got, err := to.Sessions.Find(ctx, x.ID)
+			if err != nil {
+				return fmt.Errorf("the session %s: %w", x.ID, err)
+			}
+			if !reflect.DeepEqual(x, got) {
+				return differs("the session", x.ID)
+			}
+		}
+		for _, k := range keys {
+			got, err := to.APIKeys.Find(ctx, k.ID)
+			if err != nil {
+				return fmt.Errorf("the API key %s: %w", k.ID, err)
+			}
+			if !reflect.DeepEqual(k, got) {
+				return differs("the API key", k.ID)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	before, err1 := liveEntries(ctx, from.Revocations)
+	after, err2 := liveEntries(ctx, to.Revocations)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for key, e := range before {
+		if after[key] != e {
+			return differs("the revocation of", e.Kind)
+		}
+	}
+	var events []audit.Event
+	if err := eachEvent(ctx, from.Events, func(page []audit.Event) error { events = append(events, page...); return nil }); err != nil {
+		return err
+	}
+	n := 0
+	err = eachEvent(ctx, to.Events, func(page []audit.Event) error {
+		for i := range page {
+			if n < len(events) && !reflect.DeepEqual(page[i], events[n]) {
+				return differs("the event", page[i].ID)
+			}
+			n++
+		}
+		return nil
+	})
+	if err == nil && n < len(events) {
+		err = fmt.Errorf("%d events are missing in the target", len(events)-n)
+	}
+	return err
+}
+
+func liveEntries(ctx context.Context, r ports.Revocations) (map[string]revocation.Entry, error) {
+	all := map[string]revocation.Entry{}
+	err := r.Follow(ctx, func(news ports.News) error {
+		for _, e := range news.Entries {
+			all[e.Key()] = e
+		}
+		if news.Caught {
+			return errNothing
+		}
+		return nil
+	})
+	if errors.Is(err, errNothing) {
+		err = nil
+	}
+	return all, err
+}
+
+// Restore is what is known before an older state takes the place of a newer one.
+type Restore struct {
+	Undone []string // what was disabled, demoted or revoked since, and will be so no more
+
+	epoch       token.Epoch
+	generations map[id.User]token.Generation
+}
+
+// Restoring looks at what an older state will take the place of.
+func Restoring(ctx context.Context, from, to Stores) (*Restore, error) {
+	was, err1 := from.System.Load(ctx)
+	is, err2 := to.System.Load(ctx)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	r := &Restore{epoch: max(was.Epoch, is.Epoch), generations: map[id.User]token.Generation{}}
+	err := each(ctx, to, func(a account.Account, _ []session.Session, keys []apikey.Key) error {
+		r.generations[a.ID] = a.Generation
+		old, err := from.Accounts.Find(ctx, a.ID)
+		switch {
+		case errors.Is(err, ports.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		}
+		if a.Disabled && !old.Disabled {
+			r.Undone = append(r.Undone, fmt.Sprintf("account %s (%s) was disabled", a.ID, a.Username))
+		}
+		if a.Role != old.Role {
+			r.Undone = append(r.Undone, fmt.Sprintf("account %s (%s) had the role %s, and has %s", a.ID, a.Username, a.Role, old.Role))
+		}
+		for _, k := range keys {
+			old, err := from.APIKeys.Find(ctx, k.ID)
+			switch {
+			case errors.Is(err, ports.ErrNotFound):
+			case err != nil:
+				return err
+			case k.Revoked != 0 && old.Revoked == 0:
+				r.Undone = append(r.Undone, fmt.Sprintf("API key %s of %s was revoked", k.ID, a.Username))
+			}
+		}
+		return nil
+	})
+	return r, err
+}
+
+// Finish ends everything that was issued before the restore: a session, a password or a right of then is an old one. No number goes back: the epoch, and the generations of accounts, which
+// revocations that stay in force name, are above those of before. It answers the epoch from which tokens are good.
+func (r *Restore) Finish(ctx context.Context, to Stores, now instant.Instant, random io.Reader) (raised token.Epoch, err error) {
+	for uid, least := range r.generations {
+		err := to.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
+			a.Generation = max(a.Generation, least)
+			return a, ports.Effects{}, nil
+		})
+		if err != nil {
+			return 0, fmt.Errorf("raise the generation of the account %s: %w", uid, err)
+		}
+	}
+	eid, err := id.New[id.Event](random)
+	if err != nil {
+		return 0, err
+	}
+	event := audit.Event{ID: eid, Time: now, Kind: audit.EpochRaised, Severity: audit.Critical, Outcome: audit.Success, Actor: Operator, Reason: revocation.EpochRaised.String(),
+		Details: map[string]string{"note": "a backup was restored"}}
+	err = to.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
+		s.Epoch = max(s.Epoch, r.epoch)
+		s, entry := s.RevokeAll(Operator, "a backup was restored", now)
+		raised = s.Epoch
+		return s, ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{event}}, nil
+	})
+	return raised, err
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"archive/tar"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/ports"
+)
+
+// transferred is what was carried over.
+type transferred struct {
+	Accounts    int      `json:"accounts"`
+	Sessions    int      `json:"sessions"`
+	APIKeys     int      `json:"api_keys"`
+	Keys        int      `json:"keys"`
+	Revocations int      `json:"revocations"`
+	Events      int      `json:"events"`
+	Undone      []string `json:"undone,omitempty"` // of a restore: what was disabled or revoked since, and is so no more
+	Epoch       int64    `json:"epoch,omitempty"`  // of a restore: tokens of a lower one are refused
+}
+
+func (t *transferred) text() string {
+	return fmt.Sprintf("%d accounts, %d sessions, %d API keys, %d keys, %d revocations and %d events", t.Accounts, t.Sessions, t.APIKeys, t.Keys, t.Revocations, t.Events)
+}
+
+func (c *cli) migrate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "migrate --from URL --to URL",
+		Short: "Carry everything from one store to another",
+		Long: `Carries accounts, sessions, keys, revocations and events from one store to another,
+and then compares them. Stop the servers of both first. The secrets are those of
+the settings; they stay the same. When it is interrupted, begin it again: what is
+there already is made the same. Afterwards set DATABASE_URL to the new store.
+Sessions that ended more than an hour ago may be left behind.`,
+		Example: "  xteam migrate --from badger:///var/lib/xteam --to 'postgres://xteam:…@db.example.com/xteam?sslmode=verify-full'",
+		Args:    cobra.NoArgs,
+	}
+	from := cmd.Flags().String("from", "", "the store that is, as DATABASE_URL names it")
+	to := cmd.Flags().String("to", "", "the store that is to be")
+	for _, name := range []string{"from", "to"} {
+		_ = cmd.MarkFlagRequired(name) // fails for a flag that is not there alone
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = c.does(func(cmd *cobra.Command) error {
+		s, get, err := c.settings()
+		if err != nil {
+			return err
+		}
+		var was, is settings
+		if !database(&was, *from) || *from == "" {
+			return c.misuse("--from takes a store as DATABASE_URL names it, such as badger:///var/lib/xteam")
+		}
+		if !database(&is, *to) || *to == "" || *to == *from {
+			return c.misuse("--to takes another store as DATABASE_URL names it, such as badger:///var/lib/xteam")
+		}
+		if !storeExists(was) {
+			return fmt.Errorf("there is no store in %s: name the one that is with --from", absolute(was.Store))
+		}
+		done, err := c.transfer(cmd.Context(), s, get, was, is, nil)
+		if err != nil {
+			return err
+		}
+		return c.print(*asJSON, done, done.text()+" were carried over, and are the same in both")
+	})
+	return cmd
+}
+
+func (c *cli) backup() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Keep a copy of everything in a file",
+		Long: `Keeps a copy of accounts, sessions, keys, revocations and events in a file that
+only its owner can read. What is personal or secret in it is sealed under ROOT_KEY:
+keep that too, elsewhere. Stop the server first where it has the embedded store.`,
+		Example: "  xteam backup /var/backups/xteam-$(date +%F).tar",
+		Args:    cobra.ExactArgs(1),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = c.does(func(cmd *cobra.Command) error {
+		s, get, err := c.settings()
+		if err != nil {
+			return err
+		}
+		file := cmd.Flags().Arg(0)
+		if file == "" {
+			return c.misuse("which file? Give its name")
+		}
+		if !storeExists(s) {
+			return noStore(s)
+		}
+		folder, err := os.MkdirTemp(filepath.Dir(file), ".xteam-backup-")
+		if err != nil {
+			return fmt.Errorf("make a folder beside %s: %w", file, err)
+		}
+		defer func() { _ = os.RemoveAll(folder) }()
+		done, err := c.transfer(cmd.Context(), s, get, s, settings{Store: filepath.Join(folder, "store")}, nil)
+		if err != nil {
+			return err
+		}
+		if err := pack(filepath.Join(folder, "store"), file); err != nil {
+			return err
+		}
+		return c.print(*asJSON, done, done.text()+" are kept in "+file)
+	})
+	return cmd
+}
+
+func (c *cli) restore() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Put the state of a backup in force again",
+		Long: `Puts what a backup holds into the store, which may be empty or the same system of
+later. Stop the servers first. Nothing that was revoked comes back: every access
+token and every session of before is ended, and everybody signs in anew. But what
+was disabled, demoted or revoked after the backup is as it was then: the accounts
+and API keys of which that is known are listed.`,
+		Example: "  xteam restore /var/backups/xteam-2026-05-01.tar",
+		Args:    cobra.ExactArgs(1),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = c.does(func(cmd *cobra.Command) error {
+		s, get, err := c.settings()
+		if err != nil {
+			return err
+		}
+		file := cmd.Flags().Arg(0)
+		if _, err := claimFolders(s); err != nil {
+			return err
+		}
+		folder, err := os.MkdirTemp(s.Folder, ".xteam-restore-")
+		if err != nil {
+			return fmt.Errorf("make a folder in %s: %w", absolute(s.Folder), err)
+		}
+		defer func() { _ = os.RemoveAll(folder) }()
+		made, err := unpack(file, folder)
+		if err != nil {
+			return err
+		}
+		done, err := c.transfer(cmd.Context(), s, get, settings{Store: folder}, s, func(ctx context.Context, from, to app.Stores) (func(*transferred) error, error) {
+			r, err := app.Restoring(ctx, from, to)
+			return func(t *transferred) error {
+				raised, err := r.Finish(ctx, to, instant.Of(time.Now()), rand.Reader)
+				t.Undone, t.Epoch = r.Undone, int64(raised)
+				return err
+			}, err
+		})
+		if err != nil {
+			return err
+		}
+		text := done.text() + " of " + clock(made) + " are in force; every token and session of before is ended"
+		if len(done.Undone) > 0 {
+			text += "\nlook at what is no more as it was:\n  " + strings.Join(done.Undone, "\n  ")
+		}
+		return c.print(*asJSON, done, text)
+	})
+	return cmd
+}
+
+// transfer opens two stores and carries everything over. Around runs between, and what it answers at the end.
+func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is settings, around func(ctx context.Context, from, to app.Stores) (func(*transferred) error, error)) (*transferred, error) {
+	log := slog.New(slog.DiscardHandler)
+	secrets, closeSecrets, err := openSecrets(ctx, s, get, log)
+	if err != nil {
+		return nil, err
+	}
+	defer closeSecrets()
+	from, closeFrom, err := openStore(ctx, was, secrets, log, func(ports.Keys) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	defer closeFrom()
+	done := &transferred{}
+	to, closeTo, err := openStore(ctx, is, secrets, log, func(keys ports.Keys) (err error) {
+		done.Keys, err = app.CopyKeys(ctx, from.Stores.Keys, keys)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer closeTo()
+	finish := func(*transferred) error { return nil }
+	if around != nil {
+		if finish, err = around(ctx, from.Stores, to.Stores); err != nil {
+			return nil, err
+		}
+	}
+	n, err := app.Transfer(ctx, from.Stores, to.Stores)
+	if err != nil {
+		return nil, err
+	}
+	if err := app.Compare(ctx, from.Stores, to.Stores); err != nil {
+		return nil, err
+	}
+	done.Accounts, done.Sessions, done.APIKeys, done.Revocations, done.Events = n.Accounts, n.Sessions, n.APIKeys, n.Revocations, n.Events
+	return done, finish(done)
+}
+
+// pack writes the files of a folder into one file, which appears whole or not at all.
+func pack(folder, file string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), ".xteam-backup-")
+	if err != nil {
+		return fmt.Errorf("make a file beside %s: %w", file, err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	w := tar.NewWriter(f)
+	err = cmp.Or(w.AddFS(os.DirFS(folder)), w.Close(), f.Sync(), f.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	if err := os.Rename(f.Name(), file); err != nil {
+		return fmt.Errorf("put %s in its place: %w", file, err)
+	}
+	return nil
+}
+
+// maxBackup bounds what a backup unpacks to, in bytes.
+const maxBackup = 1 << 40
+
+// unpack writes the files of a backup into a folder, and answers when the backup was made.
+func unpack(file, folder string) (made time.Time, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return made, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return made, err
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return made, err
+	}
+	defer func() { _ = root.Close() }()
+	wrong := func(err error) error {
+		return fmt.Errorf("%s is no backup, or is damaged: name a file that `xteam backup` made: %w", file, err)
+	}
+	r := tar.NewReader(f)
+	for total := int64(0); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return info.ModTime(), nil
+		}
+		if err != nil {
+			return made, wrong(err)
+		}
+		if h.Typeflag == tar.TypeDir {
+			continue
+		}
+		if total += h.Size; h.Typeflag != tar.TypeReg || total > maxBackup || h.Name != filepath.Base(h.Name) {
+			return made, wrong(fs.ErrInvalid)
+		}
+		out, err := root.OpenFile(h.Name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return made, fmt.Errorf("unpack %s: %w", file, err)
+		}
+		if _, err := io.CopyN(out, r, h.Size); err != nil {
+			return made, wrong(errors.Join(err, out.Close()))
+		}
+		if err := out.Close(); err != nil {
+			return made, fmt.Errorf("unpack %s: %w", file, err)
+		}
+	}
+}
