@@ -47,8 +47,16 @@ func (a *APIKeys) Issue(ctx context.Context, r Request, c Caller, w apikey.Wish)
 	if w.Name == (apikey.Name{}) {
 		return IssuedKey{}, &apikey.InvalidError{Field: "name", Detail: "is required"}
 	}
+	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, manage); err != nil {
+		return IssuedKey{}, err
+	}
+	leave, err := a.turn(ctx, c.User())
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	defer leave()
 	now := a.core.now() // before the owner is judged
-	acct, end, err := a.owner(ctx, r, c, now)
+	acct, self, err := a.owner(ctx, r, c, now)
 	if err != nil {
 		return IssuedKey{}, err
 	}
@@ -64,13 +72,11 @@ func (a *APIKeys) Issue(ctx context.Context, r Request, c Caller, w apikey.Wish)
 		return IssuedKey{}, err
 	}
 	k := apikey.New(proof, acct.ID, c.Claims.Generation, w, now)
-	k.Expires = min(k.Expires, end)
+	madeBy(&k, c, &self)
 	e.Details["scopes"], e.Details["expires"] = k.Scopes.String(), k.Expires.String()
-	leave, err := a.room(ctx, &acct, now, apikey.MaxLive, true)
-	if err != nil {
+	if err := a.room(ctx, &acct, now, apikey.MaxLive, true); err != nil {
 		return IssuedKey{}, err
 	}
-	defer leave()
 	eff := ports.Effects{Events: []audit.Event{e}}
 	if err := a.core.Stores.APIKeys.Create(ctx, k, eff); err != nil {
 		return IssuedKey{}, err
@@ -87,6 +93,9 @@ type ListedKey struct {
 
 // List answers the caller's keys, ended ones of the last days too, oldest first.
 func (a *APIKeys) List(ctx context.Context, r Request, c Caller) ([]ListedKey, error) {
+	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, manage); err != nil {
+		return nil, err
+	}
 	now := a.core.now()
 	acct, _, err := a.owner(ctx, r, c, now)
 	if err != nil {
@@ -116,8 +125,16 @@ type Rotation struct {
 // Rotate puts another key in the place of one of the caller's. A key that is not theirs is ports.ErrNotFound, as one that never was; one that has ended is
 // apikey.ErrEnded, one that was rotated before apikey.ErrRotated.
 func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey, how Rotation) (IssuedKey, error) {
+	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, manage); err != nil {
+		return IssuedKey{}, err
+	}
+	leave, err := a.turn(ctx, c.User())
+	if err != nil {
+		return IssuedKey{}, err
+	}
+	defer leave()
 	now := a.core.now()
-	acct, end, err := a.owner(ctx, r, c, now)
+	acct, self, err := a.owner(ctx, r, c, now)
 	if err != nil {
 		return IssuedKey{}, err
 	}
@@ -144,11 +161,9 @@ func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey
 		return IssuedKey{}, err
 	}
 	// Each live key can be rotated once. Keys that ended keep no owner from it, whoever made them; a key that rotates without end would add to them without end.
-	leave, err := a.room(ctx, &acct, now, 2*apikey.MaxLive, c.IsKey())
-	if err != nil {
+	if err := a.room(ctx, &acct, now, 2*apikey.MaxLive, c.IsKey()); err != nil {
 		return IssuedKey{}, err
 	}
-	defer leave()
 	act := apikey.Act{By: c.User().String(), Now: now, Until: until}
 	var next apikey.Key
 	var eff ports.Effects
@@ -157,7 +172,7 @@ func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey
 		if err != nil {
 			return old, apikey.Key{}, ports.Effects{}, err
 		}
-		made.Expires = min(made.Expires, end)
+		madeBy(&made, c, &self)
 		e.Details["successor"], e.Details["old_until"], e.Details["expires"] = made.ID.String(), old.End().String(), made.Expires.String()
 		next, eff = made, ports.Effects{Revocations: entries, Events: []audit.Event{e}}
 		return old, made, eff, nil
@@ -171,22 +186,68 @@ func (a *APIKeys) Rotate(ctx context.Context, r Request, c Caller, kid id.APIKey
 
 // Revoke ends a key of the caller's, for good and at once. A key that is not theirs is ports.ErrNotFound, as one that never was. One that has ended already stays as it is.
 func (a *APIKeys) Revoke(ctx context.Context, r Request, c Caller, kid id.APIKey) error {
-	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, "revoke an API key"); err != nil {
-		return err
+	_, err := a.revokeOwn(ctx, r, c, kid, false)
+	return err
+}
+
+// RevokeLine is Revoke, and ends too whatever lives of the keys that kid made, that these made, and so on: it answers all that it ended, kid first. What somebody makes by
+// kid meanwhile is ended too; on another node of a cluster, a key that is made in that very instant may be left for a second call. A rotated key cannot ask for it.
+func (a *APIKeys) RevokeLine(ctx context.Context, r Request, c Caller, kid id.APIKey) ([]id.APIKey, error) {
+	return a.revokeOwn(ctx, r, c, kid, true)
+}
+
+func (a *APIKeys) revokeOwn(ctx context.Context, r Request, c Caller, kid id.APIKey, line bool) ([]id.APIKey, error) {
+	const what = "revoke an API key"
+	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, what); err != nil {
+		return nil, err
 	}
-	if c.Claims.APIKey != kid { // itself any key may end
-		if _, err := a.standing(ctx, r, c, a.core.now(), "revoke an API key"); err != nil {
-			return err
+	if line || c.Claims.APIKey != kid { // itself alone any key may end
+		if _, err := a.standing(ctx, r, c, a.core.now(), what); err != nil {
+			return nil, err
 		}
 	}
-	if _, err := a.core.ownKey(ctx, c, kid); err != nil {
-		return err
-	}
-	e, err := a.event(r, c, audit.APIKeyRevoked, kid)
+	k, err := a.core.ownKey(ctx, c, kid)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.core.revokeKey(ctx, e, kid, "")
+	return a.revoke(ctx, &k, line, "", func(kid id.APIKey) (audit.Event, error) { return a.event(r, c, audit.APIKeyRevoked, kid) })
+}
+
+// revoke ends k, and its line if that is wanted; event tells of one.
+func (a *APIKeys) revoke(ctx context.Context, k *apikey.Key, line bool, note string, event func(id.APIKey) (audit.Event, error)) ([]id.APIKey, error) {
+	one := func(kid id.APIKey) error {
+		e, err := event(kid)
+		if err != nil {
+			return err
+		}
+		return a.core.revokeKey(ctx, e, kid, note)
+	}
+	ended := []id.APIKey{k.ID}
+	if err := one(k.ID); err != nil || !line {
+		return ended, err
+	}
+	for more := true; more; { // a key that was let in before its own end may have made one since
+		leave, err := a.turn(ctx, k.Owner)
+		if err != nil {
+			return nil, err
+		}
+		all, err := a.core.Stores.APIKeys.OfUser(ctx, k.Owner)
+		leave()
+		if err != nil {
+			return nil, err
+		}
+		more = false
+		for _, child := range apikey.Line(k.ID, all) {
+			if child.Refusal(a.core.now()) != nil {
+				continue
+			}
+			if err := one(child.ID); err != nil {
+				return nil, err
+			}
+			ended, more = append(ended, child.ID), true
+		}
+	}
+	return ended, nil
 }
 
 // revokeKey ends a key; e is the event that tells of it, and by whom.
@@ -246,38 +307,45 @@ func (c *Core) ownKey(ctx context.Context, who Caller, kid id.APIKey) (apikey.Ke
 	return k, nil
 }
 
-// owner answers the account of a caller who may manage its keys, as it is now, and the end that no key made by the caller outlives.
-func (a *APIKeys) owner(ctx context.Context, r Request, c Caller, now instant.Instant) (account.Account, instant.Instant, error) {
-	const what = "manage API keys"
-	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, what); err != nil {
-		return account.Account{}, 0, err
-	}
-	end, err := a.standing(ctx, r, c, now, what)
+const manage = "manage API keys"
+
+// owner answers the account of a caller who has the scope, as it is now, and the key that asks; the zero one when no key does.
+func (a *APIKeys) owner(ctx context.Context, r Request, c Caller, now instant.Instant) (account.Account, apikey.Key, error) {
+	self, err := a.standing(ctx, r, c, now, manage)
 	if err != nil {
-		return account.Account{}, 0, err
+		return account.Account{}, self, err
 	}
 	acct, err := a.core.Stores.Accounts.Find(ctx, c.User())
 	if errors.Is(err, ports.ErrNotFound) {
-		return acct, 0, token.ErrInvalid
+		return acct, self, token.ErrInvalid
 	}
-	return acct, end, err
+	return acct, self, err
 }
 
-// standing refuses a key that another has taken the place of, or that is over, and else answers the end that no key made by the caller outlives. The guard may have read the
+// madeBy writes down who made a key. One that a key makes does not outlive it.
+func madeBy(k *apikey.Key, c Caller, self *apikey.Key) {
+	k.MadeBy = apikey.Maker{Session: c.Session()}
+	if c.IsKey() {
+		k.MadeBy = apikey.Maker{Session: self.MadeBy.Session, Key: self.ID}
+		k.Expires = min(k.Expires, self.End())
+	}
+}
+
+// standing refuses a key that another has taken the place of, or that is over, and else answers it, or the zero one when no key asks. The guard may have read the
 // key some minutes ago, so it is read again.
-func (a *APIKeys) standing(ctx context.Context, r Request, c Caller, now instant.Instant, what string) (instant.Instant, error) {
+func (a *APIKeys) standing(ctx context.Context, r Request, c Caller, now instant.Instant, what string) (apikey.Key, error) {
 	if !c.IsKey() {
-		return instant.Forever, nil
+		return apikey.Key{}, nil
 	}
 	self, err := a.core.ownKey(ctx, c, c.Claims.APIKey)
 	if err != nil && !errors.Is(err, ports.ErrNotFound) {
-		return 0, err
+		return self, err
 	}
 	if err != nil || !self.Successor.IsZero() || self.Refusal(now) != nil { // one that is forgotten is over
 		a.guard.deniedKey(ctx, r, c, what)
-		return 0, ErrForbidden
+		return self, ErrForbidden
 	}
-	return self.End(), nil
+	return self, nil
 }
 
 // within refuses scopes that the owner may not give, or that a key which asks has not itself.
@@ -309,33 +377,34 @@ func (a *APIKeys) event(r Request, c Caller, k audit.Kind, kid id.APIKey) (audit
 	return e, err
 }
 
-// room waits until no other of the owner's keys is being made on this node, and answers whether there is room for one more beside the live ones and, if ended counts,
-// those that are kept; then leave is to be called. Nodes that make keys of one owner in the same instant may each make one.
-func (a *APIKeys) room(ctx context.Context, acct *account.Account, now instant.Instant, most int, ended bool) (leave func(), err error) {
-	turn := a.making[int(acct.ID[0])%len(a.making)]
+// turn waits until no other of the owner's keys is being made on this node, nor a line of them revoked; then leave is to be called. Whoever asks is judged within it: what
+// ended a key before lets it make none.
+func (a *APIKeys) turn(ctx context.Context, owner id.User) (leave func(), err error) {
+	turn := a.making[int(owner[0])%len(a.making)]
 	select {
 	case turn <- struct{}{}:
+		return func() { <-turn }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	leave = func() { <-turn }
+}
+
+// room refuses one key more than the owner may have beside the live ones and, if ended counts, those that are kept. It is asked within the owner's turn. Nodes that make keys of
+// one owner in the same instant may each make one.
+func (a *APIKeys) room(ctx context.Context, acct *account.Account, now instant.Instant, most int, ended bool) error {
 	all, err := a.list(ctx, acct, now)
-	if err == nil {
-		live := 0
-		for i := range all {
-			live += count(all[i].Ended == nil)
-		}
-		kept := live
-		if ended {
-			kept = len(all)
-		}
-		err = apikey.Room(live, kept, most)
-	}
 	if err != nil {
-		leave()
-		return nil, err
+		return err
 	}
-	return leave, nil
+	live := 0
+	for i := range all {
+		live += count(all[i].Ended == nil)
+	}
+	kept := live
+	if ended {
+		kept = len(all)
+	}
+	return apikey.Room(live, kept, most)
 }
 
 // writers is how many keys are written down at a time: enough for a store that gathers, and few beside what else it does.

@@ -1223,3 +1223,96 @@ func TestTheEnvironmentIsOneOfThree(t *testing.T) {
 	}
 	prd.bearer(k)
 }
+
+func TestKeysThatAKeyMadeAreShownAndEndWithIt(t *testing.T) {
+	w := newWorld(t)
+	w.user("ann")
+	ann := w.caller(w.signIn("ann"))
+	stolen, other := w.issue(ann, apikey.KeysWrite), w.issue(ann, apikey.KeysWrite)
+	child := w.issue(w.bearer(stolen), apikey.KeysWrite)
+	grandchild := w.issue(w.bearer(child), apikey.KeysWrite)
+	heir, err := w.keys.Rotate(t.Context(), abroad, w.bearer(stolen), grandchild.ID, app.Rotation{Overlap: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewed, err := w.keys.Rotate(t.Context(), home, ann, child.ID, app.Rotation{Overlap: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := w.keys.List(t.Context(), home, ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[id.APIKey]id.APIKey{stolen.ID: {}, other.ID: {}, child.ID: stolen.ID, grandchild.ID: child.ID, heir.ID: stolen.ID, renewed.ID: {}}
+	for i := range all {
+		by, known := want[all[i].ID]
+		if !known || all[i].MadeBy != (apikey.Maker{Session: ann.Session(), Key: by}) {
+			t.Errorf("%v was made by %+v, want the key %v", all[i].ID, all[i].MadeBy, by)
+		}
+	}
+	// One that another took the place of ends itself alone.
+	if got, err := w.keys.RevokeLine(t.Context(), abroad, w.bearer(grandchild), grandchild.ID); !errors.Is(err, app.ErrForbidden) {
+		t.Errorf("a rotated key ended %v, %v", got, err)
+	}
+	ended, err := w.keys.RevokeLine(t.Context(), home, ann, stolen.ID)
+	if err != nil || len(ended) != 4 || ended[0] != stolen.ID {
+		t.Errorf("RevokeLine: %v, %v", ended, err)
+	}
+	for name, k := range map[string]app.IssuedKey{"the stolen one": stolen, "its child": child, "its grandchild": grandchild, "the one it rotated": heir} {
+		_, err := w.admitKey(k)
+		t.Log(name)
+		refusedKey(t, err, revocation.KeyRevoked)
+	}
+	for name, k := range map[string]app.IssuedKey{"another of the owner's": other, "what the owner renewed": renewed} {
+		if _, err := w.admitKey(k); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := w.count(audit.APIKeyRevoked); n != 4 {
+		t.Errorf("%d events tell of an end, want 4", n)
+	}
+}
+
+// madeBetween has a key made in the moment before another is ended.
+type madeBetween struct {
+	ports.APIKeys
+	before func()
+}
+
+func (m *madeBetween) Update(ctx context.Context, kid id.APIKey, change func(apikey.Key) (apikey.Key, ports.Effects, error)) error {
+	if f := m.before; f != nil {
+		m.before = nil
+		f()
+	}
+	return m.APIKeys.Update(ctx, kid, change)
+}
+
+func TestAKeyMakesNoneThatOutrunsItsEnd(t *testing.T) {
+	keys := &madeBetween{}
+	w := newWorld(t, func(c *app.Core) { keys.APIKeys = c.Stores.APIKeys; c.Stores.APIKeys = keys })
+	w.user("ann")
+	ann := w.caller(w.signIn("ann"))
+	stolen := w.issue(ann, apikey.KeysWrite)
+	child := w.issue(w.bearer(stolen), apikey.KeysWrite)
+	thief := w.bearer(child)
+	if err := w.keys.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var late app.IssuedKey
+	n := 0
+	var hook func()
+	hook = func() { // the first end is the stolen one's; before the child's, the child makes one more
+		if n++; n == 2 {
+			late = w.issue(thief, apikey.KeysWrite)
+			return
+		}
+		keys.before = hook
+	}
+	keys.before = hook
+	ended, err := w.keys.RevokeLine(t.Context(), home, ann, stolen.ID)
+	if err != nil || len(ended) != 3 || late.ID.IsZero() {
+		t.Fatalf("RevokeLine: %v, %v", ended, err)
+	}
+	_, err = w.admitKey(late)
+	refusedKey(t, err, revocation.KeyRevoked)
+}

@@ -179,6 +179,12 @@ func encodeAPIKey(k *apikey.Key) []byte {
 	e.int(13, int64(k.LastUsed))
 	e.bytes(14, encodeOrigin(k.LastFrom))
 	e.int(15, int64(k.Uses))
+	if !k.MadeBy.Session.IsZero() {
+		e.bytes(16, k.MadeBy.Session[:])
+	}
+	if !k.MadeBy.Key.IsZero() {
+		e.bytes(17, k.MadeBy.Key[:])
+	}
 	return e
 }
 
@@ -220,6 +226,10 @@ func decodeAPIKey(kid id.APIKey, value []byte) (apikey.Key, error) {
 			k.LastFrom = f.origin()
 		case 15:
 			k.Uses = uint64(f.int())
+		case 16:
+			f.copy(k.MadeBy.Session[:])
+		case 17:
+			f.copy(k.MadeBy.Key[:])
 		default:
 			f.unknown()
 		}

@@ -64,7 +64,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 		Device: origin("fe80::1%eth0"), LastFrom: origin("1.2.3.4"), Ended: now(), EndedReason: revocation.Logout}
 	full(t, x)
 	p := apikey.Key{ID: newID[id.APIKey](), Owner: a.ID, Generation: 5, Environment: apikey.Production, Name: must(apikey.ParseName("bot é")), Scopes: 1<<31 | 1, Hash: [32]byte{31: 1},
-		Created: -3, Expires: now().Add(time.Hour), Successor: newID[id.APIKey](), Retires: now().Add(time.Minute), Revoked: now(), RevokedReason: revocation.KeyRevoked,
+		Created: -3, Expires: now().Add(time.Hour), MadeBy: apikey.Maker{Session: newID[id.Session](), Key: newID[id.APIKey]()}, Successor: newID[id.APIKey](), Retires: now().Add(time.Minute), Revoked: now(), RevokedReason: revocation.KeyRevoked,
 		LastUsed: 6, LastFrom: origin("2001:db8::1"), Uses: 1<<64 - 1}
 	full(t, p)
 	k := keyset.Key{ID: "k1", Purpose: keyset.Sign, Algorithm: "ES256", State: keyset.Primary, Created: 1, Changed: 2, Public: []byte{1}, Wrapped: []byte{2}}

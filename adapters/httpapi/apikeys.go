@@ -21,6 +21,7 @@ type programKey struct {
 	Status        string     `json:"status"`      // live, retiring (another has taken its place), expired or revoked
 	CreatedAt     time.Time  `json:"created_at"`
 	ExpiresAt     time.Time  `json:"expires_at"`
+	MadeBy        maker      `json:"made_by"`
 	LastUsedAt    *time.Time `json:"last_used_at"` // it, and the next two, are written down once a minute
 	LastIPAddress *string    `json:"last_ip_address"`
 	Uses          uint64     `json:"uses"`
@@ -28,6 +29,12 @@ type programKey struct {
 	RetiresAt     *time.Time `json:"retires_at"`  // when it is refused for that reason
 	RevokedAt     *time.Time `json:"revoked_at"`
 	Reason        *string    `json:"reason"` // why it is revoked
+}
+
+// maker is who made a key: both null for one from before that was kept.
+type maker struct {
+	Session *string `json:"session"` // the sign-in that it goes back to, through whatever keys
+	APIKey  *string `json:"api_key"` // the key that asked for it; null when the sign-in itself did
 }
 
 func programKeyOf(k *apikey.Key, ended error) programKey {
@@ -40,6 +47,14 @@ func programKeyOf(k *apikey.Key, ended error) programKey {
 	if !k.Successor.IsZero() {
 		next := k.Successor.String()
 		out.ReplacedBy = &next
+	}
+	if by := k.MadeBy.Session; !by.IsZero() {
+		text := by.String()
+		out.MadeBy.Session = &text
+	}
+	if by := k.MadeBy.Key; !by.IsZero() {
+		text := by.String()
+		out.MadeBy.APIKey = &text
 	}
 	var revoked *revocation.RevokedError
 	switch {
@@ -139,11 +154,50 @@ func (a *API) revokeKey(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	line, err := x.children()
+	if err != nil {
+		return err
+	}
+	if line {
+		ended, err := a.APIKeys.RevokeLine(x.ctx(), x.request(), x.caller, kid)
+		if err != nil {
+			return err
+		}
+		return x.write(http.StatusOK, endedKeysOf(ended))
+	}
 	if err := a.APIKeys.Revoke(x.ctx(), x.request(), x.caller, kid); err != nil {
 		return err
 	}
 	x.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// endedKeys are the ids of the keys that an act ended.
+type endedKeys struct {
+	Revoked []string `json:"revoked"`
+}
+
+func endedKeysOf(all []id.APIKey) endedKeys {
+	out := endedKeys{make([]string, len(all))}
+	for i, kid := range all {
+		out.Revoked[i] = kid.String()
+	}
+	return out
+}
+
+// children reports whether a key's line is to end with it. Another query than that would be a wish that is not seen.
+func (x *exchange) children() (bool, error) {
+	q, err := x.query("children")
+	if err != nil {
+		return false, err
+	}
+	switch q["children"] {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, invalid("children", "must be true or false")
 }
 
 // keyNamed is the id in the path. What is no id names no key.

@@ -496,3 +496,34 @@ func TestVerifyTakesAKey(t *testing.T) {
 		}
 	}
 }
+
+func TestAStolenKeyGoesWithWhatItMade(t *testing.T) {
+	s := newService(t)
+	s.user("ann", account.RoleUser)
+	p := s.signIn("ann")
+	stolen := s.key(p, "users:read", "api-keys:write")
+	child := readKey(t, s.call("POST", apiKeys, `{"name":"more"}`, "X-API-Key: "+stolen.Key))
+	var page struct {
+		Items []struct {
+			ID     string
+			MadeBy map[string]*string `json:"made_by"`
+		}
+	}
+	check(t, json.Unmarshal(s.call("GET", apiKeys, "", bearer(p)).Body.Bytes(), &page))
+	for _, k := range page.Items {
+		by, session := k.MadeBy["api_key"], k.MadeBy["session"]
+		if session == nil || len(*session) != 32 || (k.ID == child.ID) != (by != nil) || by != nil && *by != stolen.ID {
+			t.Errorf("%s is shown to be made by %v and %v", k.ID, by, session)
+		}
+	}
+	for query, field := range map[string]string{"?children=yes": "children", "?child=true": "child"} {
+		if got := wants(t, s.call("DELETE", apiKeys+"/"+stolen.ID+query, "", bearer(p)), 422, "validation_failed"); !strings.Contains(fmt.Sprint(got["errors"]), field) {
+			t.Errorf("%s: %v", query, got)
+		}
+	}
+	w := s.call("DELETE", apiKeys+"/"+stolen.ID+"?children=true", "", bearer(p))
+	if want := `{"revoked":["` + stolen.ID + `","` + child.ID + `"]}`; w.Code != 200 || strings.TrimSpace(w.Body.String()) != want {
+		t.Errorf("revoke with children: %d %s", w.Code, w.Body)
+	}
+	wants(t, s.call("GET", "/api/v1/users/me", "", "X-API-Key: "+child.Key), 401, "token_revoked")
+}

@@ -125,6 +125,7 @@ type Key struct {
 
 	Created instant.Instant
 	Expires instant.Instant
+	MadeBy  Maker
 
 	Successor id.APIKey       // the key that took its place; zero while none has
 	Retires   instant.Instant // when it dies for that reason; zero while it has no successor, or died at once
@@ -136,6 +137,33 @@ type Key struct {
 	LastUsed instant.Instant
 	LastFrom session.Origin
 	Uses     uint64
+}
+
+// Maker is the credential by which a key was asked for; zero of a key from before that was kept.
+type Maker struct {
+	Session id.Session // the sign-in that it goes back to, through whatever keys; zero when it is not known
+	Key     id.APIKey  // the key that asked; zero when the sign-in itself did
+}
+
+// Line answers those of all that go back to root: the keys that it made, those that these made, and so on, in the order of all and without root itself. A link that
+// is missing from all ends the search there.
+func Line(root id.APIKey, all []Key) []Key {
+	of := map[id.APIKey]bool{root: true}
+	for grown := true; grown; {
+		grown = false
+		for i := range all {
+			if k := &all[i]; !of[k.ID] && !k.MadeBy.Key.IsZero() && of[k.MadeBy.Key] {
+				of[k.ID], grown = true, true
+			}
+		}
+	}
+	var line []Key
+	for i := range all {
+		if all[i].ID != root && of[all[i].ID] {
+			line = append(line, all[i])
+		}
+	}
+	return line
 }
 
 // Wish is what an owner asks of a key.

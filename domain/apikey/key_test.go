@@ -269,3 +269,20 @@ func TestALifeOfAKey(t *testing.T) {
 		})
 	})
 }
+
+func TestLine(t *testing.T) {
+	key := func(n, by byte) apikey.Key {
+		return apikey.Key{ID: id.APIKey{n}, MadeBy: apikey.Maker{Key: id.APIKey{by}}}
+	}
+	// 1 is of a sign-in and made 3, which made 2; 4 is of a sign-in and made 5; 6 says of itself that 7 made it, and 7 that 6 did; 9 was made by one that is forgotten.
+	all := []apikey.Key{key(1, 0), key(2, 3), key(3, 1), key(4, 0), key(5, 4), key(6, 7), key(7, 6), key(9, 8)}
+	for root, want := range map[byte]string{1: "\x02\x03", 3: "\x02", 2: "", 4: "\x05", 6: "\x07", 8: "\x09", 99: "", 0: ""} {
+		got := ""
+		for _, k := range apikey.Line(id.APIKey{root}, all) {
+			got += string(k.ID[:1])
+		}
+		if got != want {
+			t.Errorf("the line of %d is %q, want %q", root, got, want)
+		}
+	}
+}

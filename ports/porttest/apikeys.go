@@ -37,7 +37,7 @@ func apiKeysOf(s Store) keeper[id.APIKey, apikey.Key] {
 func newAPIKey() apikey.Key {
 	at := wall()
 	return apikey.Key{ID: newID[id.APIKey](), Owner: newID[id.User](), Generation: 1 << 41, Environment: apikey.Staging, Name: must(apikey.ParseName("deploy bot 李")),
-		Scopes: 1<<31 | apikey.UsersRead, Hash: [32]byte{1, 31: 2}, Created: at, Expires: at + 3e12, Successor: newID[id.APIKey](), Retires: at + 2e12,
+		Scopes: 1<<31 | apikey.UsersRead, Hash: [32]byte{1, 31: 2}, Created: at, Expires: at + 3e12, MadeBy: apikey.Maker{Session: newID[id.Session](), Key: newID[id.APIKey]()}, Successor: newID[id.APIKey](), Retires: at + 2e12,
 		Revoked: at + 5, RevokedReason: revocation.KeyRevoked, LastUsed: at + 4, LastFrom: origin("2001:db8::7"), Uses: 1 << 43}
 }
 
