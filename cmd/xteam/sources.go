@@ -73,10 +73,15 @@ type settingsSource struct{}
 func (settingsSource) Get(ctx context.Context, name string) (secret.Text, error) {
 	get, _, err := environment()
 	if err != nil {
-		return secret.Text{}, fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
+		return secret.Text{}, unreadable{err}
 	}
 	return envsecrets.New(get).Get(ctx, name)
 }
+
+// unreadable is a fault of the settings' file, in its own sentence. It matches ports.ErrUnavailable.
+type unreadable struct{ error }
+
+func (unreadable) Is(target error) bool { return target == ports.ErrUnavailable }
 
 func fromFolder(_ context.Context, s settings, _ lookup, _ *slog.Logger) (assembly.Source, func(), error) {
 	u, err := url.Parse(s.SecretsURL)
