@@ -1,0 +1,351 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/ports"
+)
+
+const (
+	page      = 1000                   // entries in one delivery, about
+	listening = 400 * time.Millisecond // how long a read of the stream waits for something new
+	checking  = 500 * time.Millisecond // how often the data is looked at, at most
+	sampled   = 16                     // entries whose keys are looked for at each look
+	searched  = 1000                   // as many when Redis says that it has evicted something
+)
+
+// Follow delivers everything that is live, then what comes, and says so at least once a second. It ends within about two seconds of the last sign of a server that hangs,
+// and with ErrLost within about one when the data is not what it was: it, its mark or its epoch is gone, the last position no longer stands in the stream, fewer
+// entries were recorded than before, entries were evicted, or another server answers, which may lack the last writes without any other sign.
+//
+// A follower that is further behind than the stream reaches is given everything again.
+func (r Revocations) Follow(ctx context.Context, fn func(ports.News) error) error {
+	f := follower{s: r.s, fn: fn}
+	if err := f.start(ctx); err != nil {
+		return err
+	}
+	if err := f.load(ctx); err != nil {
+		return err
+	}
+	return f.tail(ctx)
+}
+
+// follower is one Follow.
+type follower struct {
+	s     *Store
+	fn    func(ports.News) error
+	place place
+	server
+	heard   time.Time // when Redis last answered
+	checked time.Time // when the data was last looked at
+}
+
+// server is who answers, as far as it tells.
+type server struct {
+	run, replication string
+	evicted          string
+}
+
+func (f *follower) start(ctx context.Context) error {
+	return f.s.call(ctx, "the start of following", func(ctx context.Context) (err error) {
+		if f.server, err = f.s.who(ctx); err != nil {
+			return err
+		}
+		f.place, err = f.s.begin(ctx, false)
+		f.heard, f.checked = time.Now(), time.Now()
+		return err
+	})
+}
+
+// load delivers everything that is in the live set, with Caught at its end. The values of one page are read together with the names of the next.
+func (f *follower) load(ctx context.Context) error {
+	var names []string
+	for cursor, first := uint64(0), true; first || len(names) > 0 || cursor != 0; first = false {
+		var entries []revocation.Entry
+		if err := f.s.call(ctx, "the loading of revocations", func(ctx context.Context) (err error) {
+			var next []string
+			entries, next, cursor, err = f.s.page(ctx, names, cursor, first || cursor != 0)
+			names = next
+			return err
+		}); err != nil {
+			return err
+		}
+		f.heard = time.Now()
+		if err := f.deliver(ctx, entries, false); err != nil {
+			return err
+		}
+	}
+	return f.deliver(ctx, nil, true)
+}
+
+// deliver hands entries over, in bounded parts.
+func (f *follower) deliver(ctx context.Context, entries []revocation.Entry, caught bool) error {
+	for len(entries) > page {
+		if err := f.tell(ctx, ports.News{Entries: entries[:page:page]}); err != nil {
+			return err
+		}
+		entries = entries[page:]
+	}
+	if len(entries) == 0 && !caught {
+		return nil
+	}
+	return f.tell(ctx, ports.News{Entries: entries, Caught: caught})
+}
+
+func (f *follower) tell(ctx context.Context, news ports.News) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := f.fn(news)
+	f.heard = time.Now() // the time that fn took is not Redis' silence
+	return err
+}
+
+// page reads the entries with these names, and in the same round trip, if more is wanted, the names behind cursor. A name whose entry is gone is dropped, unless it
+// came back meanwhile.
+func (s *Store) page(ctx context.Context, names []string, cursor uint64, more bool) (entries []revocation.Entry, next []string, after uint64, err error) {
+	pipe := s.client.Pipeline()
+	var values *redis.SliceCmd
+	var scan *redis.ScanCmd
+	if len(names) > 0 {
+		all := make([]string, len(names))
+		for i := range names {
+			all[i] = s.keys.of(names[i])
+		}
+		values = pipe.MGet(ctx, all...)
+	}
+	if more {
+		scan = pipe.ZScan(ctx, s.keys.of("live"), cursor, "", page)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, nil, 0, err
+	}
+	if scan != nil {
+		var pairs []string
+		if pairs, after, err = scan.Result(); err != nil {
+			return nil, nil, 0, err
+		}
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if pairs[i] != "id" {
+				next = append(next, pairs[i])
+			}
+		}
+	}
+	if values == nil {
+		return nil, next, after, nil
+	}
+	var gone []string
+	entries = make([]revocation.Entry, 0, len(names))
+	for i, v := range values.Val() {
+		value, ok := v.(string)
+		if !ok {
+			gone = append(gone, names[i])
+			continue
+		}
+		e, err := decode(value)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, next, after, s.tidy(ctx, gone)
+}
+
+// tidyScript drops names whose entries are gone. KEYS: live, then the entries' keys. ARGV: their names.
+var tidyScript = redis.NewScript(`
+for i, name in ipairs(ARGV) do
+  if redis.call('EXISTS', KEYS[1 + i]) == 0 then redis.call('ZREM', KEYS[1], name) end
+end
+return 1
+`)
+
+func (s *Store) tidy(ctx context.Context, gone []string) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	names, args := []string{s.keys.of("live")}, make([]any, len(gone))
+	for i := range gone {
+		names, args[i] = append(names, s.keys.of(gone[i])), gone[i]
+	}
+	return tidyScript.Run(ctx, s.client, names, args...).Err()
+}
+
+// tail reads the stream from the position on.
+func (f *follower) tail(ctx context.Context) error {
+	for block := listening; ; {
+		entries, more, err := f.read(ctx, block)
+		switch {
+		case err == nil:
+			f.heard, block = time.Now(), listening
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, redis.ErrClosed) || time.Since(f.heard) >= f.s.opts.Timeout:
+			return meant(ctx, "the feed", err)
+		default: // a connection that broke: the next one answers at once, or Redis is silent
+			block = -1
+			if err := pause(ctx, 10*time.Millisecond); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := f.checkIfDue(ctx); err != nil {
+			if errors.Is(err, errBehind) {
+				if err = f.again(ctx); err == nil {
+					continue
+				}
+			}
+			return err
+		}
+		if err := f.deliver(ctx, entries, !more); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// again gives everything to a follower that was behind the stream.
+func (f *follower) again(ctx context.Context) error {
+	if err := f.start(ctx); err != nil {
+		return err
+	}
+	return f.load(ctx)
+}
+
+// read reads what is behind the position, and waits for it as long as block says; -1: not at all. More says that there may be more already.
+func (f *follower) read(ctx context.Context, block time.Duration) (entries []revocation.Entry, more bool, err error) {
+	bounded, cancel := context.WithTimeout(ctx, max(block, 0)+f.s.opts.Timeout)
+	defer cancel()
+	got, err := f.s.client.XRead(bounded, &redis.XReadArgs{Streams: []string{f.s.keys.of("stream"), f.place.position}, Count: page, Block: block}).Result()
+	if err == redis.Nil { //nolint:errorlint // go-redis answers it bare
+		return nil, false, nil
+	}
+	if err != nil || len(got) == 0 {
+		return nil, false, err
+	}
+	for _, m := range got[0].Messages {
+		f.place.position = m.ID
+		value, ok := m.Values["e"].(string)
+		if !ok {
+			continue // the mark of a beginning
+		}
+		e, err := decode(value)
+		if err != nil {
+			return nil, false, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, len(got[0].Messages) == page, nil
+}
+
+// errBehind says that the stream was cut before the position.
+var errBehind error = &fault{text: "the follower is behind the stream"}
+
+func (f *follower) checkIfDue(ctx context.Context) error {
+	if time.Since(f.checked) < checking {
+		return nil
+	}
+	if err := f.s.call(ctx, "the check of the feed", f.check); err != nil {
+		return err
+	}
+	f.heard, f.checked = time.Now(), time.Now()
+	return nil
+}
+
+// checkScript looks at the data. KEYS: id, epoch, live, stream, count. ARGV: the position, the prefix of all keys, the time in seconds, how many entries to look for.
+// It answers the id, whether the epoch is there, whether live is, where the position is (0: nowhere; 1: in the stream; 2: before it), the count, and how many of the entries that were looked
+// for and whose time is not over are gone.
+var checkScript = redis.NewScript(`
+local missing, sample = 0, redis.call('ZRANDMEMBER', KEYS[3], ARGV[4], 'WITHSCORES')
+for i = 1, #sample, 2 do
+  if tonumber(sample[i + 1]) > tonumber(ARGV[3]) and redis.call('EXISTS', ARGV[2] .. sample[i]) == 0 then missing = missing + 1 end
+end
+local stands = #redis.call('XRANGE', KEYS[4], ARGV[1], ARGV[1])
+if stands == 0 and #redis.call('XREVRANGE', KEYS[4], '(' .. ARGV[1], '-', 'COUNT', 1) == 0 and redis.call('XLEN', KEYS[4]) > tonumber(ARGV[5]) then stands = 2 end
+return {redis.call('GET', KEYS[1]) or '', redis.call('EXISTS', KEYS[2]), redis.call('ZSCORE', KEYS[3], 'id') and 1 or 0, stands, redis.call('GET', KEYS[5]) or '0', missing}
+`)
+
+func (f *follower) check(ctx context.Context) error {
+	now, err := f.s.who(ctx)
+	if err != nil {
+		return err
+	}
+	look := sampled
+	if now.evicted != f.evicted {
+		look = searched
+	}
+	got, err := checkScript.Run(ctx, f.s.client, f.s.keys.fixed(), f.place.position, f.s.keys.prefix, instant.Of(f.s.opts.Now()).Seconds(), look, f.s.streamed()/2).Slice()
+	if err != nil {
+		return err
+	}
+	if len(got) != 6 {
+		return errDamaged
+	}
+	count, _ := strconv.ParseInt(text(got[4]), 10, 64)
+	vouched := number(got[1]) == 1
+	switch id := text(got[0]); {
+	case id == "":
+		return lost("all of it is gone (FLUSHALL, or an empty server)")
+	case id != f.place.id:
+		return lost("it holds other data than before")
+	case now.run != f.run:
+		return lost("another server process answers, which may lack the last writes")
+	case now.replication != f.replication:
+		return lost("a failover took place, which may have lost the last writes")
+	case f.place.vouched && !vouched:
+		return lost("its epoch is gone")
+	case number(got[2]) != 1:
+		return lost("the set of what is live is gone")
+	case number(got[3]) == 2:
+		return errBehind
+	case number(got[3]) != 1:
+		return lost("the last position no longer stands in the stream (an older state was restored)")
+	case count < f.place.count:
+		return lost(fmt.Sprintf("%d entries were recorded, and it was %d before", count, f.place.count))
+	case number(got[5]) > 0:
+		return lost(fmt.Sprintf("of %d entries %d are gone (eviction)", look, number(got[5])))
+	}
+	f.place.count, f.place.vouched, f.evicted = count, vouched, now.evicted
+	return nil
+}
+
+// who asks the server of the revocations who it is. One that does not tell is nobody.
+func (s *Store) who(ctx context.Context) (server, error) {
+	var c redis.Cmdable = s.client
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		node, err := cluster.MasterForKey(ctx, s.keys.of("id"))
+		if err != nil {
+			return server{}, err
+		}
+		c = node
+	}
+	pipe := c.Pipeline()
+	process, replication, stats := pipe.Info(ctx, "server"), pipe.Info(ctx, "replication"), pipe.Info(ctx, "stats")
+	if _, err := pipe.Exec(ctx); err != nil {
+		if _, denied := err.(redis.Error); denied && !errors.Is(meant(ctx, "", err), ErrReadOnly) { //nolint:errorlint // an answer of the server, not of the network
+			return server{}, nil
+		}
+		return server{}, err
+	}
+	if infoField(replication.Val(), "role") == "slave" {
+		return server{}, ErrReadOnly
+	}
+	return server{run: infoField(process.Val(), "run_id"), replication: infoField(replication.Val(), "master_replid"), evicted: infoField(stats.Val(), "evicted_keys")}, nil
+}
