@@ -77,9 +77,10 @@ func (a *Accounts) createAs(ctx context.Context, by Actor, uid id.User, reg Regi
 		return none, err
 	}
 	made := account.New(uid, reg.Email, reg.Username, reg.FullName, role, hash, a.core.now())
-	e.Actor, e.Subject, e.Email = by.Name, uid.String(), reg.Email.String()
+	e.Subject, e.Email = uid.String(), reg.Email.String()
 	e.Details = map[string]string{"role": string(role)}
 	maps.Copy(e.Details, how.details)
+	by.signs(&e)
 	if e.Actor == "" {
 		e.Actor = e.Subject // who registers acts for themselves
 	}
@@ -221,7 +222,8 @@ func (a *Accounts) change(ctx context.Context, by Actor, uid id.User, k audit.Ki
 	if err != nil {
 		return err
 	}
-	e.Actor, e.Subject, e.Details = by.Name, uid.String(), details
+	e.Subject, e.Details = uid.String(), details
+	by.signs(&e)
 	var eff ports.Effects
 	err = a.core.Stores.Accounts.Update(ctx, uid, func(was account.Account) (account.Account, ports.Effects, error) {
 		eff = ports.Effects{}

@@ -3,12 +3,14 @@ package app_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
@@ -115,5 +117,65 @@ func TestPagesPastManyAccounts(t *testing.T) {
 	page, _, more, err := w.sessions.Page(t.Context(), id.User{}, app.Place{User: id.User{0xff}}, 10) // behind one who is not there
 	if err != nil || len(page) != 0 || more {
 		t.Errorf("behind all: %d sessions, more: %v, %v", len(page), more, err)
+	}
+}
+
+// TestAnActByAKeyNamesTheKey: whoever reads what an administrator did must see that a key did it, and which.
+func TestAnActByAKeyNamesTheKey(t *testing.T) {
+	w := newWorld(t)
+	w.admin("root")
+	key := w.issue(w.caller(w.signIn("root")), apikey.Admin)
+	by := w.bearer(key).Actor(abroad)
+	for name, act := range map[string]func(ann account.Account) error{
+		"makes an account": func(account.Account) error {
+			_, err := w.accounts.Create(t.Context(), by, registration(t, "made"), account.RoleUser)
+			return err
+		},
+		"disables":     func(a account.Account) error { return w.accounts.Disable(t.Context(), by, a.ID) },
+		"gives a role": func(a account.Account) error { return w.accounts.SetRole(t.Context(), by, a.ID, account.RoleAdmin) },
+		"gives a password": func(a account.Account) error {
+			return w.accounts.SetPassword(t.Context(), by, a.ID, secret.New(another))
+		},
+		"unlocks": func(a account.Account) error { return w.accounts.Unlock(t.Context(), by, a.ID) },
+		"revokes a user": func(a account.Account) error {
+			_, err := w.revoker.Revoke(t.Context(), by, app.Selector{User: a.ID.String()}, "", false)
+			return err
+		},
+		"ends a session": func(a account.Account) error {
+			sid := w.caller(w.signIn(a.Username.String())).Session()
+			_, err := w.revoker.Revoke(t.Context(), by, app.Selector{Session: sid.String()}, "", false)
+			return err
+		},
+		"revokes a token": func(a account.Account) error {
+			_, err := w.revoker.Revoke(t.Context(), by, app.Selector{Token: w.signIn(a.Username.String()).Access}, "", false)
+			return err
+		},
+		"ends a key by its text": func(a account.Account) error {
+			k := w.issue(w.caller(w.signIn(a.Username.String())), apikey.UsersRead)
+			_, err := w.revoker.Revoke(t.Context(), by, app.Selector{Token: k.Text}, "", false)
+			return err
+		},
+		"revokes all": func(account.Account) error {
+			_, err := w.revoker.Revoke(t.Context(), by, app.Selector{All: true}, "", false)
+			return err
+		},
+		"revokes a foreign kid": func(account.Account) error {
+			_, err := w.revoker.Revoke(t.Context(), by, app.Selector{Key: "foreign", Force: true}, "", false)
+			return err
+		},
+	} {
+		victim := w.user("v" + strings.ReplaceAll(name, " ", "-"))
+		before := len(w.events())
+		if err := act(victim); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		named := false
+		for _, e := range w.events()[before:] {
+			named = named || e.Actor == by.Name && e.Details["by_api_key"] == key.ID.String()
+		}
+		if !named {
+			t.Errorf("%s: no event names the key: %+v", name, w.events()[before:])
+		}
 	}
 }

@@ -288,10 +288,11 @@ func (c *Core) revokeText(ctx context.Context, by Actor, text secret.Text, note 
 	if err != nil {
 		return err
 	}
-	e.Actor, e.Details = by.Name, map[string]string{"api_key": p.ID.String()}
+	e.Details = map[string]string{"api_key": p.ID.String()}
 	if note != "" {
 		e.Details["note"] = note
 	}
+	by.signs(&e)
 	return c.revokeKey(ctx, e, p.ID, note)
 }
 
@@ -370,10 +371,8 @@ func (a *APIKeys) draw() (apikey.Proof, secret.Text, error) {
 
 func (a *APIKeys) event(r Request, c Caller, k audit.Kind, kid id.APIKey) (audit.Event, error) {
 	e, err := a.core.event(r, k, audit.Info, audit.Success)
-	e.Actor, e.Subject, e.Details = c.User().String(), c.User().String(), map[string]string{"api_key": kid.String()}
-	if c.IsKey() {
-		e.Details["by_api_key"] = c.Claims.APIKey.String()
-	}
+	e.Subject, e.Details = c.User().String(), map[string]string{"api_key": kid.String()}
+	c.Actor(r).signs(&e)
 	return e, err
 }
 

@@ -40,7 +40,8 @@ type Request struct {
 
 // Actor is who asks for an administrator's act.
 type Actor struct {
-	Name    string // a user id, Operator or System
+	Name    string    // a user id, Operator or System
+	Key     id.APIKey // the key by which that user asks; zero when they are signed in
 	Request Request
 	Force   bool // the Operator insists on what would leave nobody who can undo it
 }
@@ -67,7 +68,21 @@ func (c Caller) Session() id.Session { return c.Claims.Session }
 func (c Caller) IsAdmin() bool { return c.Claims.HasRole(string(account.RoleAdmin)) }
 
 // Actor is the caller as one who asks for an administrator's act.
-func (c Caller) Actor(r Request) Actor { return Actor{Name: c.User().String(), Request: r} }
+func (c Caller) Actor(r Request) Actor {
+	return Actor{Name: c.User().String(), Key: c.Claims.APIKey, Request: r}
+}
+
+// signs names the actor in the event of what they did, and the key by which they did it. The details are kept, and belong to the event.
+func (a Actor) signs(e *audit.Event) {
+	e.Actor = a.Name
+	if a.Key.IsZero() {
+		return
+	}
+	if e.Details == nil {
+		e.Details = map[string]string{}
+	}
+	e.Details["by_api_key"] = a.Key.String()
+}
 
 // Stores are the ports of one database.
 type Stores struct {

@@ -390,7 +390,8 @@ func (c *Core) revoked(by Actor, why revocation.Reason, user, note string, detai
 	if note != "" {
 		details["note"] = note
 	}
-	e.Actor, e.Subject, e.Reason, e.Details = by.Name, user, why.String(), details
+	e.Subject, e.Reason, e.Details = user, why.String(), details
+	by.signs(&e)
 	return e, err
 }
 

@@ -462,7 +462,6 @@ func (r *Rotator) rotate(ctx context.Context, by Actor, algorithm string, gracef
 	if err != nil {
 		return err
 	}
-	e.Actor = by.Name
 	now := r.core.now()
 	var eff ports.Effects
 	err = r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) {
@@ -485,6 +484,7 @@ func (r *Rotator) rotate(ctx context.Context, by Actor, algorithm string, gracef
 		if was.ID != "" {
 			e.Details["before"] = was.ID
 		}
+		by.signs(&e)
 		eff = ports.Effects{Events: []audit.Event{e}}
 		return keys, eff, err
 	})
@@ -537,7 +537,8 @@ func (r *Rotator) Retire(ctx context.Context, by Actor, kid string) error {
 // changed is the event of a key that changed.
 func (r *Rotator) changed(by Actor, kid, reason string) (audit.Event, error) {
 	e, err := r.core.event(by.Request, audit.KeyChanged, audit.Info, audit.Success)
-	e.Actor, e.Subject, e.Reason, e.Details = by.Name, kid, reason, map[string]string{"kid": kid}
+	e.Subject, e.Reason, e.Details = kid, reason, map[string]string{"kid": kid}
+	by.signs(&e)
 	return e, err
 }
 

@@ -20,7 +20,8 @@ func (a *Accounts) Unlock(ctx context.Context, by Actor, uid id.User) error {
 	if err != nil {
 		return err
 	}
-	e.Actor, e.Subject = by.Name, uid.String()
+	e.Subject = uid.String()
+	by.signs(&e)
 	if l := c.Limiter; l != nil {
 		spent, err := l.attemptsAt(ctx, c, uid)
 		if err != nil {

@@ -527,3 +527,21 @@ func TestAStolenKeyGoesWithWhatItMade(t *testing.T) {
 	}
 	wants(t, s.call("GET", "/api/v1/users/me", "", "X-API-Key: "+child.Key), 401, "token_revoked")
 }
+
+func TestASigningKeyThatAnAPIKeyChangedSaysSo(t *testing.T) {
+	s := newService(t)
+	s.user("boss", account.RoleAdmin)
+	k := s.key(s.signIn("boss"), "admin")
+	var page struct{ Items []struct{ KID string } }
+	check(t, json.Unmarshal(s.call("GET", "/api/v1/admin/keys", "", "X-API-Key: "+k.Key).Body.Bytes(), &page))
+	for _, act := range []string{"/rotate", "/" + page.Items[0].KID + "/revoke"} {
+		s.log.Reset()
+		path := "/api/v1/admin/keys" + act
+		if w := s.call("POST", path, `{}`, "X-API-Key: "+k.Key); w.Code != 200 {
+			t.Fatalf("%s: %d %s", act, w.Code, w.Body)
+		}
+		if want := `"by_api_key":"` + k.ID + `"`; !strings.Contains(s.log.String(), want) {
+			t.Errorf("%s leaves no %s in the log:\n%s", act, want, s.log)
+		}
+	}
+}
