@@ -123,8 +123,8 @@ func (c *Core) explainKey(ctx context.Context, text string) (Explanation, error)
 		e.Refused = err
 		return e, nil
 	}
-	k, err := c.know(ctx, p.ID)
-	if errors.Is(err, apikey.ErrInvalid) || err == nil && !k.key.Proved(p) {
+	k, err := c.know(ctx, p)
+	if errors.Is(err, apikey.ErrInvalid) {
 		e.Refused = apikey.ErrInvalid
 		return e, nil
 	} else if err != nil {

@@ -51,8 +51,9 @@ func (g *Guard) Admit(bearer string) (Caller, error) {
 	return Caller{Claims: claims}, g.view.Check(claims)
 }
 
-// AdmitKey answers who the bearer of an API key is, or why the key is refused, in this order: token.ErrMissing, apikey.ErrMalformed, apikey.ErrEnvironment, apikey.ErrInvalid,
+// AdmitKey answers who the bearer of an API key is, or why the key is refused, in this order: token.ErrMissing, apikey.ErrMalformed, apikey.ErrEnvironment, *ratelimit.LimitedError, apikey.ErrInvalid,
 // apikey.ErrExpired, *revocation.RevokedError of the kind APIKey, revocation.ErrStale. A store that must be asked and does not answer is ports.ErrUnavailable.
+// The LimitedError is of an address that has nothing left to spend, where a key that was not proved before would have to be read.
 // As with Admit, the caller is answered beside the last three of the refusals: the key was good once. What proves nothing learns nothing of the key.
 func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, error) {
 	if text == "" {
@@ -69,7 +70,7 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 	k := g.keys.get(p.ID, now)
 	for read := k == nil; ; read = true {
 		if read {
-			if k, err = g.core.know(ctx, p.ID); err != nil {
+			if k, err = g.read(ctx, r, p); err != nil {
 				return Caller{}, err
 			}
 		}
@@ -96,6 +97,19 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 			return k.caller(), revoked
 		} // else its owner is not as they were when it was read
 	}
+}
+
+// read asks the store for a key. Whoever has not proved it here before may be guessing, and what is left to their address bounds how much is read for that: the transport
+// charges a guess, and a key that is proved costs nothing.
+func (g *Guard) read(ctx context.Context, r Request, p apikey.Proof) (*knownKey, error) {
+	if was := g.keys.last(p.ID); was == nil || !was.key.Proved(p) {
+		back, err := g.core.Limiter.lend(ctx, r.Origin.Address)
+		if err != nil {
+			return nil, err
+		}
+		defer back()
+	}
+	return g.core.know(ctx, p)
 }
 
 // ScopeError refuses an API key what it was not made for. It matches ErrForbidden.

@@ -59,12 +59,15 @@ func ownersEnd(k *apikey.Key, a *account.Account) error {
 	return nil
 }
 
-// know reads a key and its owner. A key that does not exist, or whose owner does not, is apikey.ErrInvalid.
-func (c *Core) know(ctx context.Context, kid id.APIKey) (*knownKey, error) {
+// know reads the key that p proves, and its owner. A key that does not exist, whose owner does not, or that p does not prove, is apikey.ErrInvalid.
+func (c *Core) know(ctx context.Context, p apikey.Proof) (*knownKey, error) {
 	k := &knownKey{read: c.Now()} // before it is read: it is not younger than it says
 	var err error
-	if k.key, err = c.Stores.APIKeys.Find(ctx, kid); err != nil {
+	if k.key, err = c.Stores.APIKeys.Find(ctx, p.ID); err != nil {
 		return nil, orInvalid(err)
+	}
+	if !k.key.Proved(p) {
+		return nil, apikey.ErrInvalid
 	}
 	acct, err := c.Stores.Accounts.Find(ctx, k.key.Owner)
 	if err != nil {
@@ -77,9 +80,9 @@ func (c *Core) know(ctx context.Context, kid id.APIKey) (*knownKey, error) {
 		role = acct.Role
 	}
 	t := &c.Tunables
-	k.claims = token.Claims{APIKey: kid, Subject: acct.ID, Issuer: t.Issuer, Audience: []string{t.Audience}, ClientID: kid.String(), Scope: k.scopes.String(),
+	k.claims = token.Claims{APIKey: p.ID, Subject: acct.ID, Issuer: t.Issuer, Audience: []string{t.Audience}, ClientID: p.ID.String(), Scope: k.scopes.String(),
 		Roles: []string{string(role)}, Generation: acct.Generation, IssuedAt: k.key.Created, NotBefore: k.key.Created, ExpiresAt: k.key.End()}
-	k.used = &usage{kid: kid}
+	k.used = &usage{kid: p.ID}
 	return k, nil
 }
 
@@ -117,10 +120,7 @@ func (b *keyBook) of(kid id.APIKey) *keyShard { return &b.shards[kid[0]%keyShard
 
 // get answers the key if it is known, and has been for less than keyMemory by either clock: the monotonic one stands still while a machine sleeps.
 func (b *keyBook) get(kid id.APIKey, now time.Time) *knownKey {
-	s := b.of(kid)
-	s.mu.RLock()
-	k := s.known[kid]
-	s.mu.RUnlock()
+	k := b.last(kid)
 	if k == nil {
 		return nil
 	}
@@ -131,6 +131,14 @@ func (b *keyBook) get(kid id.APIKey, now time.Time) *knownKey {
 		k.spare.Store(true)
 	}
 	return k
+}
+
+// last is what was known of the key last, however long ago that was read.
+func (b *keyBook) last(kid id.APIKey) *knownKey {
+	s := b.of(kid)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.known[kid]
 }
 
 // put makes a key known, in the place of what was known of it. The one that has not been looked up for longest goes, when there is no room.

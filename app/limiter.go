@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -206,6 +207,27 @@ func (l *Limiter) Take(ctx context.Context, c Charge) (Verdict, error) {
 		return v, &ratelimit.LimitedError{Decision: v.Decision}
 	}
 	return v, err
+}
+
+// lend takes what one request of an address costs, until back is called: so much can be done for the address at a time as it has left to spend. What is refused is
+// *ratelimit.LimitedError. Who calls with no address bounds it by themselves.
+func (l *Limiter) lend(ctx context.Context, a netip.Addr) (back func(), err error) {
+	if l == nil || l.mode == Off || !a.IsValid() {
+		return func() {}, nil
+	}
+	d := l.pool.Get().(*demands)
+	defer l.pool.Put(d)
+	l.demand(d, Charge{Class: Unclassed, Address: a})
+	asked := slices.Clone(d.list())
+	switch v, err := l.ask(ctx, asked, d.policies[:d.n]); {
+	case err != nil:
+		return nil, err
+	case v.Exceeded && l.mode == Enforce:
+		return nil, &ratelimit.LimitedError{Decision: v.Decision}
+	case v.Exceeded, v.Policy == nil: // nothing was taken
+		return func() {}, nil
+	}
+	return func() { l.heard(l.buckets.Give(context.WithoutCancel(ctx), instant.Of(l.now()), asked...)) }, nil
 }
 
 // ask takes what is asked of the buckets.

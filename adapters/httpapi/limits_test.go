@@ -19,7 +19,9 @@ import (
 	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/secret"
@@ -484,4 +486,66 @@ func TestLimitsOverIPv6(t *testing.T) {
 	}
 	l.from = "[2001:db8:1:3::1]:1"
 	wants(t, l.post(loginPath, wrong), 401, "credentials_invalid")
+}
+
+// countedKeys counts how often API keys are looked for.
+type countedKeys struct {
+	ports.APIKeys
+	finds atomic.Int64
+}
+
+func (c *countedKeys) Find(ctx context.Context, kid id.APIKey) (apikey.Key, error) {
+	c.finds.Add(1)
+	return c.APIKeys.Find(ctx, kid)
+}
+
+// TestGuessedKeysAreNotLookedForWithoutEnd: a text of the form of a key has to be looked for before anybody knows that it is none. What an address has spent on such is
+// refused before the store is asked; who proves a key that is known there goes on, and a key that is new there costs its address nothing.
+func TestGuessedKeysAreNotLookedForWithoutEnd(t *testing.T) {
+	for name, o := range map[string]struct {
+		mode app.Mode
+		want int64
+	}{"enforced": {app.Enforce, 3}, "in shadow": {app.Shadow, 13}} {
+		t.Run(name, func(t *testing.T) {
+			l := newLimited(t, app.LimiterOptions{PerAddress: 3, Mode: o.mode})
+			l.user("ann", account.RoleUser)
+			p := l.signIn("ann")
+			good, fresh := l.key(p), l.key(p)
+			counted := &countedKeys{APIKeys: l.core.Stores.APIKeys}
+			l.core.Stores.APIKeys = counted
+			for range 5 { // a proxy's question is charged to the credential
+				if w := l.call("GET", verify, "", "X-API-Key: "+good.Key); w.Code != 200 {
+					t.Fatalf("a good key: %d %s", w.Code, w.Body)
+				}
+			}
+			counted.finds.Store(0)
+			for i := range 13 {
+				guess, _, err := apikey.Make(apikey.Development, id.APIKey{1, byte(i)}, rand.Reader)
+				check(t, err)
+				w := l.call("GET", verify, "", "X-API-Key: "+guess.RevealPlaintext())
+				want := 401
+				if i >= 3 && o.mode == app.Enforce {
+					want = 429
+				}
+				if w.Code != want || want == 429 && w.Header().Get("Retry-After") == "" {
+					t.Errorf("guess %d: %d %s %v", i, w.Code, w.Body, w.Header())
+				}
+			}
+			if got := counted.finds.Load(); got != o.want {
+				t.Errorf("the store was asked %d times, want %d", got, o.want)
+			}
+			if w := l.call("GET", verify, "", "X-API-Key: "+good.Key); w.Code != 200 {
+				t.Errorf("a key that is known: %d %s", w.Code, w.Body)
+			}
+			l.from = "203.0.113.1:1"
+			for range 5 {
+				if w := l.call("GET", verify, "", "X-API-Key: "+fresh.Key); w.Code != 200 {
+					t.Errorf("a key that is new, from elsewhere: %d %s", w.Code, w.Body)
+				}
+			}
+			if w := l.call("GET", mePath, "", bearer(p)); w.Header().Get("X-RateLimit-Remaining") != "2" {
+				t.Errorf("reading it cost its address something: %v", w.Header())
+			}
+		})
+	}
 }
