@@ -116,6 +116,15 @@ func (a *APIKeys) list(ctx context.Context, acct *account.Account, now instant.I
 	return listed, nil
 }
 
+// ListOf answers the keys of an account as List does. Who may ask is for the caller to decide.
+func (a *APIKeys) ListOf(ctx context.Context, uid id.User) ([]ListedKey, error) {
+	acct, err := a.core.Stores.Accounts.Find(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	return a.list(ctx, &acct, a.core.now())
+}
+
 // Rotation says how a key is to be replaced.
 type Rotation struct {
 	Life    time.Duration // of the new key; 0: as long as the old one was to live; of a key that asks, at most what it has left
@@ -213,6 +222,19 @@ func (a *APIKeys) revokeOwn(ctx context.Context, r Request, c Caller, kid id.API
 	return a.revoke(ctx, &k, line, "", func(kid id.APIKey) (audit.Event, error) { return a.event(r, c, audit.APIKeyRevoked, kid) })
 }
 
+// End ends a key at an administrator's wish, whoever owns it, and answers it, and with line the others that RevokeLine would end too. What does not exist is ports.ErrNotFound.
+func (a *APIKeys) End(ctx context.Context, by Actor, kid id.APIKey, note string, line bool) ([]id.APIKey, error) {
+	if len(note) > maxNote {
+		return nil, errNote
+	}
+	k, err := a.core.Stores.APIKeys.Find(ctx, kid)
+	if err != nil {
+		return nil, err
+	}
+	note = cut(note, maxNote)
+	return a.revoke(ctx, &k, line, note, func(kid id.APIKey) (audit.Event, error) { return a.core.endedKey(by, kid, note) })
+}
+
 // revoke ends k, and its line if that is wanted; event tells of one.
 func (a *APIKeys) revoke(ctx context.Context, k *apikey.Key, line bool, note string, event func(id.APIKey) (audit.Event, error)) ([]id.APIKey, error) {
 	one := func(kid id.APIKey) error {
@@ -284,16 +306,22 @@ func (c *Core) revokeText(ctx context.Context, by Actor, text secret.Text, note 
 	case err != nil || dry:
 		return err
 	}
-	e, err := c.event(by.Request, audit.APIKeyRevoked, audit.Info, audit.Success)
+	e, err := c.endedKey(by, p.ID, note)
 	if err != nil {
 		return err
 	}
-	e.Details = map[string]string{"api_key": p.ID.String()}
+	return c.revokeKey(ctx, e, p.ID, note)
+}
+
+// endedKey is the event of a key that an administrator ended.
+func (c *Core) endedKey(by Actor, kid id.APIKey, note string) (audit.Event, error) {
+	e, err := c.event(by.Request, audit.APIKeyRevoked, audit.Info, audit.Success)
+	e.Details = map[string]string{"api_key": kid.String()}
 	if note != "" {
 		e.Details["note"] = note
 	}
 	by.signs(&e)
-	return c.revokeKey(ctx, e, p.ID, note)
+	return e, err
 }
 
 // ownKey answers a key of the caller's. One of another owner is as one that never was.

@@ -63,13 +63,18 @@ type SelectorError struct{ Field, Detail string }
 
 func (e *SelectorError) Error() string { return e.Field + ": " + e.Detail }
 
+// maxNote bounds the words with which somebody revokes, in bytes.
+const maxNote = 500
+
+var errNote = &SelectorError{"reason", "must be at most 500 bytes"}
+
 // Revoke withdraws what sel names. It answers once the revocation is durable and this node refuses. A dry run changes nothing. What does not exist is ports.ErrNotFound.
 func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note string, dryRun bool) (Revoked, error) {
 	begun := time.Now()
-	if len(note) > 500 {
-		return Revoked{}, &SelectorError{"reason", "must be at most 500 bytes"}
+	if len(note) > maxNote {
+		return Revoked{}, errNote
 	}
-	ended, err := rv.revoke(ctx, by, sel, cut(note, 500), dryRun)
+	ended, err := rv.revoke(ctx, by, sel, cut(note, maxNote), dryRun)
 	if err != nil {
 		return Revoked{}, err
 	}

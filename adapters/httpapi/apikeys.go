@@ -200,6 +200,56 @@ func (x *exchange) children() (bool, error) {
 	return false, invalid("children", "must be true or false")
 }
 
+// anyProgramKey is an API key as administrators see it.
+type anyProgramKey struct {
+	programKey `json:",inline"`
+	UserID     string `json:"user_id"`
+}
+
+// listKeysOf lists all keys of one account, which are few, on one page.
+func (a *API) listKeysOf(x *exchange) error {
+	q, err := x.query("user")
+	if err != nil {
+		return err
+	}
+	if q["user"] == "" {
+		return invalid("user", "is required: an id, an e-mail address or a user name")
+	}
+	acct, err := a.Accounts.Lookup(x.ctx(), q["user"])
+	if err != nil {
+		return err
+	}
+	all, err := a.APIKeys.ListOf(x.ctx(), acct.ID)
+	if err != nil {
+		return err
+	}
+	page := list[anyProgramKey]{Items: make([]anyProgramKey, 0, len(all))}
+	for i := range all {
+		page.Items = append(page.Items, anyProgramKey{programKeyOf(&all[i].Key, all[i].Ended), all[i].Owner.String()})
+	}
+	return x.write(http.StatusOK, page)
+}
+
+// endKey ends a key by its id, whoever owns it.
+func (a *API) endKey(x *exchange) error {
+	kid, err := keyNamed(x)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Children bool   `json:"children"` // and all that it made
+		Reason   string `json:"reason"`
+	}
+	if err := x.readOptional(&in); err != nil {
+		return err
+	}
+	ended, err := a.APIKeys.End(x.ctx(), x.actor(), kid, in.Reason, in.Children)
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusOK, endedKeysOf(ended))
+}
+
 // keyNamed is the id in the path. What is no id names no key.
 func keyNamed(x *exchange) (id.APIKey, error) {
 	kid, err := id.Parse[id.APIKey](x.r.PathValue("id"))

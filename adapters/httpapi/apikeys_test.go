@@ -545,3 +545,45 @@ func TestASigningKeyThatAnAPIKeyChangedSaysSo(t *testing.T) {
 		}
 	}
 }
+
+func TestAdministratorsSeeAndEndKeys(t *testing.T) {
+	s := newService(t)
+	ann := s.user("ann", account.RoleUser)
+	s.user("boss", account.RoleAdmin)
+	p, boss := s.signIn("ann"), bearer(s.signIn("boss"))
+	k, other := s.key(p, "users:read", "api-keys:write"), s.key(p)
+	child := readKey(t, s.call("POST", apiKeys, `{"name":"more"}`, "X-API-Key: "+k.Key))
+	const path = "/api/v1/admin/api-keys"
+	for target, want := range map[string]int{path: 422, path + "?user=": 422, path + "?user=ann&limit=1": 422, path + "?user=nobody": 404, path + "?user=ann": 200} {
+		w := s.call("GET", target, "", boss)
+		if w.Code != want || want == 200 && (strings.Count(w.Body.String(), `"user_id":"`+ann.ID.String()) != 3 || !strings.Contains(w.Body.String(), `"api_key":"`+k.ID)) {
+			t.Errorf("%s: %d %s, want %d", target, w.Code, w.Body, want)
+		}
+	}
+	for _, who := range []string{bearer(p), "X-API-Key: " + k.Key} {
+		wants(t, s.call("GET", path+"?user=ann", "", who), 403, "forbidden")
+		wants(t, s.post(path+"/"+k.ID+"/revoke", `{}`, who), 403, "forbidden")
+	}
+	for target, want := range map[string]int{"/" + strings.Repeat("0", 32): 404, "/nonsense": 404} {
+		if w := s.post(path+target+"/revoke", `{}`, boss); w.Code != want {
+			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+		}
+	}
+	wants(t, s.post(path+"/"+k.ID+"/revoke", `{"reason":"`+strings.Repeat("x", 501)+`"}`, boss), 422, "validation_failed")
+	for _, c := range []struct{ id, body, want string }{
+		{other.ID, "", `{"revoked":["` + other.ID + `"]}`},
+		{k.ID, `{"children":true,"reason":"stolen"}`, `{"revoked":["` + k.ID + `","` + child.ID + `"]}`},
+	} {
+		if w := s.post(path+"/"+c.id+"/revoke", c.body, boss); w.Code != 200 || strings.TrimSpace(w.Body.String()) != c.want {
+			t.Errorf("revoke: %d %s, want %s", w.Code, w.Body, c.want)
+		}
+	}
+	for _, dead := range []madeKey{k, other, child} {
+		if got := wants(t, s.call("GET", "/api/v1/users/me", "", "X-API-Key: "+dead.Key), 401, "token_revoked"); got["reason"] != "key_revoked" {
+			t.Errorf("afterwards: %v", got)
+		}
+	}
+	if log := s.log.String(); strings.Count(log, `"note":"stolen"`) != 2 {
+		t.Errorf("the log: %s", log)
+	}
+}

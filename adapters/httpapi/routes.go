@@ -76,6 +76,8 @@ func (a *API) routes() []route {
 		{method: "DELETE", path: v1 + "/admin/sessions/{id}", class: write, access: admin, contains: true, serve: a.endSession},
 		{method: "POST", path: v1 + "/admin/revoke-user-tokens", class: write, access: admin, contains: true, serve: a.revokeUserTokens},
 		{method: "POST", path: v1 + "/admin/revocations", class: write, access: admin, contains: true, serve: a.revoke},
+		{method: "GET", path: v1 + "/admin/api-keys", class: read, access: admin, serve: a.listKeysOf},
+		{method: "POST", path: v1 + "/admin/api-keys/{id}/revoke", class: write, access: admin, contains: true, serve: a.endKey},
 		{method: "GET", path: v1 + "/admin/keys", class: read, access: admin, serve: a.listSigningKeys},
 		{method: "POST", path: v1 + "/admin/keys/rotate", class: write, access: admin, serve: a.rotateSigningKey},
 		{method: "POST", path: v1 + "/admin/keys/{kid}/retire", class: write, access: admin, serve: a.retireSigningKey},
