@@ -5,19 +5,27 @@ import (
 	"net/http"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/apikey"
 )
 
 type callerKey struct{}
 
-// protected is any route of an embedding program's own.
+// protected is any route of an embedding program's own that takes no API key.
 var protected = route{class: exempt, access: signedIn}
 
 // Protect lets to next only requests whose access token is taken, and no API key, with their caller in the context; the others get the API's own refusal. It
 // changes nothing else: the headers of next's answers are next's own. Refusals are charged to the address that sent them, nothing else is charged.
-func (a *API) Protect(next http.Handler) http.Handler {
+func (a *API) Protect(next http.Handler) http.Handler { return a.protect(&protected, next) }
+
+// ProtectKeys is Protect, and lets in API keys too that have the scope. One without it is refused with 403.
+func (a *API) ProtectKeys(scope apikey.Scopes, next http.Handler) http.Handler {
+	return a.protect(&route{class: exempt, access: signedIn, scope: scope}, next)
+}
+
+func (a *API) protect(to *route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := a.begin(w, r)
-		if err := x.admit(&protected); err != nil {
+		if err := x.admit(to); err != nil {
 			x.setHeaders()
 			x.refuse(err)
 			return

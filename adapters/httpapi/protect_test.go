@@ -9,6 +9,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 )
 
 // protected serves a handler of the embedding program behind Protect.
@@ -63,5 +64,40 @@ func TestTheLogSaysWhoWasRefusedWhat(t *testing.T) {
 	got = line(bearer(p) + "AAAA")
 	if got["msg"] != "Access refused" || got["subject"] != nil || got["details"] != nil || got["endpoint"] != "GET /api/v1/users/me" || got["reason"] != "token_malformed" && got["reason"] != "token_invalid" {
 		t.Errorf("a damaged token: %v", got)
+	}
+}
+
+func TestProtectKeysTakesAKeyWithTheScope(t *testing.T) {
+	s := newService(t)
+	ann := s.user("ann", account.RoleUser)
+	p := s.signIn("ann")
+	good, other, dead := s.key(p), s.key(p, "introspect"), s.key(p)
+	if w := s.call("DELETE", apiKeys+"/"+dead.ID, "", bearer(p)); w.Code != 204 {
+		t.Fatal(w.Code)
+	}
+	orders := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, ok := httpapi.CallerFrom(r.Context())
+		fmt.Fprint(w, c.User(), ok, c.IsKey())
+	})
+	api := s.h.(*httpapi.API)
+	for name, c := range map[string]struct {
+		h    http.Handler
+		head string
+		want int
+		says string
+	}{
+		"a token":                           {api.ProtectKeys(apikey.UsersRead, orders), bearer(p), 200, ann.ID.String() + " true false"},
+		"a key with the scope":              {api.ProtectKeys(apikey.UsersRead, orders), "X-API-Key: " + good.Key, 200, ann.ID.String() + " true true"},
+		"a key as bearer":                   {api.ProtectKeys(apikey.UsersRead, orders), "Authorization: Bearer " + good.Key, 200, ann.ID.String() + " true true"},
+		"a key without it":                  {api.ProtectKeys(apikey.UsersRead, orders), "X-API-Key: " + other.Key, 403, `"code":"forbidden"`},
+		"a key with one of two":             {api.ProtectKeys(apikey.UsersRead|apikey.Introspect, orders), "X-API-Key: " + good.Key, 403, `"code":"forbidden"`},
+		"a dead key":                        {api.ProtectKeys(apikey.UsersRead, orders), "X-API-Key: " + dead.Key, 401, `"code":"token_revoked"`},
+		"a key where no scope opens":        {api.ProtectKeys(0, orders), "X-API-Key: " + good.Key, 403, `"code":"forbidden"`},
+		"a key where only tokens are taken": {api.Protect(orders), "X-API-Key: " + good.Key, 403, `"code":"forbidden"`},
+	} {
+		s.h = c.h
+		if w := s.call("GET", "/orders", "", c.head); w.Code != c.want || !strings.Contains(w.Body.String(), c.says) {
+			t.Errorf("%s: %d %s, want %d with %s", name, w.Code, w.Body, c.want, c.says)
+		}
 	}
 }

@@ -141,8 +141,14 @@ func (x *XTeam) Close() { x.close() }
 func (x *XTeam) Handler() http.Handler { return x.api.Handler() }
 
 // Protect lets to next only requests whose access token is taken (Authorization: Bearer, or with Options.Cookies a cookie); CallerFrom then tells who sent one. The others get the API's
-// own refusal: 401, or 503 while the revocations are not known well enough.
+// own refusal: 401, or 503 while the revocations are not known well enough. An API key is refused with 403: ProtectKeys takes some.
 func (x *XTeam) Protect(next http.Handler) http.Handler { return x.api.Protect(next) }
+
+// ProtectKeys is Protect, and lets in API keys too (X-API-Key, or Authorization: Bearer) that have the scope, in the name of their owner: Caller.IsKey tells one from who is signed in,
+// and Caller.Scopes what it may do. apikey.UsersRead is what a key has when nothing was said of its scopes. One without the scope gets 403, and scope 0 takes none.
+func (x *XTeam) ProtectKeys(scope apikey.Scopes, next http.Handler) http.Handler {
+	return x.api.ProtectKeys(scope, next)
+}
 
 // Limit lets to next only requests that the rate limits have room for: perMinute of one caller, where Protect is around it, or else of one address, beside
 // those that the address has for everything. Every answer tells how much is left; the others get 429 with Retry-After. The name, 1 to 40 of a–z 0–9 -, is the

@@ -259,6 +259,23 @@ func TestEmbeddedAPIKeys(t *testing.T) {
 	if err != nil || !strings.HasPrefix(k.Text.RevealPlaintext(), "xt_prd_") {
 		t.Fatalf("Issue: %+v, %v", k.Key, err)
 	}
+	served := func(h http.Handler) int {
+		r := httptest.NewRequest("GET", "http://app.test/orders", nil)
+		r.Header.Set("X-API-Key", k.Text.RevealPlaintext())
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	orders := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := xteam.CallerFrom(r.Context()); !ok || !c.IsKey() || c.User() != k.Owner {
+			t.Errorf("the handler sees %+v, %v", c, ok)
+		}
+	})
+	for want, h := range map[int]http.Handler{200: x.ProtectKeys(apikey.UsersRead, orders), 403: x.Protect(orders)} {
+		if got := served(h); got != want {
+			t.Errorf("a key on a handler of the program's own: %d, want %d", got, want)
+		}
+	}
 	admit := func(x *xteam.XTeam) error {
 		_, err := x.Guard().AdmitKey(ctx, app.Request{}, k.Text.RevealPlaintext())
 		return err
@@ -268,8 +285,8 @@ func TestEmbeddedAPIKeys(t *testing.T) {
 	}
 	x.Close()
 	x = open()
-	if all, err := x.APIKeys().List(ctx, app.Request{}, caller(x)); err != nil || len(all) != 1 || all[0].Uses != 1 || all[0].Ended != nil {
-		t.Errorf("opened again: %+v, %v, want one use", all, err)
+	if all, err := x.APIKeys().List(ctx, app.Request{}, caller(x)); err != nil || len(all) != 1 || all[0].Uses != 3 || all[0].Ended != nil {
+		t.Errorf("opened again: %+v, %v, want three uses", all, err)
 	}
 	if err := admit(x); err != nil {
 		t.Error(err)
