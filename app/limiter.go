@@ -56,6 +56,7 @@ type LimiterOptions struct {
 	Expensive  int64 // default 5
 	Refresh    int64 // of one session; default 30
 	Verify     int64 // of one credential; default none
+	PerKey     int64 // of one API key, in all classes and from wherever; default as PerAddress
 
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger     // takes a line when the buckets fail, and when they are back; default none
@@ -79,7 +80,7 @@ var tiers = [...]struct {
 type family [len(tiers)]Policy
 
 // Limiter holds requests against the rate limits: one of each client's address, and one of what the endpoint's class is, for the user when somebody is signed in and else
-// for the address. All buckets of a request are taken from in one step: all, or none. A nil Limiter limits nothing.
+// for the address; and one of the API key by which they ask. All buckets of a request are taken from in one step: all, or none. A nil Limiter limits nothing.
 type Limiter struct {
 	buckets ports.Buckets
 	mode    Mode
@@ -91,6 +92,7 @@ type Limiter struct {
 
 	families [Verify + 1]family // by class; Unclassed is the address's
 	attempts Policy
+	perKey   Policy
 	verifies bool
 	failing  atomic.Bool // the buckets did not answer the last time
 	pool     sync.Pool   // of *demands
@@ -127,6 +129,11 @@ func NewLimiter(b ports.Buckets, j ports.Journal, random io.Reader, o LimiterOpt
 			return nil, err
 		}
 	}
+	key, err := familyOf("api-key", cmp.Or(o.PerKey, o.PerAddress, 60))
+	if err != nil {
+		return nil, err
+	}
+	l.perKey = key[0]
 	return l, nil
 }
 
@@ -166,7 +173,7 @@ func (l *Limiter) Policies() (all []*Policy) {
 			}
 		}
 	}
-	return append(all, &l.attempts)
+	return append(all, &l.attempts, &l.perKey)
 }
 
 // Charge is what a request is charged for, and to whom.
@@ -176,6 +183,7 @@ type Charge struct {
 	Address netip.Addr // the client's; all clients of no known address share a bucket
 	User    id.User    // who is signed in; zero when nobody is, or their token was refused: a revoked token spends nothing of its subject's
 	Session id.Session // of Refresh: whose token proved itself, zero when none did; of Verify and of what contains: the token's, zero when it is of none
+	Key     id.APIKey  // by which the user asks: what its address and its user pay, its own bucket pays too; zero when they are signed in
 
 	Contains bool // it ends, replaces or shows what its caller has, or may end: the session's own bucket of the class alone pays, which nobody else's requests empty
 }
@@ -279,6 +287,9 @@ func (l *Limiter) demand(d *demands, c Charge) {
 		d.address(f, c.Address)
 	default:
 		d.named(&f[0], c.User)
+	}
+	if !c.Key.IsZero() {
+		d.named(&l.perKey, c.Key)
 	}
 }
 

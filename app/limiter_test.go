@@ -183,6 +183,41 @@ func TestWhoPays(t *testing.T) {
 	}
 }
 
+// An API key has one bucket for all its requests, of whatever class and from wherever; what that refuses costs nobody else anything.
+func TestAKeyPaysToo(t *testing.T) {
+	g := newGate(t, app.LimiterOptions{PerAddress: 1000, PerKey: 10})
+	by := func(k byte) func(int) app.Charge {
+		return func(i int) app.Charge {
+			return app.Charge{Class: []app.Class{app.Read, app.Write}[i%2], Address: netip.AddrFrom4([4]byte{10, k, 0, byte(i)}), User: someone(1), Key: id.APIKey{k}}
+		}
+	}
+	if got := g.admits(by(1)); got != 10 {
+		t.Errorf("a key: got %d, want 10", got)
+	}
+	if v, ok := g.take(by(1)(0)); ok || policy(v) != "api-key" {
+		t.Errorf("refused by %q (let through: %v)", policy(v), ok)
+	}
+	if got := g.admits(by(2)); got != 10 {
+		t.Errorf("another key of the same user: got %d, want 10", got)
+	}
+	if got := g.admits(always(app.Charge{Class: app.Write, Address: near, User: someone(1)})); got != 20 {
+		t.Errorf("the user's own writes: got %d, want the 20 that the keys left", got)
+	}
+	// Over IPv6 there are buckets of three networks beside it; ending itself costs the key's bucket nothing.
+	c := app.Charge{Class: app.Read, Address: netip.MustParseAddr("2001:db8::1"), User: someone(3), Session: id.Session{3}, Key: id.APIKey{3}}
+	if got := g.admits(always(c)); got != 10 {
+		t.Errorf("over IPv6: got %d, want 10", got)
+	}
+	c.Class, c.Contains = app.Write, true
+	if _, ok := g.take(c); !ok {
+		t.Error("what contains is refused by the key's bucket")
+	}
+	g = newGate(t, app.LimiterOptions{PerAddress: 7})
+	if got := g.admits(by(1)); got != 7 {
+		t.Errorf("with nothing said: got %d, want as many as of an address", got)
+	}
+}
+
 // A live refresh token is charged to its session alone: an office behind one address whose bucket is empty is not signed out.
 func TestRefreshSparesTheAddress(t *testing.T) {
 	g := newGate(t, app.LimiterOptions{})

@@ -549,3 +549,26 @@ func TestGuessedKeysAreNotLookedForWithoutEnd(t *testing.T) {
 		})
 	}
 }
+
+func TestAKeyHasABucketOfItsOwn(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{PerKey: 2})
+	l.user("ann", account.RoleUser)
+	p := l.signIn("ann")
+	k, other := l.key(p), l.key(p)
+	class, err := app.NewOwn("orders", 10)
+	check(t, err)
+	api := l.h.(*httpapi.API)
+	own := api.ProtectKeys(apikey.UsersRead, api.Limit(class, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	for i, c := range []struct {
+		h    http.Handler
+		path string
+		key  madeKey
+		want int
+	}{{api, mePath, k, 200}, {own, "/orders", k, 200}, {own, "/orders", k, 429}, {api, mePath, k, 429}, {api, mePath, other, 200}, {own, "/orders", other, 200}} {
+		l.h, l.from = c.h, fmt.Sprintf("192.0.2.%d:1", 100+i)
+		w := l.call("GET", c.path, "", "X-API-Key: "+c.key.Key)
+		if w.Code != c.want || c.want == 429 && !strings.HasPrefix(w.Header().Get("RateLimit-Policy"), `"api-key";q=2;`) {
+			t.Errorf("request %d: %d %v, want %d", i, w.Code, limitsOf(w), c.want)
+		}
+	}
+}

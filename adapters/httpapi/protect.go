@@ -41,7 +41,7 @@ func (a *API) Limit(class *app.Own, next http.Handler) http.Handler {
 		x := a.begin(w, r)
 		c := app.Charge{Own: class}
 		if who, ok := CallerFrom(r.Context()); ok {
-			c.User = who.User()
+			c.User, c.Key = who.User(), who.Claims.APIKey
 		}
 		if err := x.limit(c); err != nil {
 			x.setHeaders()

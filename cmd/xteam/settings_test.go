@@ -92,6 +92,7 @@ func TestSettingsRefused(t *testing.T) {
 		"RATE_LIMIT_WRITE":               {"0", "1000000001", "+"},
 		"RATE_LIMIT_EXPENSIVE":           {"0", "1000000001", "1e3"},
 		"RATE_LIMIT_REFRESH":             {"0", "1000000001", "0x10"},
+		"RATE_LIMIT_API_KEY":             {"-1", "1000000001", "none"},
 		"RATE_LIMIT_VERIFY":              {"-1", "1000000001", "none"},
 	}
 	for _, name := range xteam.SettingNames() {
@@ -187,8 +188,8 @@ func TestSettingsOfTheLimits(t *testing.T) {
 		t.Errorf("with nothing set: %v (-want +got):\n%s", err, diff)
 	}
 	got, err = xteam.Parse(map[string]string{"RATE_LIMIT_ENABLED": "shadow", "RATE_LIMIT_REQUESTS_PER_MINUTE": "1000000000", "RATE_LIMIT_AUTH": "1", "RATE_LIMIT_READ": "2", "RATE_LIMIT_WRITE": "3",
-		"RATE_LIMIT_EXPENSIVE": "4", "RATE_LIMIT_REFRESH": "6", "RATE_LIMIT_VERIFY": "7", "RATE_LIMIT_URL": "memory:"})
-	want = app.LimiterOptions{Mode: app.Shadow, PerAddress: 1_000_000_000, Auth: 1, Read: 2, Write: 3, Expensive: 4, Refresh: 6, Verify: 7}
+		"RATE_LIMIT_EXPENSIVE": "4", "RATE_LIMIT_REFRESH": "6", "RATE_LIMIT_VERIFY": "7", "RATE_LIMIT_API_KEY": "8", "RATE_LIMIT_URL": "memory:"})
+	want = app.LimiterOptions{Mode: app.Shadow, PerAddress: 1_000_000_000, Auth: 1, Read: 2, Write: 3, Expensive: 4, Refresh: 6, Verify: 7, PerKey: 8}
 	if diff := cmp.Diff(want, got.Limits, noFuncs); err != nil || diff != "" {
 		t.Errorf("with everything set: %v (-want +got):\n%s", err, diff)
 	}

@@ -58,7 +58,7 @@ func New(t testing.TB, o xteam.Options) *Kit {
 	o.Dir, o.Now, o.BcryptCost, o.PasswordHasher = t.TempDir(), k.now, 10, ""
 	o.Secrets = envsecrets.New(func(name string) (string, bool) { return key.RevealPlaintext(), name == "SECRET_KEY" })
 	o.MinFreeSpace = cmp.Or(o.MinFreeSpace, -1)
-	if l := o.Limits; l.Mode == app.Enforce && l.PerAddress+l.Auth+l.Read+l.Write+l.Expensive+l.Refresh+l.Verify == 0 {
+	if l := o.Limits; l.Mode == app.Enforce && l.PerAddress+l.Auth+l.Read+l.Write+l.Expensive+l.Refresh+l.Verify+l.PerKey == 0 {
 		o.Limits.Mode = app.Off
 	}
 	k.signing, k.foreign = codec(t, key), codec(t, other)
