@@ -18,10 +18,20 @@ import (
 
 // Durable proves that what a store acknowledged is there when it is opened again: after Close, after a Close in the midst of calls, and after its process
 // was killed between any two writes.
-func Durable(t *testing.T, open Open) {
+func Durable(t *testing.T, open Open) { durable(t, open, Options{}.calls()) }
+
+// calls are the system calls at which a child is killed.
+func (o Options) calls() string {
+	if o.Server {
+		return "write"
+	}
+	return "msync,fsync,fdatasync"
+}
+
+func durable(t *testing.T, open Open, calls string) {
 	sub(t, "what was there at Close is there when the store is opened again", func(t *testing.T) { reopening(t, open) })
 	sub(t, "what was acknowledged before a Close in the midst of calls is there", func(t *testing.T) { closing(t, open) })
-	sub(t, "what was acknowledged before the process was killed is there, and each change is there whole or not at all", func(t *testing.T) { killing(t, open) })
+	sub(t, "what was acknowledged before the process was killed is there, and each change is there whole or not at all", func(t *testing.T) { killing(t, open, calls) })
 }
 
 func shut(t testing.TB, s Store) {

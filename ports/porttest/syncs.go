@@ -75,6 +75,22 @@ func Unsynced(t *testing.T, open Open) (calls []string) {
 	return calls
 }
 
+// Synced demands of a store on a server that each of its calls that write is acknowledged only once the server has asked its disk. asked is called before each, and what it answers when the call
+// has been acknowledged: whether the disk was asked since. It answers the calls of which that is not true.
+func Synced(t testing.TB, s Store, asked func() (since func() bool)) (calls []string) {
+	t.Helper()
+	for _, w := range writes(s) {
+		since := asked()
+		if err := w.call(); err != nil {
+			t.Errorf("%s: %v", w.name, err)
+		}
+		if !since() {
+			calls = append(calls, w.name)
+		}
+	}
+	return calls
+}
+
 // syncsBetween counts the syncs that succeeded between each mark and the next.
 func syncsBetween(trace string) map[int]int {
 	counts, current := map[int]int{}, 0
