@@ -10,14 +10,15 @@ BENCHFLAGS =
 # Tools of `make verify`, each built once in a folder that carries its version.
 GOLANGCI_LINT = $(TOOLS)/golangci-lint-v2.15.0/golangci-lint
 GO_LICENSES   = $(TOOLS)/go-licenses-v1.6.0/go-licenses
+SQLC          = $(TOOLS)/sqlc-v1.31.1/sqlc
 GOVULNCHECK   = $(TOOLS)/govulncheck-v1.9.0/govulncheck
 
 LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
-NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools
+NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql
 
-.PHONY: help run test test-vault verify bench fuzz build same deps vulns format vet lint wire tidy licences
+.PHONY: help run test test-vault verify bench fuzz build same deps vulns format vet lint wire sql tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,7 +42,7 @@ test-vault: ## what a real Vault server proves; it is built once into the cache 
 	[ -n "$$packages" ] || { echo 'make test-vault: no test asks for XTEAM_TEST_VAULT'; exit 1; }; \
 	vault=$$(.ci/vault) && XTEAM_TEST_VAULT="$$vault" go test $(if $(shell command -v cc),-race) -count=1 -timeout 10m -run '^TestReal' $$packages
 
-verify: format vet wire tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 3 min cold)
+verify: format vet wire sql tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 4 min cold)
 
 bench: ## the figures of the Speed section, each beside its goal (about 2 min; a quiet machine)
 	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./tests/bench
@@ -93,6 +94,14 @@ wire: # what wire would write is what is committed, in every package that has a 
 	echo go tool wire diff $$packages; \
 	go tool wire diff $$packages || { echo "wire_gen.go is stale or cannot be made: go tool wire gen" $$packages; exit 1; }
 
+sql: $(SQLC) # what sqlc would write is what is committed, in every package that has a sqlc.yaml
+	@configs=$$(find $(SOURCES) -name sqlc.yaml | sort); \
+	[ -n "$$configs" ] || { echo 'make sql: no sqlc.yaml was found'; exit 1; }; \
+	for config in $$configs; do \
+	  echo sqlc diff -f $$config; \
+	  $(SQLC) diff -f $$config || { echo "the queries are stale or cannot be made: $(SQLC) generate -f $$config"; exit 1; }; \
+	done
+
 tidy:
 	@go mod tidy -diff || { echo 'go.mod or go.sum is not tidy: go mod tidy'; exit 1; }
 
@@ -117,6 +126,9 @@ $(GOLANGCI_LINT):
 
 $(GO_LICENSES):
 	$(call install,$@,github.com/google/go-licenses@v1.6.0)
+
+$(SQLC):
+	$(call install,$@,github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1)
 
 $(GOVULNCHECK):
 	$(call install,$@,golang.org/x/vuln/cmd/govulncheck@v1.9.0)

@@ -14,6 +14,8 @@ var homes = map[string][]string{
 	"github.com/lestrrat-go/jwx/v2":        {"adapters/jwks"},
 	"github.com/dgraph-io/badger/v4":       {"adapters/badgerstore"},
 	"github.com/redis/go-redis/v9":         {"adapters/redisstore"},
+	"github.com/jackc/pgx/v5":              {"adapters/pgstore"},
+	"github.com/pressly/goose/v3":          {"adapters/pgstore"},
 	"github.com/hashicorp/vault/api":       {"adapters/vaultsecrets"},
 	"github.com/aws/aws-sdk-go-v2":         {"adapters/awssecrets"},
 	"github.com/aws/smithy-go":             {"adapters/awssecrets"},
@@ -82,7 +84,7 @@ func wireTagged(t *tree) (broken []string) {
 
 // notEmbedded is what a Go program that embeds XTeam must not link because of it.
 var notEmbedded = []string{"github.com/redis/go-redis", "github.com/hashicorp/vault", "github.com/99designs/gqlgen", "github.com/vektah/gqlparser",
-	"github.com/jackc", "github.com/lestrrat-go/jwx", "github.com/aws", "github.com/Azure", "github.com/spf13", "github.com/prometheus", "github.com/google/wire", "database/sql", "testing"}
+	"github.com/jackc", "github.com/pressly/goose", "github.com/lestrrat-go/jwx", "github.com/aws", "github.com/Azure", "github.com/spf13", "github.com/prometheus", "github.com/google/wire", "database/sql", "testing"}
 
 // embeddedBuild walks the module's imports from the façade. A foreign library's own imports are not followed: its home is what links it. With the tag
 // of the injectors, which no program is built with, wire itself is to be expected.

@@ -1,0 +1,27 @@
+package pgstore_test
+
+import (
+	"testing"
+
+	"github.com/xteam/xteam/adapters/pgstore"
+	"github.com/xteam/xteam/ports/porttest"
+)
+
+func TestStore(t *testing.T) {
+	porttest.All(t, func(t testing.TB, dir string) porttest.Store { return ported(open(t, dir)) }, porttest.Options{Durable: true, Server: true})
+}
+
+func open(t testing.TB, dir string) *pgstore.DB {
+	t.Helper()
+	db, err := pgstore.Open(t.Context(), database(t, dir), patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Unlock(sealer{})
+	return db
+}
+
+func ported(db *pgstore.DB) porttest.Store {
+	return porttest.Store{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(),
+		Revocations: db.Revocations(), Events: db.Events(), Close: db.Close}
+}

@@ -1,0 +1,135 @@
+-- name: AddAccount :exec
+INSERT INTO accounts (id, email, username, sealed) VALUES (sqlc.arg(id), sqlc.arg(email), sqlc.arg(username), sqlc.arg(sealed));
+
+-- name: LockAccount :one
+SELECT sealed FROM accounts WHERE id = sqlc.arg(id) FOR UPDATE;
+
+-- name: SetAccount :exec
+UPDATE accounts SET email = sqlc.arg(email), username = sqlc.arg(username), sealed = sqlc.arg(sealed) WHERE id = sqlc.arg(id);
+
+-- name: FindAccount :one
+SELECT sealed FROM accounts WHERE id = sqlc.arg(id);
+
+-- name: FindAccountByEmail :one
+SELECT id, sealed FROM accounts WHERE email = sqlc.arg(email);
+
+-- name: FindAccountByUsername :one
+SELECT id, sealed FROM accounts WHERE username = sqlc.arg(username);
+
+-- name: ListAccounts :many
+SELECT id, sealed FROM accounts WHERE id > sqlc.arg(after) ORDER BY id LIMIT sqlc.arg(most);
+
+-- name: AddSession :exec
+INSERT INTO sessions (id, user_id, created, listed, expires, sealed) VALUES (sqlc.arg(id), sqlc.arg(user_id), sqlc.arg(created), sqlc.arg(listed), sqlc.arg(expires), sqlc.arg(sealed));
+
+-- name: LockSession :one
+SELECT sealed FROM sessions WHERE id = sqlc.arg(id) FOR UPDATE;
+
+-- name: SetSession :exec
+UPDATE sessions SET created = sqlc.arg(created), listed = sqlc.arg(listed), expires = sqlc.arg(expires), sealed = sqlc.arg(sealed) WHERE id = sqlc.arg(id);
+
+-- name: FindSession :one
+SELECT sealed FROM sessions WHERE id = sqlc.arg(id);
+
+-- name: ListSessions :many
+SELECT id, sealed FROM sessions WHERE user_id = sqlc.arg(user_id) AND listed > sqlc.arg(now) ORDER BY created DESC, id DESC LIMIT sqlc.arg(most);
+
+-- name: AddAPIKey :exec
+INSERT INTO api_keys (id, owner, created, kept, sealed) VALUES (sqlc.arg(id), sqlc.arg(owner), sqlc.arg(created), sqlc.arg(kept), sqlc.arg(sealed));
+
+-- name: LockAPIKey :one
+SELECT sealed FROM api_keys WHERE id = sqlc.arg(id) FOR UPDATE;
+
+-- name: SetAPIKey :exec
+UPDATE api_keys SET created = sqlc.arg(created), kept = sqlc.arg(kept), sealed = sqlc.arg(sealed) WHERE id = sqlc.arg(id);
+
+-- name: FindAPIKey :one
+SELECT sealed FROM api_keys WHERE id = sqlc.arg(id);
+
+-- name: ListAPIKeys :many
+SELECT id, sealed FROM api_keys WHERE owner = sqlc.arg(owner) ORDER BY created, id;
+
+-- name: AddRing :exec
+INSERT INTO rings (name, body) VALUES (sqlc.arg(name), sqlc.arg(body));
+
+-- name: LockRing :one
+SELECT body FROM rings WHERE name = sqlc.arg(name) FOR UPDATE;
+
+-- name: SetRing :exec
+UPDATE rings SET body = sqlc.arg(body) WHERE name = sqlc.arg(name);
+
+-- name: FindRing :one
+SELECT body FROM rings WHERE name = sqlc.arg(name);
+
+-- name: LockSystem :one
+SELECT body FROM system FOR UPDATE;
+
+-- name: SetSystem :exec
+UPDATE system SET body = sqlc.arg(body);
+
+-- name: FindSystem :one
+SELECT body FROM system;
+
+-- name: AddRevocations :exec
+INSERT INTO revocations (key, reason, asked_by, note, at, until)
+SELECT unnest(sqlc.arg(keys)::bytea[]), unnest(sqlc.arg(reasons)::smallint[]), unnest(sqlc.arg(asked_by)::bytea[]), unnest(sqlc.arg(notes)::bytea[]), unnest(sqlc.arg(ats)::bigint[]), unnest(sqlc.arg(untils)::bigint[])
+ON CONFLICT (key) DO NOTHING;
+
+-- name: Snapshot :one
+SELECT pg_current_snapshot()::text AS snapshot;
+
+-- name: ListRevocations :many
+SELECT key, reason, asked_by, note, at, until FROM revocations WHERE key > sqlc.arg(after) ORDER BY key LIMIT sqlc.arg(most);
+
+-- name: ListNewRevocations :many
+SELECT key, reason, asked_by, note, at, until, xid::text AS xid FROM revocations
+WHERE xid >= pg_snapshot_xmin(sqlc.arg(seen)::text::pg_snapshot) AND NOT pg_visible_in_snapshot(xid, sqlc.arg(seen)::text::pg_snapshot)
+  AND (xid > sqlc.arg(after_xid)::text::xid8 OR xid = sqlc.arg(after_xid)::text::xid8 AND key > sqlc.arg(after_key))
+ORDER BY revocations.xid, key LIMIT sqlc.arg(most);
+
+-- name: AdoptRevocations :exec
+UPDATE revocations SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
+
+-- name: AddEvents :exec
+WITH one AS MATERIALIZED (SELECT nextval('event_batches') AS batch)
+INSERT INTO events (batch, place, id, sealed)
+SELECT one.batch, generate_subscripts(sqlc.arg(ids)::bytea[], 1), unnest(sqlc.arg(ids)::bytea[]), unnest(sqlc.arg(sealed)::bytea[]) FROM one;
+
+-- name: UnplacedEvents :one
+SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL) AS unplaced;
+
+-- name: PlaceEvents :execrows
+UPDATE events SET position = due.position
+FROM (
+    SELECT e.batch, e.place, (SELECT COALESCE(max(l.position), 0) FROM events l) + row_number() OVER (ORDER BY e.batch, e.place) AS position
+    FROM (SELECT batch, place FROM events WHERE position IS NULL ORDER BY batch, place LIMIT sqlc.arg(most)) e
+) due
+WHERE events.batch = due.batch AND events.place = due.place;
+
+-- name: ListEvents :many
+SELECT id, sealed, position::bigint AS position FROM events WHERE position > sqlc.arg(after)::bigint ORDER BY position LIMIT sqlc.arg(most);
+
+-- name: LockForTransaction :exec
+SELECT pg_advisory_xact_lock(sqlc.arg(key));
+
+-- name: TryLockForTransaction :one
+SELECT pg_try_advisory_xact_lock(sqlc.arg(key)) AS locked;
+
+-- name: LockForConnection :exec
+SELECT pg_advisory_lock(sqlc.arg(key));
+
+-- name: DropRevocations :execrows
+DELETE FROM revocations WHERE key IN (SELECT r.key FROM revocations r WHERE r.until < sqlc.arg(before) ORDER BY r.until LIMIT sqlc.arg(most));
+
+-- name: DropSessions :execrows
+DELETE FROM sessions WHERE id IN (SELECT s.id FROM sessions s WHERE s.expires < sqlc.arg(before) ORDER BY s.expires LIMIT sqlc.arg(most));
+
+-- name: DropAPIKeys :execrows
+DELETE FROM api_keys WHERE id IN (SELECT k.id FROM api_keys k WHERE k.kept < sqlc.arg(before) ORDER BY k.kept LIMIT sqlc.arg(most));
+
+-- name: ServerFacts :one
+SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+       (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now;
+
+-- name: SetDurable :exec
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local');

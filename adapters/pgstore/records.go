@@ -1,0 +1,311 @@
+package pgstore
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
+	"github.com/xteam/xteam/domain/token"
+)
+
+// encoding is the first byte of every record; the rest is JSON. What a client may have sent stands as bytes in it, for JSON would mend a text that is no UTF-8. A name is
+// never given another meaning, and one that is not known was written by a newer version: it is refused, for what is not understood must not be written back without it.
+const encoding = 1
+
+var (
+	errNewer   = errors.New("it was written by a newer version of the program: start that one")
+	errDamaged = errors.New("it is damaged: restore the database from a backup")
+)
+
+func encode(record any) []byte {
+	b, err := json.Marshal(record)
+	if err != nil {
+		panic(err) // of numbers, bytes and texts there is nothing that cannot be written
+	}
+	return append([]byte{encoding}, b...)
+}
+
+func decode(b []byte, record any) error {
+	switch {
+	case len(b) == 0:
+		return errDamaged
+	case b[0] != encoding:
+		return errNewer
+	}
+	strict := json.NewDecoder(bytes.NewReader(b[1:]))
+	strict.DisallowUnknownFields()
+	if strict.Decode(record) == nil && !strict.More() {
+		return nil
+	}
+	if json.Valid(b[1:]) {
+		return errNewer
+	}
+	return errDamaged
+}
+
+// fixed copies what has to have its length.
+func fixed(into, from []byte) error {
+	if copy(into, from) != len(from) || len(from) != len(into) {
+		return errDamaged
+	}
+	return nil
+}
+
+type accountRecord struct {
+	Email         string `json:"email,omitempty"`
+	Username      string `json:"username,omitempty"`
+	FullName      string `json:"full_name,omitempty"`
+	Role          string `json:"role,omitempty"`
+	Password      []byte `json:"password,omitempty"`
+	Disabled      bool   `json:"disabled,omitempty"`
+	Generation    uint64 `json:"generation,omitempty"`
+	SessionsFrom  uint64 `json:"sessions_from,omitempty"`
+	SessionsEnded uint8  `json:"sessions_ended,omitempty"`
+	KeysFrom      uint64 `json:"keys_from,omitempty"`
+	KeysEnded     uint8  `json:"keys_ended,omitempty"`
+	Created       int64  `json:"created,omitempty"`
+	Updated       int64  `json:"updated,omitempty"`
+}
+
+func encodeAccount(a account.Account) []byte {
+	return encode(accountRecord{a.Email.String(), a.Username.String(), a.FullName.String(), string(a.Role), []byte(a.Password.RevealPlaintext()), a.Disabled,
+		uint64(a.Generation), uint64(a.SessionsFrom), uint8(a.SessionsEnded), uint64(a.KeysFrom), uint8(a.KeysEnded), int64(a.Created), int64(a.Updated)})
+}
+
+func decodeAccount(uid id.User, b []byte) (account.Account, error) {
+	var r accountRecord
+	if err := decode(b, &r); err != nil {
+		return account.Account{}, err
+	}
+	a := account.Account{ID: uid, Role: account.Role(r.Role), Password: secret.New(string(r.Password)), Disabled: r.Disabled,
+		Generation: token.Generation(r.Generation), SessionsFrom: token.Generation(r.SessionsFrom), SessionsEnded: revocation.Reason(r.SessionsEnded),
+		KeysFrom: token.Generation(r.KeysFrom), KeysEnded: revocation.Reason(r.KeysEnded), Created: instant.Instant(r.Created), Updated: instant.Instant(r.Updated)}
+	var wrong [3]error
+	if r.Email != "" {
+		a.Email, wrong[0] = account.ParseEmail(r.Email)
+	}
+	if r.Username != "" {
+		a.Username, wrong[1] = account.ParseUsername(r.Username)
+	}
+	if r.FullName != "" {
+		a.FullName, wrong[2] = account.ParseFullName(r.FullName)
+	}
+	if errors.Join(wrong[:]...) != nil {
+		return account.Account{}, errDamaged
+	}
+	return a, nil
+}
+
+type originRecord struct {
+	Address   []byte `json:"address,omitempty"`
+	UserAgent []byte `json:"user_agent,omitempty"`
+}
+
+func originOf(o session.Origin) originRecord {
+	address, _ := o.Address.MarshalBinary() // never fails
+	return originRecord{address, []byte(o.UserAgent)}
+}
+
+func (r originRecord) origin(wrong *error) session.Origin {
+	var address netip.Addr
+	if address.UnmarshalBinary(r.Address) != nil {
+		*wrong = errDamaged
+	}
+	return session.Origin{Address: address, UserAgent: string(r.UserAgent)}
+}
+
+type sessionRecord struct {
+	User        []byte       `json:"user"`
+	Generation  uint64       `json:"generation,omitempty"`
+	Epoch       uint64       `json:"epoch,omitempty"`
+	Counter     uint64       `json:"counter,omitempty"`
+	LiveHash    []byte       `json:"live_hash"`
+	Idle        int64        `json:"idle,omitempty"`
+	Rotated     int64        `json:"rotated,omitempty"`
+	RotatedFrom originRecord `json:"rotated_from"`
+	Successor   []byte       `json:"successor,omitempty"`
+	Created     int64        `json:"created,omitempty"`
+	LastUsed    int64        `json:"last_used,omitempty"`
+	Expires     int64        `json:"expires,omitempty"`
+	Device      originRecord `json:"device"`
+	LastFrom    originRecord `json:"last_from"`
+	Ended       int64        `json:"ended,omitempty"`
+	EndedReason uint8        `json:"ended_reason,omitempty"`
+}
+
+func encodeSession(s session.Session) []byte {
+	return encode(sessionRecord{s.User[:], uint64(s.Generation), uint64(s.Epoch), s.Counter, s.LiveHash[:], int64(s.Idle), int64(s.Last.At), originOf(s.Last.From),
+		s.Last.Successor, int64(s.Created), int64(s.LastUsed), int64(s.Expires), originOf(s.Device), originOf(s.LastFrom), int64(s.Ended), uint8(s.EndedReason)})
+}
+
+func decodeSession(sid id.Session, b []byte) (session.Session, error) {
+	var r sessionRecord
+	err := decode(b, &r)
+	if err != nil {
+		return session.Session{}, err
+	}
+	s := session.Session{ID: sid, Generation: token.Generation(r.Generation), Epoch: token.Epoch(r.Epoch), Counter: r.Counter, Idle: instant.Instant(r.Idle),
+		Last:    session.Rotation{At: instant.Instant(r.Rotated), From: r.RotatedFrom.origin(&err), Successor: r.Successor},
+		Created: instant.Instant(r.Created), LastUsed: instant.Instant(r.LastUsed), Expires: instant.Instant(r.Expires), Device: r.Device.origin(&err),
+		LastFrom: r.LastFrom.origin(&err), Ended: instant.Instant(r.Ended), EndedReason: revocation.Reason(r.EndedReason)}
+	if err := errors.Join(err, fixed(s.User[:], r.User), fixed(s.LiveHash[:], r.LiveHash)); err != nil {
+		return session.Session{}, errDamaged
+	}
+	return s, nil
+}
+
+type apiKeyRecord struct {
+	Owner         []byte       `json:"owner"`
+	Generation    uint64       `json:"generation,omitempty"`
+	Environment   string       `json:"environment,omitempty"`
+	Name          string       `json:"name,omitempty"`
+	Scopes        uint64       `json:"scopes,omitempty"`
+	Hash          []byte       `json:"hash"`
+	Created       int64        `json:"created,omitempty"`
+	Expires       int64        `json:"expires,omitempty"`
+	Successor     []byte       `json:"successor"`
+	Retires       int64        `json:"retires,omitempty"`
+	Revoked       int64        `json:"revoked,omitempty"`
+	RevokedReason uint8        `json:"revoked_reason,omitempty"`
+	LastUsed      int64        `json:"last_used,omitempty"`
+	LastFrom      originRecord `json:"last_from"`
+	Uses          uint64       `json:"uses,omitempty"`
+}
+
+func encodeAPIKey(k apikey.Key) []byte {
+	return encode(apiKeyRecord{k.Owner[:], uint64(k.Generation), string(k.Environment), k.Name.String(), uint64(k.Scopes), k.Hash[:], int64(k.Created), int64(k.Expires),
+		k.Successor[:], int64(k.Retires), int64(k.Revoked), uint8(k.RevokedReason), int64(k.LastUsed), originOf(k.LastFrom), k.Uses})
+}
+
+func decodeAPIKey(kid id.APIKey, b []byte) (apikey.Key, error) {
+	var r apiKeyRecord
+	err := decode(b, &r)
+	if err != nil {
+		return apikey.Key{}, err
+	}
+	k := apikey.Key{ID: kid, Generation: token.Generation(r.Generation), Environment: apikey.Environment(r.Environment), Scopes: apikey.Scopes(r.Scopes),
+		Created: instant.Instant(r.Created), Expires: instant.Instant(r.Expires), Retires: instant.Instant(r.Retires), Revoked: instant.Instant(r.Revoked),
+		RevokedReason: revocation.Reason(r.RevokedReason), LastUsed: instant.Instant(r.LastUsed), LastFrom: r.LastFrom.origin(&err), Uses: r.Uses}
+	var wrong error
+	if r.Name != "" {
+		k.Name, wrong = apikey.ParseName(r.Name)
+	}
+	if errors.Join(err, wrong, fixed(k.Owner[:], r.Owner), fixed(k.Hash[:], r.Hash), fixed(k.Successor[:], r.Successor)) != nil {
+		return apikey.Key{}, errDamaged
+	}
+	return k, nil
+}
+
+type keyRecord struct {
+	ID        string `json:"id"`
+	Purpose   string `json:"purpose,omitempty"`
+	Algorithm string `json:"algorithm,omitempty"`
+	State     int    `json:"state,omitempty"`
+	Created   int64  `json:"created,omitempty"`
+	Changed   int64  `json:"changed,omitempty"`
+	Public    []byte `json:"public,omitempty"`
+	Wrapped   []byte `json:"wrapped,omitempty"`
+}
+
+type ringRecord struct {
+	Keys []keyRecord `json:"keys"`
+}
+
+// encodeRing leaves out the secret halves: they are stored wrapped or not at all.
+func encodeRing(r keyset.Ring) []byte {
+	var all ringRecord
+	for _, k := range r.Keys {
+		all.Keys = append(all.Keys, keyRecord{k.ID, string(k.Purpose), k.Algorithm, int(k.State), int64(k.Created), int64(k.Changed), k.Public, k.Wrapped})
+	}
+	return encode(all)
+}
+
+func decodeRing(name string, b []byte) (keyset.Ring, error) {
+	var all ringRecord
+	if err := decode(b, &all); err != nil {
+		return keyset.Ring{}, err
+	}
+	r := keyset.Ring{Name: name}
+	for _, k := range all.Keys {
+		r.Keys = append(r.Keys, keyset.Key{ID: k.ID, Purpose: keyset.Purpose(k.Purpose), Algorithm: k.Algorithm, State: keyset.State(k.State),
+			Created: instant.Instant(k.Created), Changed: instant.Instant(k.Changed), Public: k.Public, Wrapped: k.Wrapped})
+	}
+	return r, nil
+}
+
+type stateRecord struct {
+	Epoch         uint64 `json:"epoch,omitempty"`
+	LongestAccess int64  `json:"longest_access,omitempty"` // in nanoseconds
+	SessionsFrom  uint64 `json:"sessions_from,omitempty"`
+	SessionsAfter int64  `json:"sessions_after,omitempty"`
+}
+
+func encodeState(s system.State) []byte {
+	return encode(stateRecord{uint64(s.Epoch), int64(s.LongestAccess), uint64(s.SessionsFrom), int64(s.SessionsAfter)})
+}
+
+// decodeState reads the state; nothing is the zero state of a new database.
+func decodeState(b []byte) (system.State, error) {
+	if len(b) == 0 {
+		return system.State{}, nil
+	}
+	var r stateRecord
+	err := decode(b, &r)
+	return system.State{Epoch: token.Epoch(r.Epoch), LongestAccess: time.Duration(r.LongestAccess), SessionsFrom: token.Epoch(r.SessionsFrom),
+		SessionsAfter: instant.Instant(r.SessionsAfter)}, err
+}
+
+type eventRecord struct {
+	Time      int64       `json:"time,omitempty"`
+	Kind      string      `json:"kind,omitempty"`
+	Severity  int         `json:"severity,omitempty"`
+	Outcome   string      `json:"outcome,omitempty"`
+	Actor     []byte      `json:"actor,omitempty"`
+	Subject   []byte      `json:"subject,omitempty"`
+	Email     []byte      `json:"email,omitempty"`
+	IPAddress []byte      `json:"ip_address,omitempty"`
+	UserAgent []byte      `json:"user_agent,omitempty"`
+	RequestID []byte      `json:"request_id,omitempty"`
+	Reason    []byte      `json:"reason,omitempty"`
+	Details   [][2][]byte `json:"details,omitempty"` // in the order of their names
+}
+
+func encodeEvent(v audit.Event) []byte {
+	r := eventRecord{int64(v.Time), string(v.Kind), int(v.Severity), string(v.Outcome), []byte(v.Actor), []byte(v.Subject), []byte(v.Email), []byte(v.IPAddress),
+		[]byte(v.UserAgent), []byte(v.RequestID), []byte(v.Reason), nil}
+	for _, name := range slices.Sorted(maps.Keys(v.Details)) {
+		r.Details = append(r.Details, [2][]byte{[]byte(name), []byte(v.Details[name])})
+	}
+	return encode(r)
+}
+
+func decodeEvent(eid id.Event, b []byte) (audit.Event, error) {
+	var r eventRecord
+	if err := decode(b, &r); err != nil {
+		return audit.Event{}, err
+	}
+	v := audit.Event{ID: eid, Time: instant.Instant(r.Time), Kind: audit.Kind(r.Kind), Severity: audit.Severity(r.Severity), Outcome: audit.Outcome(r.Outcome),
+		Actor: string(r.Actor), Subject: string(r.Subject), Email: string(r.Email), IPAddress: string(r.IPAddress), UserAgent: string(r.UserAgent),
+		RequestID: string(r.RequestID), Reason: string(r.Reason)}
+	for _, pair := range r.Details {
+		if v.Details == nil {
+			v.Details = map[string]string{}
+		}
+		v.Details[string(pair[0])] = string(pair[1])
+	}
+	return v, nil
+}

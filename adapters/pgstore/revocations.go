@@ -1,0 +1,281 @@
+package pgstore
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/xteam/xteam/adapters/pgstore/queries"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+// Revocations is the port of revocations.
+type Revocations struct{ db *DB }
+
+var _ ports.Revocations = (*Revocations)(nil)
+
+// spacing is how long a follower rests after a round that this process' own commits woke it for.
+const spacing = 10 * time.Millisecond
+
+// Record stores the entries, a long call in several transactions.
+func (p *Revocations) Record(ctx context.Context, entries ...revocation.Entry) error {
+	if err := p.db.ready(ctx); err != nil {
+		return err
+	}
+	if err := validate(entries); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(entries, portion) {
+		err := p.db.repeat(ctx, func() error {
+			return p.db.attempt(ctx, func(context.Context, *transaction) (ports.Effects, error) {
+				return ports.Effects{Revocations: part}, nil
+			})
+		})
+		if err != nil {
+			return p.db.told(ctx, "record revocations in", err)
+		}
+	}
+	return nil
+}
+
+// Follow reads all entries in the order of their keys, and from then on, once a round, those that the snapshot at the beginning of the round before did not see. That is exact: an entry whose
+// transaction took its number long ago, and ended only now, is one of them, and nothing is guessed of how long a transaction may last. A follower has a connection of its own and ends
+// with it: the numbers of one server's transactions are never held against another's, or against the same server's after it was set back. An entry is given out until it is deleted, which
+// is Margin after its Until.
+func (p *Revocations) Follow(ctx context.Context, fn func(ports.News) error) error {
+	if err := p.db.ready(ctx); err != nil {
+		return err
+	}
+	wake := p.db.followers.join()
+	defer p.db.followers.leave(wake)
+	conn, err := pgx.ConnectConfig(ctx, p.db.alone.Copy())
+	if err != nil {
+		return p.db.told(ctx, "follow", &lost{err: err})
+	}
+	defer p.end(conn)
+	f := &following{p: p, conn: conn, q: queries.New(conn), fn: fn}
+	tick := time.NewTicker(p.db.options.Poll)
+	defer tick.Stop()
+	for {
+		if err := f.round(ctx); err != nil {
+			return err
+		}
+		var rested <-chan time.Time
+		select {
+		case <-wake:
+			rest := time.NewTimer(spacing)
+			defer rest.Stop()
+			rested = rest.C
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.db.closing:
+			return p.db.errClosed()
+		}
+		if rested == nil {
+			continue
+		}
+		select {
+		case <-rested:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.db.closing:
+			return p.db.errClosed()
+		}
+	}
+}
+
+func (p *Revocations) end(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// following is one follower.
+type following struct {
+	p    *Revocations
+	conn *pgx.Conn
+	q    *queries.Queries
+	fn   func(ports.News) error
+	seen string // the snapshot at the beginning of the last round; empty before the first
+}
+
+// round delivers what is new, and ends with Caught. What is committed while it runs may be delivered in it and again in the next.
+func (f *following) round(ctx context.Context) error {
+	now, err := f.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	page := f.everything
+	if f.seen != "" {
+		page = f.news
+	}
+	at := place{xid: "0", key: []byte{}}
+	for {
+		entries, next, err := page(ctx, at)
+		if err != nil {
+			return err
+		}
+		caught := len(entries) < portion
+		if err := f.fn(ports.News{Entries: entries, Caught: caught}); err != nil {
+			return err
+		}
+		if err := f.p.db.ready(ctx); err != nil {
+			return err
+		}
+		if caught {
+			f.seen = now
+			return nil
+		}
+		at = next
+	}
+}
+
+// place is where a page ends.
+type place struct {
+	xid string
+	key []byte
+}
+
+// bound is a context for one statement: a server that has gone silent is noticed.
+func (f *following) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, f.p.db.options.StatementTimeout+time.Second)
+}
+
+func (f *following) snapshot(ctx context.Context) (string, error) {
+	short, cancel := f.bound(ctx)
+	defer cancel()
+	s, err := f.q.Snapshot(short)
+	if err != nil {
+		return "", f.p.db.told(ctx, "follow", &lost{err: err})
+	}
+	return s, nil
+}
+
+func (f *following) everything(ctx context.Context, at place) (entries []revocation.Entry, end place, err error) {
+	short, cancel := f.bound(ctx)
+	defer cancel()
+	rows, err := f.q.ListRevocations(short, queries.ListRevocationsParams{After: at.key, Most: portion})
+	if err != nil {
+		return nil, at, f.p.db.told(ctx, "follow", &lost{err: err})
+	}
+	entries = make([]revocation.Entry, len(rows))
+	for i := range rows {
+		if entries[i], err = f.p.opened(&rows[i]); err != nil {
+			return nil, at, err
+		}
+		end.key = rows[i].Key
+	}
+	return entries, end, nil
+}
+
+func (f *following) news(ctx context.Context, at place) (entries []revocation.Entry, end place, err error) {
+	short, cancel := f.bound(ctx)
+	defer cancel()
+	rows, err := f.q.ListNewRevocations(short, queries.ListNewRevocationsParams{Seen: f.seen, AfterXid: at.xid, AfterKey: at.key, Most: portion})
+	if err != nil {
+		return nil, at, f.p.db.told(ctx, "follow", &lost{err: err})
+	}
+	entries = make([]revocation.Entry, len(rows))
+	for i, r := range rows {
+		row := queries.ListRevocationsRow{Key: r.Key, Reason: r.Reason, AskedBy: r.AskedBy, Note: r.Note, At: r.At, Until: r.Until}
+		if entries[i], err = f.p.opened(&row); err != nil {
+			return nil, at, err
+		}
+		end = place{r.Xid, r.Key}
+	}
+	return entries, end, nil
+}
+
+// opened decodes an entry. Of a note that does not open nothing depends: the entry is good without it.
+func (p *Revocations) opened(row *queries.ListRevocationsRow) (revocation.Entry, error) {
+	e, ok := named(row.Key)
+	if !ok {
+		return e, p.db.unreadable("a revocation", errNewer)
+	}
+	e.Reason, e.By, e.At, e.Until = revocation.Reason(row.Reason), string(row.AskedBy), instant.Instant(row.At), instant.Instant(row.Until)
+	if len(row.Note) == 0 {
+		return e, nil
+	}
+	sealer, err := p.db.unlocked()
+	if err != nil {
+		return e, err
+	}
+	note, err := sealer.Open(revocationContext+string(row.Key), row.Note)
+	if err != nil {
+		p.db.noteLost.Do(func() {
+			p.db.options.Logger.Warn("the note of a revocation does not open, and is left out; of others that do not, nothing more will be said", "database", p.db.name, "error", err)
+		})
+	}
+	e.Note = string(note)
+	return e, nil
+}
+
+// named is the reverse of revocation.Entry.Key.
+func named(key []byte) (e revocation.Entry, ok bool) {
+	if len(key) == 0 {
+		return e, false
+	}
+	kind, rest := revocation.Kind(key[0]), key[1:]
+	e.Kind = kind
+	switch {
+	case kind == revocation.Token && len(rest) == len(e.Token):
+		copy(e.Token[:], rest)
+	case kind == revocation.Session && len(rest) == len(e.Session):
+		copy(e.Session[:], rest)
+	case kind == revocation.User && len(rest) == len(e.User)+8:
+		e.Min = token.Generation(binary.BigEndian.Uint64(rest[copy(e.User[:], rest):]))
+	case kind == revocation.Key && len(rest) > 0:
+		e.KeyID = string(rest)
+	case kind == revocation.Epoch && len(rest) == 8:
+		e.Epoch = token.Epoch(binary.BigEndian.Uint64(rest))
+	case kind == revocation.IssuedBefore && len(rest) == 8:
+		e.Before = instant.Instant(binary.BigEndian.Uint64(rest))
+	case kind == revocation.APIKey && len(rest) == len(e.APIKey):
+		copy(e.APIKey[:], rest)
+	default:
+		return e, false
+	}
+	return e, true
+}
+
+// followers are those whom this process' own commits wake before the next poll.
+type followers struct {
+	mu  sync.Mutex
+	all map[chan struct{}]struct{}
+}
+
+func (f *followers) join() chan struct{} {
+	wake := make(chan struct{}, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all == nil {
+		f.all = map[chan struct{}]struct{}{}
+	}
+	f.all[wake] = struct{}{}
+	return wake
+}
+
+func (f *followers) leave(wake chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.all, wake)
+}
+
+func (f *followers) wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for w := range f.all {
+		select {
+		case w <- struct{}{}:
+		default:
+		}
+	}
+}
