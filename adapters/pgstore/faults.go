@@ -16,12 +16,13 @@ import (
 
 // The codes of PostgreSQL's that are looked at (its manual, appendix A).
 const (
-	uniqueViolation      = "23505"
-	readOnlyTransaction  = "25006"
-	serializationFailure = "40001"
-	deadlockDetected     = "40P01"
-	lockNotAvailable     = "55P03"
-	queryCanceled        = "57014"
+	uniqueViolation       = "23505"
+	readOnlyTransaction   = "25006"
+	serializationFailure  = "40001"
+	deadlockDetected      = "40P01"
+	insufficientPrivilege = "42501"
+	lockNotAvailable      = "55P03"
+	queryCanceled         = "57014"
 )
 
 // lost is a failure of a statement, a connection or the server. Until it is told, it keeps what the driver said; what is told holds no value of a statement.

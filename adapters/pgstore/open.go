@@ -2,13 +2,13 @@ package pgstore
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -142,9 +142,6 @@ func probe(ctx context.Context, conn *pgx.Conn) error {
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
 	if _, err := queries.New(tx).LockSystem(ctx); err != nil {
-		if code(err) == "42501" {
-			return errors.New("its user may not write the tables: make it their owner")
-		}
 		return unreachable(err)
 	}
 	return nil
@@ -156,7 +153,6 @@ func unreachable(err error) error {
 		foreign x509.UnknownAuthorityError
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
-		record  tls.RecordHeaderError
 	)
 	switch {
 	case errors.As(err, &name):
@@ -165,8 +161,10 @@ func unreachable(err error) error {
 		return errors.New("its server's certificate is of an authority that is not trusted: name it with sslrootcert")
 	case errors.As(err, &invalid):
 		return fmt.Errorf("its server's certificate is not valid: %w", invalid)
-	case errors.As(err, &record):
+	case strings.Contains(err.Error(), "server refused TLS connection"): // pgx has no other word for it
 		return errors.New("its server does not speak TLS")
+	case code(err) == insufficientPrivilege:
+		return errors.New("its user may not write the tables: make it their owner")
 	case code(err) == readOnlyTransaction || errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return errors.New("its server is read-only: name the primary")
 	}

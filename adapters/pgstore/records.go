@@ -65,6 +65,21 @@ func fixed(into, from []byte) error {
 	return nil
 }
 
+// optional is fixed for what may be missing.
+func optional(into, from []byte) error {
+	if len(from) == 0 {
+		return nil
+	}
+	return fixed(into, from)
+}
+
+func unless(zero bool, b []byte) []byte {
+	if zero {
+		return nil
+	}
+	return b
+}
+
 type accountRecord struct {
 	Email         string `json:"email,omitempty"`
 	Username      string `json:"username,omitempty"`
@@ -177,18 +192,20 @@ type apiKeyRecord struct {
 	Hash          []byte       `json:"hash"`
 	Created       int64        `json:"created,omitempty"`
 	Expires       int64        `json:"expires,omitempty"`
-	Successor     []byte       `json:"successor"`
+	Successor     []byte       `json:"successor,omitempty"`
 	Retires       int64        `json:"retires,omitempty"`
 	Revoked       int64        `json:"revoked,omitempty"`
 	RevokedReason uint8        `json:"revoked_reason,omitempty"`
 	LastUsed      int64        `json:"last_used,omitempty"`
 	LastFrom      originRecord `json:"last_from"`
 	Uses          uint64       `json:"uses,omitempty"`
+	MadeBySession []byte       `json:"made_by_session,omitempty"`
+	MadeByKey     []byte       `json:"made_by_key,omitempty"`
 }
 
 func encodeAPIKey(k apikey.Key) []byte {
 	return encode(apiKeyRecord{k.Owner[:], uint64(k.Generation), string(k.Environment), k.Name.String(), uint64(k.Scopes), k.Hash[:], int64(k.Created), int64(k.Expires),
-		k.Successor[:], int64(k.Retires), int64(k.Revoked), uint8(k.RevokedReason), int64(k.LastUsed), originOf(k.LastFrom), k.Uses})
+		unless(k.Successor.IsZero(), k.Successor[:]), int64(k.Retires), int64(k.Revoked), uint8(k.RevokedReason), int64(k.LastUsed), originOf(k.LastFrom), k.Uses, unless(k.MadeBy.Session.IsZero(), k.MadeBy.Session[:]), unless(k.MadeBy.Key.IsZero(), k.MadeBy.Key[:])})
 }
 
 func decodeAPIKey(kid id.APIKey, b []byte) (apikey.Key, error) {
@@ -204,7 +221,8 @@ func decodeAPIKey(kid id.APIKey, b []byte) (apikey.Key, error) {
 	if r.Name != "" {
 		k.Name, wrong = apikey.ParseName(r.Name)
 	}
-	if errors.Join(err, wrong, fixed(k.Owner[:], r.Owner), fixed(k.Hash[:], r.Hash), fixed(k.Successor[:], r.Successor)) != nil {
+	if errors.Join(err, wrong, fixed(k.Owner[:], r.Owner), fixed(k.Hash[:], r.Hash), optional(k.Successor[:], r.Successor),
+		optional(k.MadeBy.Session[:], r.MadeBySession), optional(k.MadeBy.Key[:], r.MadeByKey)) != nil {
 		return apikey.Key{}, errDamaged
 	}
 	return k, nil

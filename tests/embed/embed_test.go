@@ -34,6 +34,7 @@ var linked = []string{
 	"github.com/klauspost/compress",
 	"go.opentelemetry.io/auto/sdk",
 	"go.opentelemetry.io/otel",
+	"go.opentelemetry.io/otel/log",
 	"go.opentelemetry.io/otel/metric",
 	"go.opentelemetry.io/otel/trace",
 	"golang.org/x/crypto",
