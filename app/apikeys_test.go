@@ -1316,3 +1316,32 @@ func TestAKeyMakesNoneThatOutrunsItsEnd(t *testing.T) {
 	_, err = w.admitKey(late)
 	refusedKey(t, err, revocation.KeyRevoked)
 }
+
+// Another role does not end a key, not even for the one request during which it is given.
+func TestAKeyWhoseOwnersRoleChangesWhileItIsRead(t *testing.T) {
+	for changes, want := range map[int]bool{1: true, 2: true, 100: false} {
+		owners := &slowAccounts{}
+		w := newWorld(t, func(core *app.Core) { owners.Accounts, core.Stores.Accounts = core.Stores.Accounts, owners })
+		w.admin("boss")
+		ann := w.user("ann")
+		k := w.issue(w.caller(w.signIn("ann")), apikey.UsersRead)
+		roles, left, within := []account.Role{account.RoleAdmin, account.RoleUser}, changes, false
+		owners.after = func() {
+			if left == 0 || within {
+				return
+			}
+			left--
+			within = true
+			if err := w.accounts.SetRole(t.Context(), root, ann.ID, roles[(changes-left+1)%2]); err != nil {
+				t.Error(err)
+			}
+			within = false
+		}
+		if _, err := w.admitKey(k); (err == nil) != want {
+			t.Errorf("%d changes while it is read: got %v, want it let in: %v", changes, err, want)
+		}
+		if owners.after = nil; w.bearer(k).User() != ann.ID {
+			t.Error("and afterwards it is not taken")
+		}
+	}
+}

@@ -68,17 +68,15 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 	}
 	now := g.core.Now()
 	k := g.keys.get(p.ID, now)
-	for read := k == nil; ; read = true {
-		if read {
+	for reads := 0; ; k = nil {
+		if k == nil {
 			if k, err = g.read(ctx, r, p); err != nil {
 				return Caller{}, err
 			}
-		}
-		if !k.key.Proved(p) {
-			return Caller{}, apikey.ErrInvalid
-		}
-		if read {
 			g.keys.put(k)
+			reads++
+		} else if !k.key.Proved(p) {
+			return Caller{}, apikey.ErrInvalid
 		}
 		if err := k.refusal(instant.Of(now)); err != nil {
 			return k.caller(), err
@@ -92,7 +90,7 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 		switch {
 		case !errors.As(err, &revoked):
 			return k.caller(), err
-		case read || revoked.Kind == revocation.APIKey:
+		case reads == maxReads || revoked.Kind == revocation.APIKey:
 			revoked.Kind = revocation.APIKey
 			return k.caller(), revoked
 		} // else its owner is not as they were when it was read

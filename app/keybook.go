@@ -25,6 +25,8 @@ const (
 	keyMemory = token.Margin / 2
 	// maxKnownKeys bounds the keys that are known, and with some 750 bytes each their memory.
 	maxKnownKeys = 8192
+	// maxReads is how often a key is read for one request while its owner goes on changing.
+	maxReads = 3
 	// maxUsedKeys bounds the keys whose uses wait to be written down. Those beyond are not counted.
 	maxUsedKeys = 65536
 	// keyShards is how many locks the known keys are parted by.
