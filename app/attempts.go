@@ -36,6 +36,7 @@ type attempt struct {
 	demand  ports.Demand
 	who     string
 	network netip.Prefix
+	paid    bool // not while the buckets fail
 	wrong   bool
 }
 
@@ -64,7 +65,7 @@ func (c *Core) attempt(ctx context.Context, r Request, login string, uid id.User
 		a.demand.Key += " " + a.network.String()
 	}
 	v, err := l.ask(ctx, []ports.Demand{a.demand}, []*Policy{p})
-	if err != nil || !v.Exceeded {
+	if a.paid = v.Policy != nil; err != nil || !v.Exceeded {
 		return a, err
 	}
 	c.exceededAttempts(ctx, r, login, uid, v)
@@ -90,7 +91,7 @@ func (a *attempt) hit() {
 
 // end pays the attempt back unless it was wrong.
 func (a *attempt) end(ctx context.Context) {
-	if a == nil || a.wrong {
+	if a == nil || a.wrong || !a.paid {
 		return
 	}
 	a.core.Limiter.heard(a.core.Limiter.buckets.Give(context.WithoutCancel(ctx), a.core.now(), a.demand))

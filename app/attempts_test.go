@@ -19,6 +19,8 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
@@ -430,5 +432,44 @@ func TestAFloodOfGuessesListsSessionsOnceAMinute(t *testing.T) {
 	}
 	if got := w.core.Limiter.Remembered(); got > 1024 {
 		t.Errorf("20,000 names: %d are remembered, want 1,024 at most", got)
+	}
+}
+
+// half is ports.Buckets that take nothing for a while, and give all the same.
+type half struct {
+	ports.Buckets
+	off   bool
+	given int
+}
+
+func (h *half) Take(ctx context.Context, now instant.Instant, ds ...ports.Demand) ([]ratelimit.Decision, error) {
+	if h.off {
+		return nil, ports.ErrUnavailable
+	}
+	return h.Buckets.Take(ctx, now, ds...)
+}
+
+func (h *half) Give(ctx context.Context, now instant.Instant, ds ...ports.Demand) error {
+	h.given += len(ds)
+	return h.Buckets.Give(ctx, now, ds...)
+}
+
+// What was not taken is not paid back: buckets that fail now and then would else win back the guesses of an account whose owner signs in meanwhile.
+func TestAnAttemptThatWasNotPaidIsNotPaidBack(t *testing.T) {
+	b := &half{Buckets: memstore.NewBuckets(memstore.BucketsOptions{})}
+	w := newWorld(t, func(c *app.Core) {
+		l, err := app.NewLimiter(b, c.Journal, rand.Reader, app.LimiterOptions{Now: c.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Limiter = l
+	})
+	w.user("ann")
+	if err := w.try(home, "ann", password); err != nil || b.given != 1 {
+		t.Errorf("a sign-in: %v, and %d given back, want 1", err, b.given)
+	}
+	b.off = true
+	if err := w.try(home, "ann", password); err != nil || b.given != 1 {
+		t.Errorf("a sign-in while nothing is taken: %v, and %d given back in all, want 1", err, b.given)
 	}
 }
