@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 )
@@ -20,9 +21,10 @@ func TestChainBudget(t *testing.T) {
 	w := &sink{http.Header{}}
 	for name, try := range map[string]struct {
 		h    http.Handler
+		r    *http.Request
 		most float64
-	}{"limits": {l.h, 7}, "none": {l.service.h, 4}} {
-		if n := testing.AllocsPerRun(100, func() { clear(w.h); try.h.ServeHTTP(w, r) }); n > try.most {
+	}{"limits": {l.h, r, 7}, "none": {l.service.h, r, 4}, "plain": {l.h, httpapi.OverPlain(r), 6}} {
+		if n := testing.AllocsPerRun(100, func() { clear(w.h); try.h.ServeHTTP(w, try.r) }); n > try.most {
 			t.Errorf("%s: %v allocations, want at most %v", name, n, try.most)
 		}
 	}

@@ -59,10 +59,14 @@ type exchange struct {
 	api    *API
 	r      *http.Request
 	id     string
-	conn   *headed   // writes the standing headers; nil: they are among the others
-	stands bool      // the answer has the standing headers
-	wrote  bool      // the status line is decided
-	told   [3]string // values of RateLimit, X-RateLimit-Remaining and X-Request-Id, whose headers are slices of it
+	conn   *headed // writes the headers that are ours; nil: they are among the others
+	stands bool    // the answer has the headers that every answer has
+	wrote  bool    // the status line is decided
+
+	limits          *quota // what the answer says of the tightest bucket: its limit, nil when nothing is said,
+	remaining, next int64  // how many tokens are left, and after how many seconds there is one more
+
+	told [3]string // values of RateLimit, X-RateLimit-Remaining and X-Request-Id, when those are in the map, as slices of it
 
 	address netip.Addr // where the request comes from; the zero Addr on a Unix socket
 	secure  bool       // the client's own connection is encrypted
@@ -82,7 +86,7 @@ func (a *API) begin(w http.ResponseWriter, r *http.Request) *exchange {
 
 // requestID is the one that was sent, if it is 1 to 64 of A–Z a–z 0–9 . _ -, or else a new one.
 func (a *API) requestID(r *http.Request) string {
-	if sent := r.Header["X-Request-Id"]; len(sent) == 1 && len(sent[0]) >= 1 && len(sent[0]) <= 64 {
+	if sent := r.Header[requestIDHeader]; len(sent) == 1 && len(sent[0]) >= 1 && len(sent[0]) <= 64 {
 		ok := true
 		for i := range len(sent[0]) {
 			c := sent[0][i]
@@ -92,7 +96,8 @@ func (a *API) requestID(r *http.Request) string {
 			return sent[0]
 		}
 	}
-	return a.prefix + strconv.FormatUint(a.count.Add(1), 36)
+	var array [32]byte
+	return string(strconv.AppendUint(append(array[:0], a.prefix...), a.count.Add(1), 36))
 }
 
 // end has an answer begun where a handler had nothing to say. It ends a panic: that is logged with its stack, the client learns nothing of it, and the process lives.

@@ -36,5 +36,15 @@ func (a *API) Through(h http.HandlerFunc) http.Handler {
 	})
 }
 
+// OverPlain is r as it comes over a Plain listener.
+func OverPlain(r *http.Request) *http.Request {
+	return r.WithContext(knowHeaded(r.Context(), &headed{}))
+}
+
+// NotOneLine is what is written of an answer whose request's id, and whose limit's name, are these.
+func NotOneLine(id, policy string) ([]byte, error) {
+	return (&exchange{id: id, limits: &quota{[]string{"1"}, []string{policy}, policy}}).appendLines(nil)
+}
+
 // Due is a connection on which an answer is due, and what it writes b as.
-func Due(c net.Conn, b []byte) (int, error) { return (&headed{c, standingLines}).Write(b) }
+func Due(c net.Conn, b []byte) (int, error) { return (&headed{c, &exchange{}}).Write(b) }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 )
 
@@ -74,7 +76,8 @@ func answersIn(t *testing.T, asked, text string) (all []string) {
 
 // TestStandingLines: over a Plain listener every answer has the headers that it has over any other, each once.
 func TestStandingLines(t *testing.T) {
-	s := newService(t, httpapi.Options{Origins: origins(t, "https://app.test")})
+	s := newService(t, httpapi.Options{Origins: origins(t, "https://app.test"),
+		Proxies: httpapi.Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
 	s.user("ann", account.RoleUser)
 	p := s.signIn("ann")
 	apart, together := wire(t, s.h, httpapi.Plain), wire(t, s.h, bare)
@@ -86,6 +89,7 @@ func TestStandingLines(t *testing.T) {
 		"guarded":     "GET /api/v1/users/me" + host + good + last,
 		"head":        "HEAD /api/v1/users/me" + host + good + last,
 		"HTTP/1.0":    "GET /api/v1/users/me HTTP/1.0\r\n" + good + "\r\n",
+		"over TLS":    "GET /api/v1/users/me" + host + good + "X-Forwarded-Proto: https\r\n" + last,
 		"verify":      "GET /api/v1/auth/verify" + host + good + last,
 		"refused":     "GET /api/v1/users/me" + host + last,
 		"unknown":     "GET /nothing" + host + last,
@@ -109,6 +113,31 @@ func TestStandingLines(t *testing.T) {
 	}
 }
 
+// TestLinesOfALimitedAnswer: what the limits say, and the request's own id, is the same over a Plain listener as over another.
+func TestLinesOfALimitedAnswer(t *testing.T) {
+	l := newLimited(t, app.LimiterOptions{PerAddress: 1000, Read: 11})
+	l.user("ann", account.RoleUser)
+	ask := "GET /api/v1/users/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: mine\r\nAuthorization: Bearer " + l.tokens("ann").AccessToken + "\r\n\r\n"
+	together, apart := wire(t, l.h, bare), wire(t, l.h, httpapi.Plain)
+	for n := 10; n > 0; n -= 2 {
+		want, raw := answersIn(t, ask, said(t, together, ask)), said(t, apart, ask)
+		now := strings.NewReplacer(fmt.Sprintf(";r=%d;", n), fmt.Sprintf(";r=%d;", n-1), fmt.Sprintf("Remaining %d\n", n), fmt.Sprintf("Remaining %d\n", n-1))
+		if diff := cmp.Diff(now.Replace(want[0]), answersIn(t, ask, raw)[0]); diff != "" || !strings.Contains(want[0], fmt.Sprintf("X-Ratelimit-Remaining %d\n", n)) {
+			t.Errorf("%d left: %s", n, diff)
+		}
+		if strings.Count(raw, "\r\nX-Request-Id: mine\r\n") != 1 {
+			t.Errorf("got %q, want the request's own id once", raw)
+		}
+	}
+	want, got := said(t, together, ask), said(t, apart, ask)
+	if !strings.HasPrefix(want, "HTTP/1.1 200") {
+		t.Errorf("got %q, want the eleventh", want)
+	}
+	if want, got = answersIn(t, ask, said(t, together, ask))[0], answersIn(t, ask, got)[0]; cmp.Diff(want, got) != "" || !strings.HasPrefix(got, "HTTP/1.1 429") {
+		t.Errorf("refused: %s", cmp.Diff(want, got))
+	}
+}
+
 // TestStandingLinesOfHandlers: they are there once, whatever way a handler has of answering, and nowhere but in answers.
 func TestStandingLinesOfHandlers(t *testing.T) {
 	s := newService(t)
@@ -126,9 +155,10 @@ func TestStandingLinesOfHandlers(t *testing.T) {
 		"many headers":  {ask + "\r\nhi", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Long", strings.Repeat("x", 9000)) }, []string{"HTTP/1.1 200"}},
 		"reads on": {ask + "Expect: 100-continue\r\n\r\nhi", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) },
 			[]string{"HTTP/1.1 100", "HTTP/1.1 200"}},
-		"early hints": {ask + "\r\nhi", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(201) }, []string{"HTTP/1.1 103", "HTTP/1.1 201"}},
-		"panics":      {ask + "\r\nhi", func(http.ResponseWriter, *http.Request) { panic("oh") }, []string{"HTTP/1.1 500"}},
-		"has its own": {ask + "\r\nhi", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Frame-Options", "DENY") }, []string{"HTTP/1.1 200"}},
+		"early hints":    {ask + "\r\nhi", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(201) }, []string{"HTTP/1.1 103", "HTTP/1.1 201"}},
+		"panics":         {ask + "\r\nhi", func(http.ResponseWriter, *http.Request) { panic("oh") }, []string{"HTTP/1.1 500"}},
+		"has its own id": {ask + "\r\nhi", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Request-Id", "mine") }, []string{"HTTP/1.1 200"}},
+		"has its own":    {ask + "\r\nhi", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Frame-Options", "DENY") }, []string{"HTTP/1.1 200"}},
 	} {
 		got := said(t, wire(t, s.h.(*httpapi.API).Through(try.h), httpapi.Plain), strings.Replace(try.text, "Host: x", "Host: x\r\nConnection: close", 1))
 		answers := answersIn(t, try.text, got)
@@ -141,7 +171,7 @@ func TestStandingLinesOfHandlers(t *testing.T) {
 			if strings.HasPrefix(a, "HTTP/1.1 1") {
 				times = 0
 			}
-			if n := strings.Count(a, "X-Frame-Options DENY\n"); n != times || strings.Count(a, "Cache-Control no-store\n") != times || !strings.HasPrefix(a, try.want[i]) {
+			if n := strings.Count(a, "X-Frame-Options DENY\n"); n != times || strings.Count(a, "X-Request-Id ?\n") != times || strings.Count(a, "Cache-Control no-store\n") != times || !strings.HasPrefix(a, try.want[i]) {
 				t.Errorf("%s: got %q, want %s with the headers %d times", name, a, try.want[i], times)
 			}
 		}
@@ -170,6 +200,21 @@ func TestNoAnswerWithoutItsHeaders(t *testing.T) {
 	for _, text := range []string{"", "Content-Type: text/plain\r\n\r\n", "HTTP/1.1 200 OK"} {
 		if n, err := httpapi.Due(nil, []byte(text)); n != 0 || err == nil {
 			t.Errorf("%q: wrote %d bytes, %v", text, n, err)
+		}
+	}
+}
+
+// TestAHeaderIsOneLine: a value that would end its line is no header of an answer, and no answer.
+func TestAHeaderIsOneLine(t *testing.T) {
+	if b, err := httpapi.NotOneLine("id", `"read";q=1;w=60`); err != nil || !strings.Contains(string(b), "\r\nX-Request-Id: id\r\n") {
+		t.Errorf("got %q, %v", b, err)
+	}
+	for _, bad := range []string{"\r", "\n", "a\r\nSet-Cookie: b=c"} {
+		if b, err := httpapi.NotOneLine(bad, "read"); err == nil {
+			t.Errorf("an id %q: got %q", bad, b)
+		}
+		if b, err := httpapi.NotOneLine("id", bad); err == nil {
+			t.Errorf("a limit %q: got %q", bad, b)
 		}
 	}
 }

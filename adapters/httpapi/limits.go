@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/xteam/xteam/app"
@@ -49,26 +50,39 @@ func (x *exchange) limit(c app.Charge) error {
 	return err
 }
 
-// tellLimit puts the tightest bucket into the headers. RateLimit's t is the time until one more token is there, as Retry-After is: a client that waits for it can go on.
+// tellLimit puts the tightest bucket into the headers. An answer that has begun says nothing more.
 func (x *exchange) tellLimit(v *app.Verdict) {
-	q := x.api.quotas[v.Policy]
-	if q == nil { // of a class of an embedding program's own
-		q = quotaOf(v.Policy)
+	if x.wrote {
+		return
 	}
-	var array [64]byte
-	text := append(array[:0], q.left...)
-	from := len(text)
-	text = strconv.AppendInt(text, v.Decision.Remaining, 10)
-	to := len(text)
-	text = append(text, ";t="...)
-	text = strconv.AppendInt(text, seconds(v.Decision.Next()), 10)
-	x.told[0] = string(text)
-	x.told[1] = x.told[0][from:to]
+	x.limits = x.api.quotas[v.Policy]
+	if x.limits == nil { // of a class of an embedding program's own
+		x.limits = quotaOf(v.Policy)
+	}
+	x.remaining, x.next = v.Decision.Remaining, seconds(v.Decision.Next())
+	if x.conn != nil && x.stands {
+		return // head.go writes them
+	}
 	h := x.Header()
-	h["Ratelimit"] = x.told[0:1:1]
-	h["X-Ratelimit-Remaining"] = x.told[1:2:2]
-	h["X-Ratelimit-Limit"] = q.limit
-	h["Ratelimit-Policy"] = q.policy
+	x.putLimit(func(name string, is []string) { h[name] = is })
+}
+
+// putLimit puts the tightest bucket into a map of headers. Its two values that are not constant are one text, of which one is a part.
+func (x *exchange) putLimit(put func(name string, is []string)) {
+	var array [64]byte
+	x.told[0] = string(x.appendRateLimit(array[:0]))
+	rest := x.told[0][len(x.limits.left):]
+	x.told[1], _, _ = strings.Cut(rest, ";")
+	put(rateLimit, x.told[0:1:1])
+	put(rateLimitRemaining, x.told[1:2:2])
+	put(rateLimitLimit, x.limits.limit)
+	put(rateLimitPolicy, x.limits.policy)
+}
+
+// appendRateLimit appends the value of RateLimit. Its t is the time until one more token is there, as Retry-After is: a client that waits for it can go on.
+func (x *exchange) appendRateLimit(b []byte) []byte {
+	b = strconv.AppendInt(append(b, x.limits.left...), x.remaining, 10)
+	return strconv.AppendInt(append(b, ";t="...), x.next, 10)
 }
 
 // seconds is d in whole seconds, rounded up.
