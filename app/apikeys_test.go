@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -1343,5 +1344,51 @@ func TestAKeyWhoseOwnersRoleChangesWhileItIsRead(t *testing.T) {
 		if owners.after = nil; w.bearer(k).User() != ann.ID {
 			t.Error("and afterwards it is not taken")
 		}
+	}
+}
+
+// A thief who was let in just before the end of a line, and is still making a key, makes it in vain.
+func TestAKeyThatIsBeingMadeEndsWithItsLine(t *testing.T) {
+	owners := &slowAccounts{}
+	w := newWorld(t, func(core *app.Core) { owners.Accounts, core.Stores.Accounts = core.Stores.Accounts, owners })
+	w.user("ann")
+	ann := w.caller(w.signIn("ann"))
+	stolen := w.issue(ann, apikey.KeysWrite)
+	thief := w.bearer(stolen)
+	type line struct {
+		ended []id.APIKey
+		err   error
+	}
+	done := make(chan line, 1)
+	owners.after = func() { // the thief has been judged
+		owners.after = nil
+		go func() {
+			ended, err := w.keys.RevokeLine(context.Background(), home, ann, stolen.ID)
+			done <- line{ended, err}
+		}()
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			k, err := w.store.APIKeys().Find(t.Context(), stolen.ID)
+			if err == nil && k.Revoked != 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Error("the stolen key is not revoked")
+				break
+			}
+			runtime.Gosched()
+		}
+		for range 100 { // whoever does not wait for this has looked by now
+			runtime.Gosched()
+		}
+	}
+	late := w.issue(thief, apikey.KeysWrite)
+	got := <-done
+	if got.err != nil || len(got.ended) != 2 || got.ended[1] != late.ID {
+		t.Errorf("RevokeLine: %v, %v, want the key that was being made too", got.ended, got.err)
+	}
+	_, err := w.admitKey(late)
+	refusedKey(t, err, revocation.KeyRevoked)
+	if _, err := w.keys.Issue(t.Context(), abroad, thief, wish(apikey.KeysWrite)); !errors.Is(err, app.ErrForbidden) {
+		t.Errorf("afterwards the thief makes another: %v", err)
 	}
 }
