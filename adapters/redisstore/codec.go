@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"encoding/binary"
-	"errors"
 	"strconv"
 
 	"github.com/xteam/xteam/domain/instant"
@@ -14,8 +13,8 @@ import (
 const encoding = 1
 
 var (
-	errNewer   = errors.New("an entry was written by a newer version of the program: start that one")
-	errDamaged = errors.New("an entry is damaged: something else writes under this namespace")
+	errNewer   error = &fault{text: "Redis: an entry was written by a newer version of the program: start that one"}
+	errDamaged error = &fault{text: "Redis: an entry is damaged: something else writes under this namespace"}
 )
 
 // name is what follows the prefix in the key under which an entry lies.

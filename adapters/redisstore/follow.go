@@ -46,6 +46,7 @@ type follower struct {
 	server
 	heard   time.Time // when Redis last answered
 	checked time.Time // when the data was last looked at
+	refused error     // of fn
 }
 
 // server is who answers, as far as it tells.
@@ -104,9 +105,9 @@ func (f *follower) tell(ctx context.Context, news ports.News) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := f.fn(news)
+	f.refused = f.fn(news)
 	f.heard = time.Now() // the time that fn took is not Redis' silence
-	return err
+	return f.refused
 }
 
 // page reads the entries with these names, and in the same round trip, if more is wanted, the names behind cursor. A name whose entry is gone is dropped, unless it
@@ -181,12 +182,21 @@ func (s *Store) tidy(ctx context.Context, gone []string) error {
 // tail reads the stream from the position on.
 func (f *follower) tail(ctx context.Context) error {
 	for block := listening; ; {
-		entries, more, err := f.read(ctx, block)
+		err := f.round(ctx, block)
+		var known *fault
 		switch {
 		case err == nil:
 			f.heard, block = time.Now(), listening
+		case f.refused != nil:
+			return f.refused
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errBehind):
+			if err := f.again(ctx); err != nil {
+				return err
+			}
+		case errors.As(err, &known):
+			return err
 		case errors.Is(err, redis.ErrClosed) || time.Since(f.heard) >= f.s.opts.Timeout:
 			return meant(ctx, "the feed", err)
 		default: // a connection that broke: the next one answers at once, or Redis is silent
@@ -194,20 +204,36 @@ func (f *follower) tail(ctx context.Context) error {
 			if err := pause(ctx, 10*time.Millisecond); err != nil {
 				return err
 			}
-			continue
 		}
-		if err := f.checkIfDue(ctx); err != nil {
-			if errors.Is(err, errBehind) {
-				if err = f.again(ctx); err == nil {
-					continue
-				}
-			}
+	}
+}
+
+// round reads what is new, waiting for it as long as block says, and delivers it; now and then it looks at the data before it says that this was all.
+func (f *follower) round(ctx context.Context, block time.Duration) error {
+	entries, more, err := f.read(ctx, block)
+	if err != nil {
+		return err
+	}
+	if time.Since(f.checked) >= checking {
+		if err := f.deliver(ctx, entries, false); err != nil {
 			return err
 		}
-		if err := f.deliver(ctx, entries, !more); err != nil {
+		entries = nil
+		if err := f.look(ctx); err != nil {
 			return err
 		}
 	}
+	return f.deliver(ctx, entries, !more)
+}
+
+func (f *follower) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, f.s.opts.Timeout)
+	defer cancel()
+	err := f.check(ctx)
+	if err == nil {
+		f.checked = time.Now()
+	}
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -223,10 +249,27 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // again gives everything to a follower that was behind the stream.
 func (f *follower) again(ctx context.Context) error {
+	before, data := f.server, f.place.id
 	if err := f.start(ctx); err != nil {
 		return err
 	}
+	if err := f.same(before, data); err != nil {
+		return err
+	}
 	return f.load(ctx)
+}
+
+// same is ErrLost when who answers, or the data, is another than before.
+func (f *follower) same(before server, data string) error {
+	switch {
+	case f.place.id != data:
+		return lost("it holds other data than before")
+	case f.run != before.run:
+		return lost("another server process answers, which may lack the last writes")
+	case f.replication != before.replication:
+		return lost("a failover took place, which may have lost the last writes")
+	}
+	return nil
 }
 
 // read reads what is behind the position, and waits for it as long as block says; -1: not at all. More says that there may be more already.
@@ -241,11 +284,19 @@ func (f *follower) read(ctx context.Context, block time.Duration) (entries []rev
 		return nil, false, err
 	}
 	for _, m := range got[0].Messages {
-		f.place.position = m.ID
 		value, ok := m.Values["e"].(string)
 		if !ok {
+			f.place.position = m.ID
 			continue // the mark of a beginning
 		}
+		n, _ := strconv.ParseInt(text(m.Values["n"]), 10, 64)
+		switch {
+		case n <= f.place.count:
+			return nil, false, lost(fmt.Sprintf("entry %d was recorded after %d others", n, f.place.count))
+		case n > f.place.count+1:
+			return nil, false, errBehind
+		}
+		f.place.position, f.place.count = m.ID, n
 		e, err := decode(value)
 		if err != nil {
 			return nil, false, err
@@ -258,28 +309,18 @@ func (f *follower) read(ctx context.Context, block time.Duration) (entries []rev
 // errBehind says that the stream was cut before the position.
 var errBehind error = &fault{text: "the follower is behind the stream"}
 
-func (f *follower) checkIfDue(ctx context.Context) error {
-	if time.Since(f.checked) < checking {
-		return nil
-	}
-	if err := f.s.call(ctx, "the check of the feed", f.check); err != nil {
-		return err
-	}
-	f.heard, f.checked = time.Now(), time.Now()
-	return nil
-}
-
-// checkScript looks at the data. KEYS: id, epoch, live, stream, count. ARGV: the position, the prefix of all keys, the time in seconds, how many entries to look for.
-// It answers the id, whether the epoch is there, whether live is, where the position is (0: nowhere; 1: in the stream; 2: before it), the count, and how many of the entries that were looked
+// checkScript looks at the data. KEYS: id, epoch, live, stream, count. ARGV: the position, the prefix of all keys, the time in seconds, how many entries to look for, the
+// count at the position. It answers the id, whether the epoch is there, whether live is, where the position is (0: nowhere; 1: in the stream; 2: before it), the count, and how many of the entries that were looked
 // for and whose time is not over are gone.
 var checkScript = redis.NewScript(`
 local missing, sample = 0, redis.call('ZRANDMEMBER', KEYS[3], ARGV[4], 'WITHSCORES')
 for i = 1, #sample, 2 do
   if tonumber(sample[i + 1]) > tonumber(ARGV[3]) and redis.call('EXISTS', ARGV[2] .. sample[i]) == 0 then missing = missing + 1 end
 end
+local count, length = redis.call('GET', KEYS[5]) or '0', redis.call('XLEN', KEYS[4])
 local stands = #redis.call('XRANGE', KEYS[4], ARGV[1], ARGV[1])
-if stands == 0 and #redis.call('XREVRANGE', KEYS[4], '(' .. ARGV[1], '-', 'COUNT', 1) == 0 and redis.call('XLEN', KEYS[4]) > tonumber(ARGV[5]) then stands = 2 end
-return {redis.call('GET', KEYS[1]) or '', redis.call('EXISTS', KEYS[2]), redis.call('ZSCORE', KEYS[3], 'id') and 1 or 0, stands, redis.call('GET', KEYS[5]) or '0', missing}
+if stands == 0 and length > 0 and count - ARGV[5] >= length and #redis.call('XREVRANGE', KEYS[4], '(' .. ARGV[1], '-', 'COUNT', 1) == 0 then stands = 2 end
+return {redis.call('GET', KEYS[1]) or '', redis.call('EXISTS', KEYS[2]), redis.call('ZSCORE', KEYS[3], 'id') and 1 or 0, stands, count, missing}
 `)
 
 func (f *follower) check(ctx context.Context) error {
@@ -291,7 +332,7 @@ func (f *follower) check(ctx context.Context) error {
 	if now.evicted != f.evicted {
 		look = searched
 	}
-	got, err := checkScript.Run(ctx, f.s.client, f.s.keys.fixed(), f.place.position, f.s.keys.prefix, instant.Of(f.s.opts.Now()).Seconds(), look, f.s.streamed()/2).Slice()
+	got, err := checkScript.Run(ctx, f.s.client, f.s.keys.fixed(), f.place.position, f.s.keys.prefix, instant.Of(f.s.opts.Now()).Seconds(), look, f.place.count).Slice()
 	if err != nil {
 		return err
 	}
@@ -300,15 +341,15 @@ func (f *follower) check(ctx context.Context) error {
 	}
 	count, _ := strconv.ParseInt(text(got[4]), 10, 64)
 	vouched := number(got[1]) == 1
-	switch id := text(got[0]); {
-	case id == "":
+	id := text(got[0])
+	if id == "" {
 		return lost("all of it is gone (FLUSHALL, or an empty server)")
-	case id != f.place.id:
-		return lost("it holds other data than before")
-	case now.run != f.run:
-		return lost("another server process answers, which may lack the last writes")
-	case now.replication != f.replication:
-		return lost("a failover took place, which may have lost the last writes")
+	}
+	after := follower{server: now, place: place{id: id}}
+	if err := after.same(f.server, f.place.id); err != nil {
+		return err
+	}
+	switch {
 	case f.place.vouched && !vouched:
 		return lost("its epoch is gone")
 	case number(got[2]) != 1:
@@ -322,7 +363,7 @@ func (f *follower) check(ctx context.Context) error {
 	case number(got[5]) > 0:
 		return lost(fmt.Sprintf("of %d entries %d are gone (eviction)", look, number(got[5])))
 	}
-	f.place.count, f.place.vouched, f.evicted = count, vouched, now.evicted
+	f.place.vouched, f.evicted = vouched, now.evicted
 	return nil
 }
 

@@ -34,8 +34,8 @@ func (s *Store) Revocations() Revocations { return Revocations{s} }
 
 // recordScript makes entries part of the data. An entry that is there stays as it is; what is missing around it is put right. KEYS: live, stream, count, epoch, then three of each
 // entry: its own, that of the number it raises (or its own again), and that number's copy for readers (or its own again). ARGV: the length of the stream, the time in
-// seconds before which an entry must have ended to be dropped from live, then six of each entry: name, value, end in seconds, time to live in ms (0: none), number, whether
-// the copy exists only once the data is vouched for.
+// seconds before which an entry must have ended to be dropped from live, then five of each entry: name, value, end in seconds, time to live in ms (0: none), number. A
+// reader's copy is made only once the data is vouched for. Each entry of the stream bears the count, by which a follower sees that one is missing.
 //
 // Numbers are compared as text: a Lua number is a double, which spoils integers above 2^53.
 var recordScript = redis.NewScript(`
@@ -59,11 +59,10 @@ for i = 0, (#KEYS - 4) / 3 - 1 do
   if copy ~= key and redis.call('EXISTS', copy) == 1 then raise(copy, to, ttl) end
   if set or added == 1 then
     if not set then value = redis.call('GET', key) end
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'e', value)
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'n', redis.call('INCR', KEYS[3]), 'e', value)
     fresh = fresh + 1
   end
 end
-if fresh > 0 then redis.call('INCRBY', KEYS[3], fresh) end
 local over = redis.call('ZRANGE', KEYS[1], '-inf', '(' .. ARGV[2], 'BYSCORE', 'LIMIT', 0, #KEYS)
 if #over > 0 then redis.call('ZREM', KEYS[1], unpack(over)) end
 return fresh
@@ -156,7 +155,7 @@ return {id, position, redis.call('GET', KEYS[5]) or '0', redis.call('EXISTS', KE
 type place struct {
 	id       string
 	position string // of the last entry of the stream that was read
-	count    int64  // of all entries ever recorded, as last seen
+	count    int64  // of all entries ever recorded, up to the position
 	vouched  bool   // the epoch was there
 }
 

@@ -52,8 +52,14 @@ func (f *fault) Is(target error) bool {
 	return target == ports.ErrUnavailable || f.is != nil && target == f.is
 }
 
-// New makes a store that connects when it is first used. It does no I/O but reading CAFile.
+// quiet takes what go-redis would write to the standard error: what it tells is in the errors of the calls.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+// New makes a store that connects when it is first used. It does no I/O but reading CAFile. It silences go-redis' own log, for the whole process.
 func New(o Options) (*Store, error) {
+	redis.SetLogger(quiet{})
 	o, err := o.checked()
 	if err != nil {
 		return nil, err
