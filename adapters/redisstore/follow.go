@@ -201,6 +201,7 @@ func (f *follower) tail(ctx context.Context) error {
 			return meant(ctx, "the feed", err)
 		default: // a connection that broke: the next one answers at once, or Redis is silent
 			block = -1
+			f.s.lookAround(ctx)
 			if err := pause(ctx, 10*time.Millisecond); err != nil {
 				return err
 			}

@@ -171,7 +171,20 @@ func (s *Store) within(ctx context.Context, limit time.Duration, what string, do
 	}
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return meant(ctx, what, do(bounded))
+	err := do(bounded)
+	if err != nil && ctx.Err() == nil {
+		s.lookAround(ctx)
+	}
+	return meant(ctx, what, err)
+}
+
+// lookAround has a Cluster asked anew, in the background, who has which slots: go-redis goes on asking a primary that is gone for as long as ten seconds.
+func (s *Store) lookAround(ctx context.Context) {
+	for _, c := range []redis.UniversalClient{s.client, s.once} {
+		if cluster, ok := c.(*redis.ClusterClient); ok {
+			cluster.ReloadState(ctx)
+		}
+	}
 }
 
 // meant is what an error of go-redis means to the caller with ctx. The cause is told and not wrapped: a time-out of our own is not the caller's.
