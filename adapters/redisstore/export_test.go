@@ -1,7 +1,21 @@
 package redisstore
 
+import "log/slog"
+
 // Shorten cuts the stream to about n entries.
 func (s *Store) Shorten(n int64) { s.shorter = n }
 
 // ErrOptions is what every refusal of a URL or of Options matches.
 var ErrOptions = errOptions
+
+// Breaker is what keeps callers of the buckets from waiting.
+type Breaker struct{ b breaker }
+
+// NewBreaker is a closed one.
+func NewBreaker() *Breaker { return &Breaker{breaker{log: slog.New(slog.DiscardHandler)}} }
+
+// Admit reports whether the caller may try.
+func (b *Breaker) Admit() bool { return b.b.admit() }
+
+// Done tells how a try ended.
+func (b *Breaker) Done(ok, unknown bool) { b.b.done(ok, unknown) }
