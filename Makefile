@@ -42,7 +42,7 @@ test-vault: ## what a real Vault server proves; it is built once into the cache 
 	[ -n "$$packages" ] || { echo 'make test-vault: no test asks for XTEAM_TEST_VAULT'; exit 1; }; \
 	vault=$$(.ci/vault) && XTEAM_TEST_VAULT="$$vault" go test $(if $(shell command -v cc),-race) -count=1 -timeout 10m -run '^TestReal' $$packages
 
-verify: format vet wire sql tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 4 min cold)
+verify: format vet wire sql tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
 
 bench: ## the figures of the Speed section, each beside its goal (about 2 min; a quiet machine)
 	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./tests/bench

@@ -67,7 +67,7 @@ func (p *Accounts) Update(ctx context.Context, uid id.User, change func(account.
 
 // Find reads one account.
 func (p *Accounts) Find(ctx context.Context, uid id.User) (account.Account, error) {
-	row, err := read(ctx, p.db, func(q *queries.Queries) ([]byte, error) { return q.FindAccount(ctx, uid[:]) })
+	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindAccount(ctx, uid[:]) })
 	if err != nil {
 		return account.Account{}, err
 	}
@@ -80,7 +80,7 @@ func (p *Accounts) Named(ctx context.Context, login account.Login) (account.Acco
 	if err != nil {
 		return account.Account{}, err
 	}
-	row, err := read(ctx, p.db, func(q *queries.Queries) (row queries.FindAccountByEmailRow, err error) {
+	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) (row queries.FindAccountByEmailRow, err error) {
 		switch {
 		case email != nil:
 			return q.FindAccountByEmail(ctx, email)
@@ -109,7 +109,7 @@ func (p *Accounts) Named(ctx context.Context, login account.Login) (account.Acco
 
 // List reads a page in the order of ids.
 func (p *Accounts) List(ctx context.Context, after id.User, limit int) ([]account.Account, error) {
-	rows, err := read(ctx, p.db, func(q *queries.Queries) ([]queries.ListAccountsRow, error) {
+	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.ListAccountsRow, error) {
 		return q.ListAccounts(ctx, queries.ListAccountsParams{After: after[:], Most: bounded(limit)})
 	})
 	if err != nil {

@@ -80,7 +80,7 @@ func (p *APIKeys) add(ctx context.Context, tx *transaction, k *apikey.Key) error
 
 // Find reads one key.
 func (p *APIKeys) Find(ctx context.Context, kid id.APIKey) (apikey.Key, error) {
-	row, err := read(ctx, p.db, func(q *queries.Queries) ([]byte, error) { return q.FindAPIKey(ctx, kid[:]) })
+	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindAPIKey(ctx, kid[:]) })
 	if err != nil {
 		return apikey.Key{}, err
 	}
@@ -89,7 +89,9 @@ func (p *APIKeys) Find(ctx context.Context, kid id.APIKey) (apikey.Key, error) {
 
 // OfUser reads the keys of an owner.
 func (p *APIKeys) OfUser(ctx context.Context, uid id.User) ([]apikey.Key, error) {
-	rows, err := read(ctx, p.db, func(q *queries.Queries) ([]queries.ListAPIKeysRow, error) { return q.ListAPIKeys(ctx, uid[:]) })
+	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.ListAPIKeysRow, error) {
+		return q.ListAPIKeys(ctx, uid[:])
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,9 @@ func (db *DB) Ping(ctx context.Context) error {
 		return db.told(ctx, "ask", err)
 	}
 	defer conn.Release()
-	if err := conn.Ping(ctx); err != nil {
+	short, cancel := db.bound(ctx)
+	defer cancel()
+	if err := conn.Ping(short); err != nil {
 		return db.told(ctx, "ask", &lost{err: err})
 	}
 	return nil

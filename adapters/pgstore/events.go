@@ -44,7 +44,7 @@ func (p *Events) List(ctx context.Context, after uint64, limit int) (events []au
 	if after >= math.MaxInt64 {
 		return nil, after, nil
 	}
-	rows, err := read(ctx, p.db, func(q *queries.Queries) ([]queries.ListEventsRow, error) {
+	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.ListEventsRow, error) {
 		return q.ListEvents(ctx, queries.ListEventsParams{After: int64(after), Most: bounded(limit)})
 	})
 	if err != nil {
@@ -64,7 +64,7 @@ func (p *Events) List(ctx context.Context, after uint64, limit int) (events []au
 // place gives a position to every event that is committed and has none.
 func (p *Events) place(ctx context.Context) error {
 	for {
-		waiting, err := read(ctx, p.db, func(q *queries.Queries) (bool, error) { return q.UnplacedEvents(ctx) })
+		waiting, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) (bool, error) { return q.UnplacedEvents(ctx) })
 		if err != nil || !waiting {
 			return err
 		}

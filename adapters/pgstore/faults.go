@@ -67,7 +67,6 @@ func (db *DB) told(ctx context.Context, doing string, err error) error {
 // why says what is wrong in words that hold no value: what a server says of its own state, and of a statement only the code.
 func why(err error) string {
 	var answer *pgconn.PgError
-	var network net.Error
 	switch {
 	case errors.As(err, &answer):
 		switch {
@@ -77,7 +76,7 @@ func why(err error) string {
 			return answer.Message
 		}
 		return "it answered with SQLSTATE " + answer.Code
-	case errors.As(err, &network) && network.Timeout() || errors.Is(err, context.DeadlineExceeded):
+	case late(err):
 		return "it did not answer in time"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed):
 		return "the connection was lost"

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -333,4 +334,42 @@ func TestCrash(t *testing.T) {
 		t.Errorf("%d changes, and %d revocations that came with them", counted, len(live))
 	}
 	t.Logf("%d acknowledged, %d failed, %d there", total(&acknowledged), total(&failed), counted)
+}
+
+// TestASilentServer: one that is stopped, and answers nothing, holds no call up for longer than a statement may take; it goes on where it was.
+func TestASilentServer(t *testing.T) {
+	s, err := newServer()
+	demand(t, err)
+	t.Cleanup(s.stop)
+	db := reopened(t, s.url("postgres", "sslmode=disable"), pgstore.Options{StatementTimeout: 300 * time.Millisecond, Wait: 300 * time.Millisecond, Poll: 20 * time.Millisecond})
+	v := aSession()
+	if err := db.Sessions().Create(t.Context(), v, ports.Effects{}); err != nil {
+		t.Fatal(err)
+	}
+	followed, started := make(chan error, 1), make(chan struct{})
+	var once sync.Once
+	go func() {
+		followed <- db.Revocations().Follow(context.Background(), func(ports.News) error { once.Do(func() { close(started) }); return nil })
+	}()
+	<-started
+	bump := func() error {
+		return db.Sessions().Update(context.Background(), v.ID, func(v session.Session) (session.Session, ports.Effects, error) {
+			v.Counter++
+			return v, ports.Effects{}, nil
+		})
+	}
+	s.signal(syscall.SIGSTOP)
+	defer s.signal(syscall.SIGCONT)
+	for what, call := range map[string]func() error{"Update": bump, "Find": func() error { _, err := db.Sessions().Find(context.Background(), v.ID); return err },
+		"Follow": func() error { return <-followed }, "Ping": func() error { return db.Ping(context.Background()) }} {
+		start := time.Now()
+		if err := call(); !errors.Is(err, ports.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: got %v, want ErrUnavailable", what, err)
+		}
+		if took := time.Since(start); took > 8*time.Second {
+			t.Errorf("%s: answered after %v, want it after some 1.3 seconds", what, took)
+		}
+	}
+	s.signal(syscall.SIGCONT)
+	eventually(t, "a change afterwards", func() bool { return bump() == nil })
 }

@@ -79,13 +79,10 @@ ON CONFLICT (key) DO NOTHING;
 SELECT pg_current_snapshot()::text AS snapshot;
 
 -- name: ListRevocations :many
-SELECT key, reason, asked_by, note, at, until FROM revocations WHERE key > sqlc.arg(after) ORDER BY key LIMIT sqlc.arg(most);
-
--- name: ListNewRevocations :many
-SELECT key, reason, asked_by, note, at, until, xid::text AS xid FROM revocations
+SELECT key, reason, asked_by, note, at, until, xid::text AS after_xid FROM revocations
 WHERE xid >= pg_snapshot_xmin(sqlc.arg(seen)::text::pg_snapshot) AND NOT pg_visible_in_snapshot(xid, sqlc.arg(seen)::text::pg_snapshot)
-  AND (xid > sqlc.arg(after_xid)::text::xid8 OR xid = sqlc.arg(after_xid)::text::xid8 AND key > sqlc.arg(after_key))
-ORDER BY revocations.xid, key LIMIT sqlc.arg(most);
+  AND (xid, key) > (sqlc.arg(after_xid)::text::xid8, sqlc.arg(after_key)::bytea)
+ORDER BY xid, key LIMIT sqlc.arg(most);
 
 -- name: AdoptRevocations :exec
 UPDATE revocations SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());

@@ -45,7 +45,7 @@ func (p *Revocations) Record(ctx context.Context, entries ...revocation.Entry) e
 	return nil
 }
 
-// Follow reads all entries in the order of their keys, and from then on, once a round, those that the snapshot at the beginning of the round before did not see. That is exact: an entry whose
+// Follow reads all entries, and from then on, once a round, those that the snapshot at the beginning of the round before did not see. That is exact: an entry whose
 // transaction took its number long ago, and ended only now, is one of them, and nothing is guessed of how long a transaction may last. A follower has a connection of its own and ends
 // with it: the numbers of one server's transactions are never held against another's, or against the same server's after it was set back. An entry is given out until it is deleted, which
 // is Margin after its Until.
@@ -60,7 +60,7 @@ func (p *Revocations) Follow(ctx context.Context, fn func(ports.News) error) err
 		return p.db.told(ctx, "follow", &lost{err: err})
 	}
 	defer p.end(conn)
-	f := &following{p: p, conn: conn, q: queries.New(conn), fn: fn}
+	f := &following{p: p, conn: conn, q: queries.New(conn), fn: fn, seen: nothing}
 	tick := time.NewTicker(p.db.options.Poll)
 	defer tick.Stop()
 	for {
@@ -98,13 +98,16 @@ func (p *Revocations) end(conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
+// nothing is a snapshot before all transactions.
+const nothing = "1:1:"
+
 // following is one follower.
 type following struct {
 	p    *Revocations
 	conn *pgx.Conn
 	q    *queries.Queries
 	fn   func(ports.News) error
-	seen string // the snapshot at the beginning of the last round; empty before the first
+	seen string // the snapshot at the beginning of the last round
 }
 
 // round delivers what is new, and ends with Caught. What is committed while it runs may be delivered in it and again in the next.
@@ -113,13 +116,8 @@ func (f *following) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	page := f.everything
-	if f.seen != "" {
-		page = f.news
-	}
-	at := place{xid: "0", key: []byte{}}
-	for {
-		entries, next, err := page(ctx, at)
+	for at := (place{xid: "0", key: []byte{}}); ; {
+		entries, next, err := f.page(ctx, at)
 		if err != nil {
 			return err
 		}
@@ -144,13 +142,8 @@ type place struct {
 	key []byte
 }
 
-// bound is a context for one statement: a server that has gone silent is noticed.
-func (f *following) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, f.p.db.options.StatementTimeout+time.Second)
-}
-
 func (f *following) snapshot(ctx context.Context) (string, error) {
-	short, cancel := f.bound(ctx)
+	short, cancel := f.p.db.bound(ctx)
 	defer cancel()
 	s, err := f.q.Snapshot(short)
 	if err != nil {
@@ -159,10 +152,11 @@ func (f *following) snapshot(ctx context.Context) (string, error) {
 	return s, nil
 }
 
-func (f *following) everything(ctx context.Context, at place) (entries []revocation.Entry, end place, err error) {
-	short, cancel := f.bound(ctx)
+// page reads in the order in which entries were written, which is that of the table's pages too: so a million of them are read in one sweep over it.
+func (f *following) page(ctx context.Context, at place) (entries []revocation.Entry, end place, err error) {
+	short, cancel := f.p.db.bound(ctx)
 	defer cancel()
-	rows, err := f.q.ListRevocations(short, queries.ListRevocationsParams{After: at.key, Most: portion})
+	rows, err := f.q.ListRevocations(short, queries.ListRevocationsParams{Seen: f.seen, AfterXid: at.xid, AfterKey: at.key, Most: portion})
 	if err != nil {
 		return nil, at, f.p.db.told(ctx, "follow", &lost{err: err})
 	}
@@ -171,25 +165,7 @@ func (f *following) everything(ctx context.Context, at place) (entries []revocat
 		if entries[i], err = f.p.opened(&rows[i]); err != nil {
 			return nil, at, err
 		}
-		end.key = rows[i].Key
-	}
-	return entries, end, nil
-}
-
-func (f *following) news(ctx context.Context, at place) (entries []revocation.Entry, end place, err error) {
-	short, cancel := f.bound(ctx)
-	defer cancel()
-	rows, err := f.q.ListNewRevocations(short, queries.ListNewRevocationsParams{Seen: f.seen, AfterXid: at.xid, AfterKey: at.key, Most: portion})
-	if err != nil {
-		return nil, at, f.p.db.told(ctx, "follow", &lost{err: err})
-	}
-	entries = make([]revocation.Entry, len(rows))
-	for i, r := range rows {
-		row := queries.ListRevocationsRow{Key: r.Key, Reason: r.Reason, AskedBy: r.AskedBy, Note: r.Note, At: r.At, Until: r.Until}
-		if entries[i], err = f.p.opened(&row); err != nil {
-			return nil, at, err
-		}
-		end = place{r.Xid, r.Key}
+		end = place{rows[i].AfterXid, rows[i].Key}
 	}
 	return entries, end, nil
 }

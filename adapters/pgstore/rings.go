@@ -51,7 +51,7 @@ func (p *Keys) Update(ctx context.Context, name string, change func(keyset.Ring)
 
 // Find reads one ring.
 func (p *Keys) Find(ctx context.Context, name string) (keyset.Ring, error) {
-	row, err := read(ctx, p.db, func(q *queries.Queries) ([]byte, error) { return q.FindRing(ctx, name) })
+	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindRing(ctx, name) })
 	if err != nil {
 		return keyset.Ring{}, err
 	}
@@ -88,7 +88,7 @@ func (p *System) Update(ctx context.Context, change func(system.State) (system.S
 
 // Load reads the state; that of a new database is zero.
 func (p *System) Load(ctx context.Context) (system.State, error) {
-	row, err := read(ctx, p.db, func(q *queries.Queries) ([]byte, error) { return q.FindSystem(ctx) })
+	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindSystem(ctx) })
 	if err != nil {
 		return system.State{}, err
 	}

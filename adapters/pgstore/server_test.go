@@ -169,6 +169,23 @@ func (s *server) ready(deadline time.Time) bool {
 	return false
 }
 
+// signal sends a signal to the server and to all that it has started.
+func (s *server) signal(what syscall.Signal) {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range all {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		if f := strings.Fields(rest); len(f) > 1 && f[1] == strconv.Itoa(s.cmd.Process.Pid) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			_ = syscall.Kill(pid, what)
+		}
+	}
+	_ = s.cmd.Process.Signal(what)
+}
+
 // kill ends the server as a crash would.
 func (s *server) kill() {
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)

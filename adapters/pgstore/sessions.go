@@ -71,7 +71,7 @@ func (p *Sessions) Update(ctx context.Context, sid id.Session, change func(sessi
 
 // Find reads one session.
 func (p *Sessions) Find(ctx context.Context, sid id.Session) (session.Session, error) {
-	row, err := read(ctx, p.db, func(q *queries.Queries) ([]byte, error) { return q.FindSession(ctx, sid[:]) })
+	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindSession(ctx, sid[:]) })
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -80,7 +80,7 @@ func (p *Sessions) Find(ctx context.Context, sid id.Session) (session.Session, e
 
 // OfUser reads the sessions of a user that are still listed.
 func (p *Sessions) OfUser(ctx context.Context, uid id.User) ([]session.Session, error) {
-	rows, err := read(ctx, p.db, func(q *queries.Queries) ([]queries.ListSessionsRow, error) {
+	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.ListSessionsRow, error) {
 		return q.ListSessions(ctx, queries.ListSessionsParams{UserID: uid[:], Now: int64(instant.Of(time.Now())), Most: ListedMost})
 	})
 	if err != nil {

@@ -43,19 +43,21 @@ func horizon(opened, now time.Time, since time.Duration) instant.Instant {
 
 // sweep deletes what expired Margin before now, by this node's clock and the server's. Who does not get the lock leaves it to the node that has it.
 func (db *DB) sweep(ctx context.Context, now instant.Instant) error {
-	facts, err := read(ctx, db, func(q *queries.Queries) (queries.ServerFactsRow, error) { return q.ServerFacts(ctx) })
+	facts, err := read(ctx, db, func(ctx context.Context, q *queries.Queries) (queries.ServerFactsRow, error) {
+		return q.ServerFacts(ctx)
+	})
 	if err != nil {
 		return err
 	}
 	before := int64(min(now, instant.Instant(facts.Now)).Add(-Margin))
-	for _, drop := range []func(*queries.Queries) (int64, error){
-		func(q *queries.Queries) (int64, error) {
+	for _, drop := range []func(context.Context, *queries.Queries) (int64, error){
+		func(ctx context.Context, q *queries.Queries) (int64, error) {
 			return q.DropRevocations(ctx, queries.DropRevocationsParams{Before: before, Most: swept})
 		},
-		func(q *queries.Queries) (int64, error) {
+		func(ctx context.Context, q *queries.Queries) (int64, error) {
 			return q.DropSessions(ctx, queries.DropSessionsParams{Before: before, Most: swept})
 		},
-		func(q *queries.Queries) (int64, error) {
+		func(ctx context.Context, q *queries.Queries) (int64, error) {
 			return q.DropAPIKeys(ctx, queries.DropAPIKeysParams{Before: before, Most: swept})
 		},
 	} {
@@ -69,14 +71,16 @@ func (db *DB) sweep(ctx context.Context, now instant.Instant) error {
 }
 
 // drop deletes one batch, if no other node is at it.
-func (db *DB) drop(ctx context.Context, delete func(*queries.Queries) (int64, error)) (n int64, err error) {
+func (db *DB) drop(ctx context.Context, delete func(context.Context, *queries.Queries) (int64, error)) (n int64, err error) {
+	ctx, cancel := db.bound(ctx)
+	defer cancel()
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		q := queries.New(tx)
 		mine, err := q.TryLockForTransaction(ctx, lockHousekeeping)
 		if err != nil || !mine {
 			return err
 		}
-		n, err = delete(q)
+		n, err = delete(ctx, q)
 		return err
 	})
 	return n, err

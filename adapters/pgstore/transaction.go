@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -70,7 +71,7 @@ func (db *DB) repeat(ctx context.Context, run func() error) error {
 			case <-ctx.Done():
 			}
 			pause.Stop()
-		case (c == readOnlyTransaction || c == "" || c[:2] == "57" && c != queryCanceled) && !broken && !errors.Is(err, errNoRoom):
+		case (c == readOnlyTransaction || c == "" && !late(err) || c != "" && c[:2] == "57" && c != queryCanceled) && !broken:
 			broken = true
 			if c == readOnlyTransaction { // of the others in the pool none is better
 				db.pool.Reset()
@@ -87,6 +88,8 @@ func (db *DB) attempt(ctx context.Context, step func(context.Context, *transacti
 		return err
 	}
 	defer conn.Release()
+	ctx, cancel := db.bound(ctx)
+	defer cancel()
 	tx := &transaction{db: db, conn: conn}
 	tx.first, tx.then = queries.New(opening{tx}), queries.New(queueing{tx})
 	defer tx.rollback()
@@ -106,7 +109,18 @@ func (db *DB) attempt(ctx context.Context, step func(context.Context, *transacti
 	return nil
 }
 
-// errNoRoom says that the pool had no connection in time. It is no reason to ask again.
+// bound is a context in which a server that has gone silent is noticed: one that lives has ended the statement by then.
+func (db *DB) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, db.options.StatementTimeout+time.Second)
+}
+
+// late says that a server did not answer in time. It is not asked again in the same call.
+func late(err error) bool {
+	var network net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
+}
+
+// errNoRoom says that the pool had no connection in time.
 var errNoRoom = errors.New("no connection was free in time")
 
 // acquire takes a connection, for which it waits a bounded time.
@@ -127,7 +141,7 @@ func (db *DB) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 }
 
 // read runs one read on a connection of the pool, once more when that was broken.
-func read[T any](ctx context.Context, db *DB, fn func(*queries.Queries) (T, error)) (v T, err error) {
+func read[T any](ctx context.Context, db *DB, fn func(context.Context, *queries.Queries) (T, error)) (v T, err error) {
 	if err := db.ready(ctx); err != nil {
 		return v, err
 	}
@@ -137,7 +151,9 @@ func read[T any](ctx context.Context, db *DB, fn func(*queries.Queries) (T, erro
 			return err
 		}
 		defer conn.Release()
-		if v, err = fn(queries.New(conn)); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		short, cancel := db.bound(ctx)
+		defer cancel()
+		if v, err = fn(short, queries.New(conn)); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return &lost{err: err}
 		}
 		return err
@@ -159,7 +175,7 @@ func found(err error) error {
 // commit sends everything that was written, and the commit with it: of a pipeline whose statement fails the server skips the rest.
 func (tx *transaction) commit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return err
+		return &lost{err: err}
 	}
 	batch := &pgx.Batch{}
 	if !tx.begun {

@@ -380,83 +380,37 @@ func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]ListE
 	return items, nil
 }
 
-const listNewRevocations = `-- name: ListNewRevocations :many
-SELECT key, reason, asked_by, note, at, until, xid::text AS xid FROM revocations
+const listRevocations = `-- name: ListRevocations :many
+SELECT key, reason, asked_by, note, at, until, xid::text AS after_xid FROM revocations
 WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot) AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
-  AND (xid > $2::text::xid8 OR xid = $2::text::xid8 AND key > $3)
-ORDER BY revocations.xid, key LIMIT $4
+  AND (xid, key) > ($2::text::xid8, $3::bytea)
+ORDER BY xid, key LIMIT $4
 `
 
-type ListNewRevocationsParams struct {
+type ListRevocationsParams struct {
 	Seen     string
 	AfterXid string
 	AfterKey []byte
 	Most     int32
 }
 
-type ListNewRevocationsRow struct {
-	Key     []byte
-	Reason  int16
-	AskedBy []byte
-	Note    []byte
-	At      int64
-	Until   int64
-	Xid     string
+type ListRevocationsRow struct {
+	Key      []byte
+	Reason   int16
+	AskedBy  []byte
+	Note     []byte
+	At       int64
+	Until    int64
+	AfterXid string
 }
 
-func (q *Queries) ListNewRevocations(ctx context.Context, arg ListNewRevocationsParams) ([]ListNewRevocationsRow, error) {
-	rows, err := q.db.Query(ctx, listNewRevocations,
+func (q *Queries) ListRevocations(ctx context.Context, arg ListRevocationsParams) ([]ListRevocationsRow, error) {
+	rows, err := q.db.Query(ctx, listRevocations,
 		arg.Seen,
 		arg.AfterXid,
 		arg.AfterKey,
 		arg.Most,
 	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListNewRevocationsRow
-	for rows.Next() {
-		var i ListNewRevocationsRow
-		if err := rows.Scan(
-			&i.Key,
-			&i.Reason,
-			&i.AskedBy,
-			&i.Note,
-			&i.At,
-			&i.Until,
-			&i.Xid,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listRevocations = `-- name: ListRevocations :many
-SELECT key, reason, asked_by, note, at, until FROM revocations WHERE key > $1 ORDER BY key LIMIT $2
-`
-
-type ListRevocationsParams struct {
-	After []byte
-	Most  int32
-}
-
-type ListRevocationsRow struct {
-	Key     []byte
-	Reason  int16
-	AskedBy []byte
-	Note    []byte
-	At      int64
-	Until   int64
-}
-
-func (q *Queries) ListRevocations(ctx context.Context, arg ListRevocationsParams) ([]ListRevocationsRow, error) {
-	rows, err := q.db.Query(ctx, listRevocations, arg.After, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -471,6 +425,7 @@ func (q *Queries) ListRevocations(ctx context.Context, arg ListRevocationsParams
 			&i.Note,
 			&i.At,
 			&i.Until,
+			&i.AfterXid,
 		); err != nil {
 			return nil, err
 		}
