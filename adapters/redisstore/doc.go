@@ -3,6 +3,8 @@
 //
 // # Where Redis is
 //
+// It is Redis 6.2 or later.
+//
 //	redis://USER:PASSWORD@HOST:6379/DB                                one server
 //	rediss://…                                                        the same, over TLS
 //	redis+sentinel://USER:PASSWORD@S1:26379,S2:26379/MASTER?db=0      the primary that Sentinels name

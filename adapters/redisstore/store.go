@@ -100,7 +100,7 @@ func (s *Store) Check(ctx context.Context) error {
 			return err
 		}
 		s.setPolicy(s.readPolicy(ctx))
-		return ctx.Err()
+		return s.once.Ping(ctx).Err() // so that the buckets' first call need not connect within its 20 ms
 	})
 }
 
