@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -265,7 +266,8 @@ func (o Options) client(tls *tls.Config, retries int, timeout time.Duration) red
 		retries = -1 // as go-redis spells none
 	}
 	u := &redis.UniversalOptions{
-		Addrs: o.Addresses, MasterName: o.Master, DB: o.DB, Username: o.Username, Password: o.Password.RevealPlaintext(),
+		Addrs:      slices.Clip(slices.Clone(o.Addresses)), // go-redis appends to it
+		MasterName: o.Master, DB: o.DB, Username: o.Username, Password: o.Password.RevealPlaintext(),
 		SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword.RevealPlaintext(), TLSConfig: tls, IsClusterMode: o.Cluster,
 		ContextTimeoutEnabled: true, // else a hung server is waited for, whatever the context says
 		Protocol:              2, DisableIdentity: true,
