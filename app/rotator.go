@@ -49,6 +49,8 @@ type RotatorOptions struct {
 	Make func(context.Context) (secret.Text, error)
 	// Kept reports whether the secret of that name is one that the system made for itself. When its key is revoked it is passed over, where others refuse the start. nil: none is.
 	Kept func(name string) bool
+	// Versions says that SECRET_KEY_PREVIOUS is the version before of its source, which nobody takes away: it verifies until its tokens are over, and a revoked one refuses nothing.
+	Versions bool
 	// Logger is told of what concerns nobody's request; nil: nobody is.
 	Logger *slog.Logger
 }
@@ -100,6 +102,10 @@ func NewRotator(c *Core, codec ports.SigningKeys, sealer ports.Sealer, secrets *
 	r := &Rotator{core: c, codec: codec, sealer: sealer, secrets: secrets, o: o, opened: map[string]secret.Text{}, wake: make(chan struct{}, 1), looks: make(chan *look, 1)}
 	c.Rotator = r
 	secrets.OnChange(r.given)
+	secrets.Needs(func(name string) bool {
+		held := r.ring.Load()
+		return name != SecretKey || held == nil || held.primary().Given()
+	})
 	return r
 }
 
@@ -119,7 +125,7 @@ func (r *Rotator) Start(ctx context.Context) error {
 	first := cmp.Or(r.o.Algorithm, keyset.HS256)
 	wanted := func(keys keyset.Ring) bool { // until the first rotation the settings decide
 		k, ok := keys.Primary(keyset.Sign)
-		return !ok || k.Given() && (first != keyset.HS256 || k.Secret.IsZero() || r.core.View.KeyRevoked(k.ID))
+		return !ok || r.core.View.KeyRevoked(k.ID) || k.Given() && (first != keyset.HS256 || k.Secret.IsZero())
 	}
 	given, _ := stored.Give(current, previous, r.core.now())
 	primary, ok := given.Primary(keyset.Sign)
@@ -135,7 +141,13 @@ func (r *Rotator) Start(ctx context.Context) error {
 	case r.o.Algorithm != "" && primary.Algorithm != r.o.Algorithm:
 		r.o.Logger.Warn("JWT_ALGORITHM is not that of the key that signs; a rotation makes the change", "setting", r.o.Algorithm, "key", primary.ID, "algorithm", primary.Algorithm)
 	}
-	return r.settle(ctx)
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	if signs := r.ring.Load().primary(); r.o.Interval > 0 && cmp.Or(r.o.Algorithm, signs.Algorithm) == keyset.HS256 {
+		r.o.Logger.Warn("Keys rotate by themselves with HS256: from the first rotation on no other service can verify tokens, for the secrets are kept here; JWT_ALGORITHM chooses another")
+	}
+	return nil
 }
 
 // make answers a SECRET_KEY where there is none and one is needed.
@@ -162,7 +174,9 @@ func (r *Rotator) given(ctx context.Context, _, is SecretValues) error {
 		r.values = was
 		return err
 	}
-	r.o.Logger.Info("The signing secrets changed", "signs", r.ring.Load().primary().ID)
+	if signs := r.ring.Load().primary(); signs.Given() {
+		r.o.Logger.Info("The signing secrets changed", "signs", signs.ID)
+	}
 	return nil
 }
 
@@ -205,7 +219,7 @@ func (r *Rotator) keysOf() (current keyset.Key, previous []keyset.Key, err error
 		case err != nil:
 		case s.Len() < minSigningSecret:
 			err = fmt.Errorf("%s has %d bytes: give at least %d random ones, as `xteam secret generate` makes", name, s.Len(), minSigningSecret)
-		case r.core.View.KeyRevoked(k.ID) && !r.kept(name):
+		case r.core.View.KeyRevoked(k.ID) && !r.kept(name) && !(r.o.Versions && name == SecretKeyPrevious):
 			err = &revokedSecretError{name, k.ID}
 		}
 		return k
@@ -226,7 +240,7 @@ func (r *Rotator) kept(name string) bool { return r.o.Kept != nil && r.o.Kept(na
 type revokedSecretError struct{ Name, KeyID string }
 
 func (e *revokedSecretError) Error() string {
-	return fmt.Sprintf("%s holds the key %s, which was revoked: take it away and give another; `xteam secret generate` makes one", e.Name, e.KeyID)
+	return fmt.Sprintf("%s holds the key %s, which was revoked: take it away, and where one is needed give another, as `xteam secret generate` makes", e.Name, e.KeyID)
 }
 
 // change makes f's change of the ring in the database, the keys that are given put in their places before. The turn is held.
@@ -241,7 +255,7 @@ func (r *Rotator) change(ctx context.Context, f func(keyset.Ring) (keyset.Ring, 
 	now := r.core.now()
 	update := func(stored keyset.Ring) (keyset.Ring, ports.Effects, error) {
 		given, _ := stored.Give(current, previous, now)
-		keys, effects, err := f(given)
+		keys, effects, err := f(given.Withdrawn(r.core.View.KeyRevoked, now))
 		return bare(keys), effects, err
 	}
 	for {
@@ -281,7 +295,13 @@ func (r *Rotator) load(ctx context.Context) error {
 	}
 	// The margin is that of a revocation: another node may go on signing with the key before until it has read the ring, and its clock may be behind.
 	terms := keyset.Terms{Publish: r.o.Lag, Tokens: state.LongestAccess + r.core.Tunables.Leeway + token.Margin, Rotate: r.o.Interval}
+	if r.o.Versions {
+		keys = over(keys, terms, now)
+	}
 	keys = keys.Held()
+	if _, ok := keys.Primary(keyset.Sign); !ok {
+		return errNoPrimary
+	}
 	if err := r.codec.SetRing(r.explaining(keys, terms, now)); err != nil {
 		return err
 	}
@@ -295,6 +315,20 @@ func (r *Rotator) load(ctx context.Context) error {
 		r.told = told
 	}
 	return nil
+}
+
+// errNoPrimary says that no key signs: the one that did was revoked, and none took its place.
+var errNoPrimary = errors.New("no key signs: the one that did was revoked; a rotation makes another")
+
+// over is the ring without those given keys that only verify and whose tokens are over.
+func over(keys keyset.Ring, t keyset.Terms, now instant.Instant) keyset.Ring {
+	keys.Keys = slices.Clone(keys.Keys)
+	for i := range keys.Keys {
+		if k := &keys.Keys[i]; k.Given() && k.State == keyset.Retiring && now >= k.Changed.Add(t.Tokens) {
+			k.Secret = secret.Text{}
+		}
+	}
+	return keys
 }
 
 // open fills in the secret halves of the system's own keys that are needed.
@@ -414,6 +448,9 @@ type KeyRotation struct {
 	Was    string          // the id of the key that signs no more, or that will not once Signs has come; empty: there was none
 	Signs  instant.Instant // from when it signs
 	LagsTo instant.Instant // until when other services may not know it yet, of a public key; 0: nobody fetches it
+	// Until is until when the one before verifies, unless it goes on signing; when WasGiven, only as long as the settings give it.
+	Until    instant.Instant
+	WasGiven bool
 }
 
 // Rotate has another key sign: at once, or gracefully, once every other service has had the time to fetch it. The one before verifies until its tokens are over. An algorithm
@@ -424,7 +461,7 @@ func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, gracef
 	}
 	r.turn.Lock()
 	defer r.turn.Unlock()
-	if err := r.load(ctx); err != nil {
+	if err := r.load(ctx); err != nil && !errors.Is(err, errNoPrimary) {
 		return KeyRotation{}, err
 	}
 	was := r.ring.Load().primary()
@@ -432,13 +469,20 @@ func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, gracef
 		algorithm = cmp.Or(r.o.Algorithm, was.Algorithm)
 	}
 	if err := r.rotate(ctx, by, algorithm, graceful, nil); err != nil {
+		if waits := (*keyset.KeyError)(nil); errors.As(err, &waits) && waits.Err == keyset.ErrPending {
+			k, _ := r.ring.Load().keys.Find(waits.KeyID)
+			waits.At = k.Created.Add(r.ring.Load().terms.Publish)
+		}
 		return KeyRotation{}, err
 	}
 	if err := r.load(ctx); err != nil {
 		return KeyRotation{}, err
 	}
 	held := r.ring.Load()
-	out := KeyRotation{Key: held.primary(), Was: was.ID, Signs: r.core.now()}
+	out := KeyRotation{Key: held.primary(), Was: was.ID, Signs: r.core.now(), WasGiven: was.Given()}
+	if before, ok := held.keys.Find(was.ID); ok && before.State == keyset.Retiring {
+		out.Until = before.Changed.Add(held.terms.Tokens)
+	}
 	if graceful {
 		for _, k := range held.keys.Keys {
 			if k.State == keyset.Next {
@@ -498,16 +542,8 @@ func (r *Rotator) rotate(ctx context.Context, by Actor, algorithm string, gracef
 	return nil
 }
 
-// newKey makes a key of the system's own, its secret half sealed.
 func (r *Rotator) newKey(algorithm string) (keyset.Key, error) {
-	k, err := r.codec.NewKey(algorithm)
-	if err != nil {
-		return keyset.Key{}, err
-	}
-	if k.Wrapped, err = r.sealer.Seal(sealedAt(k.ID), []byte(k.Secret.RevealPlaintext())); err != nil {
-		return keyset.Key{}, err
-	}
-	return k, nil
+	return NewSigningKey(r.codec, r.sealer, algorithm)
 }
 
 // Retire ends a key that signs no more, once its tokens are over, or that waits to sign: it is gone. Before that it is a *keyset.EarlyError.
@@ -564,7 +600,7 @@ func (r *Rotator) hint(kid string) string {
 	case k.State == keyset.Primary: // a dry run
 		return "this key signs: another would take its place at once"
 	case k.State == keyset.Revoked && r.gives(kid) && !r.kept(SecretKey):
-		return fmt.Sprintf("key %s signs; %s or %s may still hold the one that was revoked: replace it, for no server starts with it", held.primary().ID, SecretKey, SecretKeyPrevious)
+		return fmt.Sprintf("key %s signs, and whoever verifies with %s cannot verify that; %s or %s may still hold the key that was revoked: take it away, for no server starts with it", held.primary().ID, SecretKey, SecretKey, SecretKeyPrevious)
 	case k.State == keyset.Revoked:
 		return fmt.Sprintf("key %s signs", held.primary().ID)
 	}
@@ -576,7 +612,7 @@ func (r *Rotator) hint(kid string) string {
 func (r *Rotator) Revoke(ctx context.Context, by Actor, kid, note string) (successor string, err error) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
-	if err := r.load(ctx); err != nil {
+	if err := r.load(ctx); err != nil && !errors.Is(err, errNoPrimary) {
 		return "", err
 	}
 	was, ok := r.ring.Load().keys.Find(kid)
@@ -741,7 +777,14 @@ func (r *Rotator) pass(ctx context.Context) error {
 	defer cancel()
 	r.turn.Lock()
 	defer r.turn.Unlock()
-	if err := r.load(ctx); err != nil {
+	err := r.load(ctx)
+	if errors.Is(err, errNoPrimary) {
+		nobody := func(keys keyset.Ring) bool { _, ok := keys.Primary(keyset.Sign); return !ok }
+		if err = r.rotate(ctx, Actor{Name: System}, cmp.Or(r.o.Algorithm, r.ring.Load().primary().Algorithm), false, nobody); err == nil || errors.Is(err, errNothing) {
+			err = r.load(ctx)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	return r.step(ctx)
@@ -790,7 +833,7 @@ func (r *Rotator) seek(ctx context.Context) {
 	r.turn.Lock()
 	err := r.load(ctx)
 	r.turn.Unlock()
-	if slices.Equal(r.core.Codec.KeyIDs(), known) {
+	if held := r.ring.Load(); slices.Equal(r.core.Codec.KeyIDs(), known) && held != nil && held.primary().Given() { // no secret brings a key once keys were rotated
 		err = errors.Join(err, r.secrets.Read(ctx))
 	}
 	if err != nil && ctx.Err() == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ const (
 
 // secretsWithin bounds one reading of all secrets.
 const secretsWithin = 15 * time.Second
+
+// settling is how long a change is left alone before it is read again, and believed.
+const settling = 300 * time.Millisecond
 
 // maxPause is the longest that a source that fails is left alone.
 const maxPause = 5 * time.Minute
@@ -70,6 +74,7 @@ type Secrets struct {
 	fault  error     // why they could not be read since, or taken up
 	torn   bool      // whether some have taken up a change, and others have not
 	adopt  []func(ctx context.Context, was, is SecretValues) error
+	needs  func(name string) bool
 }
 
 // NewSecrets reads nothing yet.
@@ -134,6 +139,40 @@ func (s *Secrets) Read(ctx context.Context) error {
 	return err
 }
 
+func (s *Secrets) readBefore() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.read.IsZero()
+}
+
+// settled reads once more what has changed, a moment later, and refuses what is not the same then: somebody may be writing it.
+func (s *Secrets) settled(ctx context.Context, was, is SecretValues) error {
+	pause := time.NewTimer(settling)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	again, _, err := s.round(ctx, was)
+	if err == nil && !again.equal(is) {
+		err = errors.New("they change while they are read: write them whole, by a rename")
+	}
+	return err
+}
+
+// judge refuses secrets that cannot stand beside one another.
+func (v SecretValues) judge() error {
+	switch {
+	case v.Root.IsZero():
+	case v.Root == v.Signing:
+		return fmt.Errorf("%s is the value of %s: give it one of its own, for other services may know that one", RootKey, SecretKey)
+	case slices.Contains(v.Previous, v.Root):
+		return fmt.Errorf("%s is a value of %s: give it one of its own, for other services may know that one", RootKey, SecretKeyPrevious)
+	}
+	return nil
+}
+
 // round asks the source for every secret. One that was there and is gone is answered as it was, and told of: nothing good comes of going on without it.
 func (s *Secrets) round(ctx context.Context, was SecretValues) (is SecretValues, missing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, secretsWithin)
@@ -158,12 +197,29 @@ func (s *Secrets) round(ctx context.Context, was SecretValues) (is SecretValues,
 		name    string
 		was, is *secret.Text
 	}{{SecretKey, &was.Signing, &is.Signing}, {RootKey, &was.Root, &is.Root}} {
-		if err == nil && kept.is.IsZero() && !kept.was.IsZero() {
+		if err == nil && kept.is.IsZero() && !kept.was.IsZero() && s.needed(kept.name) {
 			*kept.is = *kept.was
 			missing = fmt.Errorf("%s is not there any more: the value from before is used on; put it back before the next start", kept.name)
 		}
 	}
+	if err == nil {
+		err = is.judge()
+	}
 	return is, missing, err
+}
+
+// Needs has needs say whether there is a use for the secret of that name: one that there is none for may vanish. It is to be called before Run.
+func (s *Secrets) Needs(needs func(name string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.needs = needs
+}
+
+func (s *Secrets) needed(name string) bool {
+	s.mu.Lock()
+	needs := s.needs
+	s.mu.Unlock()
+	return needs == nil || needs(name)
 }
 
 func (s *Secrets) take(ctx context.Context, was, is SecretValues) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
@@ -337,8 +338,12 @@ func Restoring(ctx context.Context, from, to Stores) (*Restore, error) {
 }
 
 // Finish ends everything that was issued before the restore: a session, a password or a right of then is an old one. No number goes back: the epoch, and the generations of accounts, which
-// revocations that stay in force name, are above those of before. It answers the epoch from which tokens are good.
-func (r *Restore) Finish(ctx context.Context, to Stores, now instant.Instant, random io.Reader) (raised token.Epoch, err error) {
+// revocations that stay in force name, are above those of before. The system's own signing keys go, for one of them may have been revoked since, and whoever stole it can write any
+// epoch: one that newKey makes takes their place. It answers the epoch from which tokens are good.
+func (r *Restore) Finish(ctx context.Context, to Stores, now instant.Instant, random io.Reader, newKey func(algorithm string) (keyset.Key, error)) (raised token.Epoch, err error) {
+	if err := replaceKeys(ctx, to.Keys, now, newKey); err != nil {
+		return 0, err
+	}
 	for uid, least := range r.generations {
 		err := to.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
 			a.Generation = max(a.Generation, least)
@@ -361,4 +366,48 @@ func (r *Restore) Finish(ctx context.Context, to Stores, now instant.Instant, ra
 		return s, ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{event}}, nil
 	})
 	return raised, err
+}
+
+// replaceKeys ends every signing key that is not given by settings, and has another sign in the place of the one that did.
+func replaceKeys(ctx context.Context, keys ports.Keys, now instant.Instant, newKey func(algorithm string) (keyset.Key, error)) error {
+	ring, err := keys.Find(ctx, keyset.Signing)
+	if errors.Is(err, ports.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the signing keys: %w", err)
+	}
+	signs, ok := ring.Primary(keyset.Sign)
+	if !ok || signs.Given() {
+		signs = keyset.Key{}
+	} else if signs, err = newKey(signs.Algorithm); err != nil {
+		return fmt.Errorf("make a signing key: %w", err)
+	}
+	err = keys.Update(ctx, keyset.Signing, func(r keyset.Ring) (keyset.Ring, ports.Effects, error) {
+		r.Keys = slices.Clone(r.Keys)
+		for i := range r.Keys {
+			if k := &r.Keys[i]; k.State.Verifies() && !k.Given() {
+				k.State, k.Changed, k.Wrapped = keyset.Gone, now, nil
+			}
+		}
+		if signs.ID == "" {
+			return r, ports.Effects{}, nil
+		}
+		r, err := r.Add(signs, false, now)
+		return r, ports.Effects{}, err
+	})
+	if err != nil {
+		return fmt.Errorf("replace the signing keys: %w", err)
+	}
+	return nil
+}
+
+// NewSigningKey makes a signing key of the system's own, its secret half sealed.
+func NewSigningKey(codec ports.SigningKeys, sealer ports.Sealer, algorithm string) (keyset.Key, error) {
+	k, err := codec.NewKey(algorithm)
+	if err != nil {
+		return keyset.Key{}, err
+	}
+	k.Wrapped, err = sealer.Seal(sealedAt(k.ID), []byte(k.Secret.RevealPlaintext()))
+	return k, err
 }

@@ -153,6 +153,7 @@ func problemOf(err error) (p problem, known bool) {
 		syntax   *syntaxError
 		method   *methodError
 		early    *keyset.EarlyError
+		key      *keyset.KeyError
 	)
 	switch {
 	case errors.As(err, &revoked) && revoked.Kind == revocation.APIKey:
@@ -183,6 +184,8 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 400, Code: "malformed_json", Detail: syntax.detail}, true
 	case errors.As(err, &early):
 		return problem{Status: 409, Code: "key_state", Detail: early.Error()}, true
+	case errors.As(err, &key) && key.Err != keyset.ErrUnknown && key.Err != keyset.ErrDuplicate:
+		return problem{Status: 409, Code: "key_state", Detail: key.Error()}, true
 	case errors.As(err, &method):
 		return problem{Status: 405, Code: "method_not_allowed", Detail: method.Error()}, true
 	}

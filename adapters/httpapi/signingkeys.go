@@ -49,9 +49,11 @@ func (a *API) listSigningKeys(x *exchange) error {
 type rotated struct {
 	KID       string     `json:"kid"`
 	Algorithm string     `json:"algorithm"`
-	Before    string     `json:"before"`     // the key that signed until now, or goes on until signs_at
-	SignsAt   time.Time  `json:"signs_at"`   //
-	LagsUntil *time.Time `json:"lags_until"` // until then other services may hold a key set without it; null: they all had the time to fetch it, or none can
+	Before    string     `json:"before"`         // the key that signed until now, or goes on until signs_at
+	SignsAt   time.Time  `json:"signs_at"`       //
+	Until     *time.Time `json:"verifies_until"` // the key before verifies until then; null: it goes on signing
+	Given     bool       `json:"before_given"`   // and only as long as SECRET_KEY gives it
+	LagsUntil *time.Time `json:"lags_until"`     // until then other services may hold a key set without it; null: they all had the time to fetch it, or none can
 }
 
 func (a *API) rotateSigningKey(x *exchange) error {
@@ -66,7 +68,7 @@ func (a *API) rotateSigningKey(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusOK, rotated{got.Key.ID, got.Key.Algorithm, got.Was, got.Signs.Time(), timeOf(got.LagsTo)})
+	return x.write(http.StatusOK, rotated{got.Key.ID, got.Key.Algorithm, got.Was, got.Signs.Time(), timeOf(got.Until), got.WasGiven, timeOf(got.LagsTo)})
 }
 
 func (a *API) retireSigningKey(x *exchange) error {

@@ -36,6 +36,8 @@ type keyRotation struct {
 	Algorithm string     `json:"algorithm"`
 	Before    string     `json:"before"`
 	Signs     time.Time  `json:"signs_at"`
+	Until     *time.Time `json:"verifies_until"`
+	Given     bool       `json:"before_given"`
 	Lags      *time.Time `json:"lags_until"`
 }
 
@@ -178,7 +180,13 @@ func (r *keyRotation) text(graceful bool) string {
 	if graceful {
 		return fmt.Sprintf("%s (%s) is published and signs from %s; until then %s does", r.KID, r.Algorithm, clock(r.Signs), r.Before)
 	}
-	text := fmt.Sprintf("%s (%s) signs now; %s verifies until its tokens are over", r.KID, r.Algorithm, r.Before)
+	text := fmt.Sprintf("%s (%s) signs now", r.KID, r.Algorithm)
+	if r.Until != nil {
+		text += fmt.Sprintf("; %s verifies until %s, when its tokens are over", r.Before, clock(*r.Until))
+	}
+	if r.Given {
+		text += "\nleave SECRET_KEY where it is until then"
+	}
 	switch {
 	case r.Lags != nil:
 		text += "\nother services may hold a key set without it until " + clock(*r.Lags)

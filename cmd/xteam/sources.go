@@ -114,7 +114,7 @@ func fromVault(ctx context.Context, s settings, get lookup, log *slog.Logger) (a
 	if err != nil {
 		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
 	}
-	return assembly.Source{Secrets: v, Name: "the secret " + o.Mount + "/" + o.Path + " of Vault", Every: askVault, Complete: true}, v.Close, nil
+	return assembly.Source{Secrets: v, Name: "the secret " + o.Mount + "/" + o.Path + " of Vault", Every: askVault, Complete: true, Versions: true}, v.Close, nil
 }
 
 func fromAWS(ctx context.Context, s settings, _ lookup, _ *slog.Logger) (assembly.Source, func(), error) {
@@ -126,7 +126,7 @@ func fromAWS(ctx context.Context, s settings, _ lookup, _ *slog.Logger) (assembl
 	if err != nil {
 		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
 	}
-	return assembly.Source{Secrets: a, Name: "AWS Secrets Manager in " + o.Region, Every: askCloud, Complete: true}, func() {}, nil
+	return assembly.Source{Secrets: a, Name: "AWS Secrets Manager in " + o.Region, Every: askCloud, Complete: true, Versions: true}, func() {}, nil
 }
 
 func fromAzure(ctx context.Context, s settings, _ lookup, _ *slog.Logger) (assembly.Source, func(), error) {
@@ -138,7 +138,7 @@ func fromAzure(ctx context.Context, s settings, _ lookup, _ *slog.Logger) (assem
 	if err != nil {
 		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
 	}
-	return assembly.Source{Secrets: a, Name: "the Azure key vault " + o.Vault, Every: askCloud, Complete: true}, func() {}, nil
+	return assembly.Source{Secrets: a, Name: "the Azure key vault " + o.Vault, Every: askCloud, Complete: true, Versions: true}, func() {}, nil
 }
 
 // sameHost reports whether two URLs name one host and port.

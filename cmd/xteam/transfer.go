@@ -18,7 +18,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -151,10 +153,12 @@ and API keys of which that is known are listed.`,
 		if err != nil {
 			return err
 		}
-		done, err := c.transfer(cmd.Context(), s, get, settings{Store: folder}, s, func(ctx context.Context, from, to app.Stores) (func(*transferred) error, error) {
-			r, err := app.Restoring(ctx, from, to)
+		done, err := c.transfer(cmd.Context(), s, get, settings{Store: folder}, s, func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error) {
+			r, err := app.Restoring(ctx, from.Stores, to.Stores)
 			return func(t *transferred) error {
-				raised, err := r.Finish(ctx, to, instant.Of(time.Now()), rand.Reader)
+				raised, err := r.Finish(ctx, to.Stores, instant.Of(time.Now()), rand.Reader, func(algorithm string) (keyset.Key, error) {
+					return app.NewSigningKey(assembly.NewCodec(), to.Sealer, algorithm)
+				})
 				t.Undone, t.Epoch = r.Undone, int64(raised)
 				return err
 			}, err
@@ -172,7 +176,7 @@ and API keys of which that is known are listed.`,
 }
 
 // transfer opens two stores and carries everything over. Around runs between, and what it answers at the end.
-func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is settings, around func(ctx context.Context, from, to app.Stores) (func(*transferred) error, error)) (*transferred, error) {
+func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is settings, around func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error)) (*transferred, error) {
 	log := slog.New(slog.DiscardHandler)
 	secrets, closeSecrets, err := openSecrets(ctx, s, get, log)
 	if err != nil {
@@ -195,7 +199,7 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 	defer closeTo()
 	finish := func(*transferred) error { return nil }
 	if around != nil {
-		if finish, err = around(ctx, from.Stores, to.Stores); err != nil {
+		if finish, err = around(ctx, from, to); err != nil {
 			return nil, err
 		}
 	}

@@ -47,9 +47,31 @@ var follows = map[State][]State{
 var (
 	ErrUnknown    = errors.New("there is no such key")
 	ErrDuplicate  = errors.New("there is a key with this id already")
-	ErrTransition = errors.New("a key in this state cannot go into that one")
+	ErrTransition = errors.New("that is no step in the life of a key")
 	ErrLast       = errors.New("the only key of its purpose cannot be taken away: add another first")
 )
+
+// KeyError refuses a change of one key.
+type KeyError struct {
+	KeyID    string
+	From, To State           // of ErrTransition
+	At       instant.Instant // of ErrPending: from when the key signs, if that is known
+	Err      error           // one of the above
+}
+
+func (e *KeyError) Error() string {
+	text := fmt.Sprintf("key %q: %v", e.KeyID, e.Err)
+	if e.Err == ErrTransition {
+		text = fmt.Sprintf("key %q is %v, and cannot become %v", e.KeyID, e.From, e.To)
+	}
+	if e.At != 0 {
+		text += "; it signs from " + e.At.String()
+	}
+	return text
+}
+
+// Unwrap is the refusal without its key.
+func (e *KeyError) Unwrap() error { return e.Err }
 
 // Purpose is what a key is for. The texts are stored: they never change meaning.
 type Purpose string
@@ -122,7 +144,7 @@ func (r Ring) Primary(p Purpose) (Key, bool) {
 // Add puts a new key into the ring. When its purpose has no primary it becomes that, else it is Next, or in any case Retiring when verifyOnly.
 func (r Ring) Add(k Key, verifyOnly bool, now instant.Instant) (Ring, error) {
 	if _, ok := r.Find(k.ID); ok {
-		return r, fmt.Errorf("key %q: %w", k.ID, ErrDuplicate)
+		return r, &KeyError{KeyID: k.ID, Err: ErrDuplicate}
 	}
 	k.Created, k.Changed = now, now
 	_, has := r.Primary(k.Purpose)
@@ -166,7 +188,7 @@ func (r Ring) Revoke(kid string, now instant.Instant) (Ring, error) {
 	if ok && k.State == Primary {
 		i := slices.IndexFunc(r.Keys, func(n Key) bool { return n.State == Next && n.Purpose == k.Purpose })
 		if i < 0 {
-			return r, fmt.Errorf("key %q: %w", kid, ErrLast)
+			return r, &KeyError{KeyID: kid, Err: ErrLast}
 		}
 		r.Keys[i].State, r.Keys[i].Changed = Primary, now
 	}
@@ -176,11 +198,11 @@ func (r Ring) Revoke(kid string, now instant.Instant) (Ring, error) {
 func (r Ring) move(kid string, to State, now instant.Instant) error {
 	i := slices.IndexFunc(r.Keys, func(k Key) bool { return k.ID == kid })
 	if i < 0 {
-		return fmt.Errorf("key %q: %w", kid, ErrUnknown)
+		return &KeyError{KeyID: kid, Err: ErrUnknown}
 	}
 	k := &r.Keys[i]
 	if !slices.Contains(follows[k.State], to) {
-		return fmt.Errorf("key %q, %v to %v: %w", kid, k.State, to, ErrTransition)
+		return &KeyError{KeyID: kid, From: k.State, To: to, Err: ErrTransition}
 	}
 	k.State, k.Changed = to, now
 	if pair := len(k.Public) > 0; to == Gone || pair && (to == Retiring || to == Revoked) {

@@ -67,7 +67,7 @@ func (r Ring) Rotate(k Key, now instant.Instant) (Ring, error) {
 // Prepare publishes k, which is to sign once it was published for Terms.Publish. One at a time.
 func (r Ring) Prepare(k Key, now instant.Instant) (Ring, error) {
 	if next, ok := r.next(k.Purpose); ok {
-		return r, fmt.Errorf("key %q: %w", next.ID, ErrPending)
+		return r, &KeyError{KeyID: next.ID, Err: ErrPending}
 	}
 	return r.Add(k, false, now)
 }
@@ -77,9 +77,9 @@ func (r Ring) Retire(kid string, t Terms, now instant.Instant) (Ring, error) {
 	k, ok := r.Find(kid)
 	switch {
 	case !ok:
-		return r, fmt.Errorf("key %q: %w", kid, ErrUnknown)
+		return r, &KeyError{KeyID: kid, Err: ErrUnknown}
 	case k.State == Primary:
-		return r, fmt.Errorf("key %q: %w", kid, ErrSigns)
+		return r, &KeyError{KeyID: kid, Err: ErrSigns}
 	case k.State == Retiring && now < k.Changed.Add(t.Tokens):
 		return r, &EarlyError{kid, k.Changed.Add(t.Tokens)}
 	}

@@ -90,9 +90,6 @@ func Unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt
 		return nil, err
 	}
 	root := secrets.Values().Root
-	if !root.IsZero() && root == secrets.Values().Signing {
-		return nil, fmt.Errorf("%s is the value of %s: give it one of its own, for other services may know that one", app.RootKey, app.SecretKey)
-	}
 	if root.IsZero() {
 		_, err := keys.Find(ctx, keyset.Data)
 		switch {
@@ -103,7 +100,7 @@ func Unlock(ctx context.Context, keys ports.Keys, secrets *Secrets) (*fieldcrypt
 		case err != nil:
 			return nil, fmt.Errorf("read the data keys: %w", err)
 		default:
-			return nil, fmt.Errorf("%s is empty, and this store was made with one: give it, or put its file back into %s", app.RootKey, secrets.folder)
+			return nil, secrets.without(app.RootKey)
 		}
 	}
 	return fieldcrypt.Open(ctx, keys, root, secrets.Values().RootWas, rand.Reader, instant.Of(time.Now()))
@@ -146,7 +143,7 @@ func NewCodec() *jwtcodec.Codec { return jwtcodec.New(jwtcodec.Options{}) }
 
 // StartRotator gives the codec its keys, and looks after them and the secrets until the cleanup.
 func StartRotator(ctx context.Context, c *app.Core, codec *jwtcodec.Codec, db Database, secrets *Secrets, o Options, log *slog.Logger) (*app.Rotator, func(), error) {
-	o.Rotation.Logger, o.Rotation.Make, o.Rotation.Kept = log, secrets.makeSigning, secrets.isKept
+	o.Rotation.Logger, o.Rotation.Make, o.Rotation.Kept, o.Rotation.Versions = log, secrets.makeSigning, secrets.isKept, secrets.source.Versions
 	r := app.NewRotator(c, codec, db.Sealer, secrets.Secrets, o.Rotation)
 	if err := r.Start(ctx); err != nil {
 		return nil, nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type Source struct {
 	Every time.Duration
 	// Complete says that it has every secret that there is: none is made, nor kept in the data folder.
 	Complete bool
+	// Versions says that it answers for a previous value by itself, with the version before: nobody gave that, and nobody takes it away.
+	Versions bool
 	// Sturdy refuses secrets that are long enough and yet easily guessed; else they are told of.
 	Sturdy bool
 }
@@ -37,6 +40,7 @@ type Secrets struct {
 	folder string // of the kept ones
 	log    *slog.Logger
 	told   sync.Map // of which weak secrets was told
+	given  sync.Map // which the source has had
 }
 
 // OpenSecrets reads secrets of a source, and keeps others in the data folder. It touches nothing yet.
@@ -51,13 +55,34 @@ var _ ports.Secrets = (*Secrets)(nil)
 // Get answers a secret as it is given now, else one that is kept. It makes none.
 func (s *Secrets) Get(ctx context.Context, name string) (secret.Text, error) {
 	text, err := s.source.Get(ctx, name)
-	if errors.Is(err, ports.ErrNotFound) && !s.source.Complete {
+	if err == nil {
+		s.given.Store(name, true)
+	}
+	if _, given := s.given.Load(name); errors.Is(err, ports.ErrNotFound) && !given && !s.source.Complete { // what was given once does not fall back to one of before
 		text, err = s.kept.Get(ctx, name)
 	}
-	if err != nil || name != app.SecretKey && name != app.RootKey {
+	if err != nil {
 		return text, err
 	}
-	return text, s.judge(name, text)
+	switch name {
+	case app.SecretKey, app.RootKey:
+		err = s.judge(name, text)
+	case app.SecretKeyPrevious:
+		for one := range strings.SplitSeq(text.RevealPlaintext(), ",") {
+			if one = strings.TrimSpace(one); one != "" && err == nil {
+				err = s.judge(name, secret.New(one))
+			}
+		}
+	}
+	return text, err
+}
+
+// without says that a secret is missing that was there.
+func (s *Secrets) without(name string) error {
+	if s.source.Complete {
+		return fmt.Errorf("%s has no %s, and this store was made with one: put it there", s.source.Name, name)
+	}
+	return fmt.Errorf("%s is empty, and this store was made with one: give it, or put its file back into %s", name, s.folder)
 }
 
 // judge refuses a key that is short, and a weak one where nothing weak is taken; elsewhere it tells of that, once.
