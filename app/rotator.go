@@ -469,7 +469,7 @@ func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, gracef
 		algorithm = cmp.Or(r.o.Algorithm, was.Algorithm)
 	}
 	if err := r.rotate(ctx, by, algorithm, graceful, nil); err != nil {
-		if waits := (*keyset.KeyError)(nil); errors.As(err, &waits) && waits.Err == keyset.ErrPending {
+		if waits := (*keyset.KeyError)(nil); errors.As(err, &waits) && errors.Is(err, keyset.ErrPending) {
 			k, _ := r.ring.Load().keys.Find(waits.KeyID)
 			waits.At = k.Created.Add(r.ring.Load().terms.Publish)
 		}

@@ -123,6 +123,9 @@ func (s *Secrets) Read(ctx context.Context) error {
 	}
 	was := s.Values()
 	is, missing, err := s.round(ctx, was)
+	if err == nil && !is.equal(was) && s.readBefore() {
+		err = s.settled(ctx, was, is)
+	}
 	if err == nil && (s.torn || !is.equal(was)) {
 		err = s.take(ctx, was, is)
 		s.torn = err != nil

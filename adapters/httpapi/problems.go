@@ -184,7 +184,7 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 400, Code: "malformed_json", Detail: syntax.detail}, true
 	case errors.As(err, &early):
 		return problem{Status: 409, Code: "key_state", Detail: early.Error()}, true
-	case errors.As(err, &key) && key.Err != keyset.ErrUnknown && key.Err != keyset.ErrDuplicate:
+	case errors.As(err, &key) && !errors.Is(err, keyset.ErrUnknown) && !errors.Is(err, keyset.ErrDuplicate):
 		return problem{Status: 409, Code: "key_state", Detail: key.Error()}, true
 	case errors.As(err, &method):
 		return problem{Status: 405, Code: "method_not_allowed", Detail: method.Error()}, true

@@ -129,11 +129,12 @@ func fromAWS(ctx context.Context, s settings, _ lookup, _ *slog.Logger) (assembl
 	return assembly.Source{Secrets: a, Name: "AWS Secrets Manager in " + o.Region, Every: askCloud, Complete: true, Versions: true}, func() {}, nil
 }
 
-func fromAzure(ctx context.Context, s settings, _ lookup, _ *slog.Logger) (assembly.Source, func(), error) {
+func fromAzure(ctx context.Context, s settings, get lookup, _ *slog.Logger) (assembly.Source, func(), error) {
 	o, err := azuresecrets.Parse(s.SecretsURL)
 	if err != nil {
 		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)
 	}
+	o.ClientID = given(get, "AZURE_CLIENT_ID") // which of several managed identities
 	a, err := azuresecrets.Open(ctx, o)
 	if err != nil {
 		return assembly.Source{}, nil, fmt.Errorf("SECRETS_URL: %w", err)

@@ -61,7 +61,7 @@ type KeyError struct {
 
 func (e *KeyError) Error() string {
 	text := fmt.Sprintf("key %q: %v", e.KeyID, e.Err)
-	if e.Err == ErrTransition {
+	if errors.Is(e.Err, ErrTransition) {
 		text = fmt.Sprintf("key %q is %v, and cannot become %v", e.KeyID, e.From, e.To)
 	}
 	if e.At != 0 {
