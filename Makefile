@@ -18,7 +18,7 @@ LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
 NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql
 
-.PHONY: help run test test-vault verify bench fuzz build same deps vulns format vet lint wire sql tidy licences
+.PHONY: help run test test-vault faults verify bench fuzz build same deps vulns format vet lint wire sql tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ test-vault: ## what a real Vault server proves; it is built once into the cache 
 	@packages=$$(grep -rl --include='*_test.go' XTEAM_TEST_VAULT $(SOURCES) | xargs -r -n 1 dirname | sort -u | sed 's|^|./|'); \
 	[ -n "$$packages" ] || { echo 'make test-vault: no test asks for XTEAM_TEST_VAULT'; exit 1; }; \
 	vault=$$(.ci/vault) && XTEAM_TEST_VAULT="$$vault" go test $(if $(shell command -v cc),-race) -count=1 -timeout 10m -run '^TestReal' $$packages
+
+faults: deps ## three nodes, real Redis and PostgreSQL, and what goes wrong with them, as a table (about 4 min on 2 cores)
+	XTEAM_TEST_REAL=1 XTEAM_TEST_FAULTS=1 go test -count=1 -timeout 20m -v -run '^(TestFaults|TestThreeNodes|TestTheChecker.*)$$' ./tests/faults
 
 verify: format vet wire sql tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
 

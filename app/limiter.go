@@ -294,7 +294,13 @@ func (l *Limiter) demand(d *demands, c Charge) {
 }
 
 // Counts reports whether the buckets answered the last time.
-func (l *Limiter) Counts() bool { return l == nil || !l.failing.Load() }
+func (l *Limiter) Counts() bool {
+	if l == nil {
+		return true
+	}
+	shared, ok := l.buckets.(*Fallback)
+	return !l.failing.Load() && !(ok && shared.Degraded())
+}
 
 // heard notes whether the buckets answered, and logs when that changes.
 func (l *Limiter) heard(err error) {

@@ -27,3 +27,9 @@ type Revocations interface {
 	// The first delivery with Caught comes when everything live has been delivered. An error of fn ends Follow with it.
 	Follow(ctx context.Context, fn func(News) error) error
 }
+
+// Voucher is a source of revocations that others read without this program. After it has lost what it held, they trust it only once somebody says that it is whole again.
+type Voucher interface {
+	// Vouch says that everything that the caller knows to be revoked has been recorded here.
+	Vouch(ctx context.Context) error
+}

@@ -27,7 +27,10 @@ const (
 // Revocations is the store's ports.Revocations.
 type Revocations struct{ s *Store }
 
-var _ ports.Revocations = Revocations{}
+var (
+	_ ports.Revocations = Revocations{}
+	_ ports.Voucher     = Revocations{}
+)
 
 // Revocations answers the port of revocations.
 func (s *Store) Revocations() Revocations { return Revocations{s} }

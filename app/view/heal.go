@@ -8,6 +8,7 @@ import (
 
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/ports"
 )
 
 const (
@@ -42,8 +43,8 @@ func (r *round) tell(entries []revocation.Entry) {
 	}
 }
 
-// caught answers what the source has lost, once that is known. held is what the view holds.
-func (r *round) caught(held *revocation.Set, now instant.Instant) (lost []revocation.Entry) {
+// caught answers what the source has lost, and true, once that is known. held is what the view holds.
+func (r *round) caught(held *revocation.Set, now instant.Instant) (lost []revocation.Entry, known bool) {
 	switch {
 	case r.judged:
 	case r.missing == nil:
@@ -60,16 +61,16 @@ func (r *round) caught(held *revocation.Set, now instant.Instant) (lost []revoca
 		}
 		r.told = nil
 	default:
-		r.judged = true
+		r.judged, known = true, true
 		for _, e := range r.missing {
 			lost = append(lost, e)
 		}
 		r.missing = nil
 	}
-	return lost
+	return lost, known
 }
 
-// heal puts back what a source has lost, in batches, and tells of it. Several nodes may do so at once: an entry that is there stays as it is.
+// heal puts back what a source has lost, in batches, tells of it, and vouches for what is there then. Several nodes may do so at once: an entry that is there stays as it is.
 func (v *View) heal(ctx context.Context, s *source, lost []revocation.Entry) {
 	for rest := lost; len(rest) > 0; {
 		n := min(len(rest), healBatch)
@@ -81,9 +82,18 @@ func (v *View) heal(ctx context.Context, s *source, lost []revocation.Entry) {
 		}
 		rest = rest[n:]
 	}
-	v.log.Error("A source of revocations had lost some; they were put back", "source", s.Name, "entries", len(lost))
-	if v.opts.Healed != nil {
-		v.opts.Healed(s.Name, len(lost))
+	if len(lost) > 0 {
+		v.log.Error("A source of revocations had lost some; they were put back", "source", s.Name, "entries", len(lost))
+		if v.opts.Healed != nil {
+			v.opts.Healed(s.Name, len(lost))
+		}
+	}
+	if whole, ok := s.Revocations.(ports.Voucher); ok {
+		ctx, cancel := context.WithTimeout(ctx, v.opts.RecordTimeout)
+		defer cancel()
+		if err := whole.Vouch(ctx); err != nil && ctx.Err() == nil {
+			v.log.Warn("A source of revocations cannot be vouched for", "source", s.Name, "error", err.Error())
+		}
 	}
 }
 

@@ -47,7 +47,7 @@ func (v *View) follow(ctx context.Context, s *source) {
 				pause = firstPause
 				v.heard(s)
 				if v.whole() {
-					if lost := is.caught(v.set, instant.Of(v.opts.Now())); len(lost) > 0 {
+					if lost, known := is.caught(v.set, instant.Of(v.opts.Now())); known {
 						healing.Go(func() { v.heal(ctx, s, lost) })
 					}
 				}

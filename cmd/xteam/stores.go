@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/jwks"
 	"github.com/xteam/xteam/adapters/metrics"
+	"github.com/xteam/xteam/adapters/pgstore"
+	"github.com/xteam/xteam/adapters/redisstore"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/apikey"
@@ -25,25 +28,125 @@ func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 // openStore is openDatabase, and has before see to the keys of the store before it is unlocked with them.
 func openStore(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys) error) (assembly.Database, func(), error) {
 	if s.DatabaseURL != "" {
-		return assembly.Database{}, nil, errors.New("DATABASE_URL: this build has no PostgreSQL yet: leave it empty")
+		return openPostgres(ctx, s, secrets, log, before)
 	}
 	return assembly.OpenBadgerWith(ctx, s.Store, s.MinFreeSpace, secrets, log, before)
 }
 
-// openFeeds follows what is faster than the database.
-func openFeeds(s settings) (assembly.Feeds, error) {
-	if s.RevocationURL != "" {
-		return nil, errors.New("REVOCATION_URL: this build has no Redis yet: leave it empty")
+func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys) error) (_ assembly.Database, _ func(), err error) {
+	u, err := pgstore.ParseURL(s.DatabaseURL)
+	if err != nil {
+		return assembly.Database{}, nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
-	return nil, nil
+	if s.Environment == production && !u.Verified && !u.Local {
+		return assembly.Database{}, nil, fmt.Errorf("DATABASE_URL: production takes a connection that is encrypted and knows with whom: use %s, with the password", u.Suggestion)
+	}
+	db, err := pgstore.Open(ctx, s.DatabaseURL, pgstore.Options{Logger: log, Poll: s.Poll})
+	if err != nil {
+		return assembly.Database{}, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	if err := before(db.Keys()); err != nil {
+		return assembly.Database{}, nil, err
+	}
+	keyring, err := assembly.Unlock(ctx, db.Keys(), secrets)
+	if err != nil {
+		return assembly.Database{}, nil, err
+	}
+	db.Unlock(keyring)
+	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events()}
+	managed := func() (int64, error) { return -1, nil } // its space is for its own keepers to watch
+	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Space: managed}, func() {
+		if err := db.Close(); err != nil {
+			log.Error("The store could not be closed", "error", err.Error())
+		}
+	}, nil
 }
 
-// openBuckets opens what RATE_LIMIT_URL names.
-func openBuckets(s settings) (ports.Buckets, error) {
-	if s.RateLimitURL != inMemory {
-		return nil, errors.New("RATE_LIMIT_URL: this build has no Redis yet: leave it empty")
+// redisStores are the Redis of the revocations and that of the buckets, which may be one; nil: there is none.
+type redisStores struct{ feed, buckets *redisstore.Store }
+
+// openRedis connects to what REVOCATION_URL and RATE_LIMIT_URL name. One that does not answer yet is waited for by nobody: the database has the truth, and each node buckets of its own.
+func openRedis(ctx context.Context, s settings, log *slog.Logger) (r redisStores, cleanup func(), err error) {
+	var all []*redisstore.Store
+	cleanup = func() {
+		for _, one := range all {
+			_ = one.Close()
+		}
 	}
-	return assembly.NewBuckets(), nil
+	connect := func(setting, url string) (*redisstore.Store, error) {
+		o, err := redisstore.Parse(url)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", setting, err)
+		}
+		if s.Environment == production && (o.Exposed() || o.Password.IsZero()) {
+			return nil, fmt.Errorf("%s: production takes a Redis that asks for a password, over TLS: rediss://USER:PASSWORD@HOST:PORT", setting)
+		}
+		o.Logger = log
+		one, err := redisstore.New(o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", setting, err)
+		}
+		all = append(all, one)
+		err = one.Check(ctx)
+		switch {
+		case errors.Is(err, redisstore.ErrReadOnly), errors.Is(err, redisstore.ErrDenied):
+			return nil, fmt.Errorf("%s: %w", setting, err)
+		case err != nil:
+			log.Warn("Redis does not answer; it is used once it does", "setting", setting, "error", err.Error())
+		}
+		if policy, known := one.Evicting(); known && policy != "noeviction" {
+			if s.Environment == production {
+				return nil, fmt.Errorf("%s: this Redis drops keys when its memory is full (maxmemory-policy %s): set noeviction", setting, policy)
+			}
+			log.Warn("Redis drops keys when its memory is full; production would refuse it", "setting", setting, "maxmemory_policy", policy)
+		}
+		return one, nil
+	}
+	if s.RevocationURL != "" {
+		if r.feed, err = connect("REVOCATION_URL", s.RevocationURL); err != nil {
+			cleanup()
+			return r, nil, err
+		}
+	}
+	switch s.RateLimitURL {
+	case inMemory:
+	case s.RevocationURL:
+		r.buckets = r.feed
+	default:
+		if r.buckets, err = connect("RATE_LIMIT_URL", s.RateLimitURL); err != nil {
+			cleanup()
+			return r, nil, err
+		}
+	}
+	return r, cleanup, nil
+}
+
+// openFeeds follows what is faster than the database.
+func openFeeds(r redisStores) assembly.Feeds {
+	if r.feed == nil {
+		return nil
+	}
+	return assembly.Feeds{{Name: "redis", Revocations: r.feed.Revocations()}}
+}
+
+// openBuckets answers the buckets that servers share, with those of this one to fall back to, or the latter alone.
+func openBuckets(r redisStores, log *slog.Logger) ports.Buckets {
+	own := assembly.NewBuckets()
+	if r.buckets == nil {
+		return own
+	}
+	return app.NewFallback(r.buckets.Buckets(), own, func(degraded bool) {
+		if degraded {
+			log.Warn("Redis does not count requests; this server goes on with buckets of its own")
+		} else {
+			log.Info("Redis counts requests again")
+		}
+	})
 }
 
 // keysOf is the environment that the text of an API key names.

@@ -39,17 +39,19 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	feeds, err := openFeeds(s)
+	mainRedisStores, cleanup4, err := openRedis(ctx, s, logger)
 	if err != nil {
 		cleanup3()
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
+	feeds := openFeeds(mainRedisStores)
 	registry := metrics.New()
 	assemblyOptions := options(s, registry)
-	view, cleanup4, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, logger)
+	view, cleanup5, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, logger)
 	if err != nil {
+		cleanup4()
 		cleanup3()
 		cleanup2()
 		cleanup()
@@ -58,6 +60,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	codec := assembly.NewCodec()
 	hasher, err := assembly.NewPasswords(assemblyOptions)
 	if err != nil {
+		cleanup5()
 		cleanup4()
 		cleanup3()
 		cleanup2()
@@ -65,23 +68,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	journalJournal := journal.New(logger)
-	buckets, err := openBuckets(s)
-	if err != nil {
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	limiter, cleanup5, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, journalJournal, logger)
-	if err != nil {
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, journalJournal, limiter, assemblyOptions)
+	buckets := openBuckets(mainRedisStores, logger)
+	limiter, cleanup6, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, journalJournal, logger)
 	if err != nil {
 		cleanup5()
 		cleanup4()
@@ -90,14 +78,25 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, journalJournal, limiter, assemblyOptions)
+	if err != nil {
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	guard := app.NewGuard(core)
-	apiKeys, cleanup6 := assembly.StartAPIKeys(ctx, core, guard)
-	sessions, cleanup7 := assembly.StartSessions(ctx, core)
+	appAPIKeys, cleanup7 := assembly.StartAPIKeys(ctx, core, guard)
+	sessions, cleanup8 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
 	setUp := app.NewSetUp(core, accounts)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	rotator, cleanup8, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
+	rotator, cleanup9, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
 	if err != nil {
+		cleanup8()
 		cleanup7()
 		cleanup6()
 		cleanup5()
@@ -107,10 +106,11 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, secrets, assemblyOptions, logger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, secrets, assemblyOptions, logger)
 	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, mainOutput)
 	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup9()
 		cleanup8()
 		cleanup7()
 		cleanup6()
