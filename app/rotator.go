@@ -790,6 +790,15 @@ func (r *Rotator) pass(ctx context.Context) error {
 	return r.step(ctx)
 }
 
+// Reload reads the ring now. On a node that has heard that its signing key is revoked, before it has read which key follows, it keeps who signs in from being turned away.
+func (r *Rotator) Reload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ringWithin)
+	defer cancel()
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	return r.load(ctx)
+}
+
 // LookUp looks once for keys that this node does not know yet, when a token names one: in the database, and in the source of secrets. It does so at most once in five
 // seconds for all comers; who comes while it looks waits for it, until a second after it began. It reports whether it is worth judging the token again. While Run does not
 // run it answers false at once.

@@ -42,6 +42,7 @@ type Tokens struct {
 // Login signs in. An unknown name, a wrong password and a disabled account are all account.ErrCredentials, after the same work; too many of them *AttemptsError,
 // before it.
 func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, password secret.Text) (Tokens, error) {
+	s.mayIssue(ctx)
 	acct, err := s.core.Stores.Accounts.Named(ctx, login)
 	if err != nil && !errors.Is(err, ports.ErrNotFound) {
 		return Tokens{}, err
@@ -188,6 +189,13 @@ func (s *Sessions) CanIssue() bool {
 	return len(ids) > 0 && !s.core.View.KeyRevoked(ids[0])
 }
 
+// mayIssue sees to it that a key signs, when another node has just revoked the one that did. What fails is told where a token is issued.
+func (s *Sessions) mayIssue(ctx context.Context) {
+	if !s.CanIssue() && s.core.Rotator != nil {
+		_ = s.core.Rotator.Reload(ctx)
+	}
+}
+
 func (s *Sessions) lifetimes() session.Lifetimes {
 	return session.Lifetimes{Refresh: s.core.Tunables.Refresh, Session: s.core.Tunables.Session}
 }
@@ -238,6 +246,7 @@ var errNothing = errors.New("nothing to store")
 // session of ours; *session.EndedError for a session that was ended itself; session.ErrExpired; *session.EndedError for one that its account or the system has ended.
 // An earlier token of the chain ends the session, and its owner's access tokens with it. The journal is told of each refusal.
 func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) (Tokens, error) {
+	s.mayIssue(ctx)
 	details, subject := map[string]string{"credential": "refresh_token"}, ""
 	var tokens Tokens
 	t, err := s.proved(refresh)
@@ -422,6 +431,7 @@ func (s *Sessions) LogoutAll(ctx context.Context, r Request, c Caller) (Revoked,
 // ChangePassword gives the caller's account another password, ends everything else that the account has, and signs the caller in anew.
 // A wrong current password is account.ErrCredentials, too many of them *AttemptsError, as in Login. Once the password is changed only the store can still keep the caller from being signed in.
 func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, current, next secret.Text) (Tokens, error) {
+	s.mayIssue(ctx)
 	acct, err := s.core.Stores.Accounts.Find(ctx, c.User())
 	if errors.Is(err, ports.ErrNotFound) {
 		return Tokens{}, token.ErrInvalid

@@ -43,11 +43,15 @@ are environment, .env, default, SECRETS_URL for a secret that is read there, whi
 is not done here, and kept file, which is a secret that was made at the first start
 and lies in DATA_DIR/secrets. Secrets are masked. The exit code is 1 when serve
 would not start with these settings, and stderr says each reason.`,
-		Example: "  xteam config\n  xteam config --json",
+		Example: "  xteam config\n  xteam config --json\n  xteam config --failure-modes",
 		Args:    cobra.NoArgs,
 	}
+	modes := cmd.Flags().Bool("failure-modes", false, "show instead what happens when something fails that this stands on")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = c.does(func(*cobra.Command) error {
+		if *modes {
+			return c.print(*asJSON, map[string][]failure{"failures": failures}, failuresText())
+		}
 		get, source, err := environment()
 		if err != nil {
 			return err

@@ -26,6 +26,15 @@ func SettingNames() (names []string) {
 	return names
 }
 
+// FailureTests are the tests that the table of failures names, by part and failure.
+func FailureTests() map[string][]string {
+	all := map[string][]string{}
+	for _, f := range failures {
+		all[f.Part+" "+f.Fails] = f.Tests
+	}
+	return all
+}
+
 // SettingRows is the table as Markdown.
 func SettingRows() string {
 	var b strings.Builder

@@ -1,0 +1,43 @@
+package main
+
+// failure is what happens when something fails that this program stands on, and the tests that show it.
+type failure struct {
+	Part    string   `json:"part"`
+	Fails   string   `json:"fails"`
+	Happens string   `json:"happens"`
+	Tests   []string `json:"tests"` // FOLDER NAME; of a table, FOLDER NAME/ROW
+}
+
+// failures is the table of them.
+var failures = []failure{
+	{"Redis", "is killed, hangs, or drops its clients", "tokens are judged as before, by the database's poll; revocations are taken, and other servers hear of them within REVOCATION_POLL; limits go on with each server's own buckets",
+		[]string{"tests/faults TestFaults/Redis: kill -9", "tests/faults TestFaults/Redis: SIGSTOP", "tests/faults TestFaults/Redis: CLIENT KILL every 50 ms", "adapters/redisstore TestAHungServerEndsFollowAndRecord"}},
+	{"Redis", "forgets: FLUSHALL, eviction, a failover that dropped writes", "noticed within a second, and put back from what the servers hold; told of in the log; nobody is refused meanwhile",
+		[]string{"tests/faults TestFaults/Redis: FLUSHALL", "tests/faults TestFaults/Redis: full, allkeys-lru", "adapters/redisstore TestEveryLossIsNoticed", "adapters/redisstore TestAReplicaThatLacksTheLastWrites", "app/view TestWhatASourceLostIsPutBack"}},
+	{"Redis", "is full and evicts nothing", "as when it hangs", []string{"tests/faults TestFaults/Redis: full, noeviction", "adapters/redisstore TestAFullRedisIsUnavailable"}},
+	{"Redis", "is a read-only replica, or refuses the password, at the start", "the start is refused, with the reason", []string{"adapters/redisstore TestWrongPasswordAndReplica"}},
+	{"PostgreSQL", "is killed or hangs", "tokens are judged as before while Redis is heard, without it for REVOCATION_MAX_STALENESS, and then refused with 503; sign-ins, refreshes and revocations get 503, and what was acknowledged is there afterwards",
+		[]string{"tests/faults TestFaults/PostgreSQL: kill -9", "tests/faults TestFaults/PostgreSQL: SIGSTOP", "adapters/pgstore TestCrash"}},
+	{"PostgreSQL", "fails over, or turns read-only", "what was surely not sent is tried once more, else 503; nothing is done twice", []string{"adapters/pgstore TestFailover", "adapters/pgstore TestDemoted", "adapters/pgstore TestUnknownOutcome"}},
+	{"PostgreSQL", "has no connection left", "a bounded wait, then 503", []string{"adapters/pgstore TestPoolExhausted"}},
+	{"PostgreSQL", "has a certificate of another name or authority", "the start is refused; no connection goes on in the clear", []string{"adapters/pgstore TestTLS"}},
+	{"the disk of DATA_DIR", "has less than MIN_FREE_SPACE", "new users and sign-ins get 507; revocations and events go on, in the end from a reserve", []string{"tests/e2e TestTooLittleSpace", "adapters/badgerstore TestFullDisk"}},
+	{"the disk of DATA_DIR", "holds a file that is cut or damaged", "what was cut off is dropped and told of; what is damaged is refused in one sentence, and left as it is", []string{"adapters/badgerstore TestTornFiles"}},
+	{"a server", "is killed", "what it acknowledged is there; the others go on", []string{"tests/e2e TestKilledUnderLoad", "tests/faults TestFaults/a node: kill -9"}},
+	{"a server", "stands still and comes back", "it judges by what it knows for REVOCATION_MAX_STALENESS, and hears what it missed before it is trusted longer", []string{"tests/faults TestFaults/a node: SIGSTOP"}},
+	{"the source of secrets", "does not answer, is sealed, or denies", "the last good values are used on for as long as the server runs, and /readyz says how old they are; a start is refused, with the reason",
+		[]string{"app TestSecretsThroughAnOutage", "tests/e2e TestRealVaultRotatesASecret"}},
+	{"the source of secrets", "lacks a secret that was there", "the value of before is used on, and told of", []string{"app TestSecretsThatVanish"}},
+	{"the log", "cannot be written, or nobody reads it", "requests go on; lines are dropped and counted", []string{"tests/e2e TestLogNobodyReads", "tests/e2e TestLogPipeWithoutReader"}},
+	{"the certificate", "is renewed half-way, or not at all", "the old pair is served until both files agree", []string{"cmd/xteam TestCertificateRenewedHalfWay"}},
+	{"the clock", "jumps", "told of in the log; what was revoked stays so", []string{"app/view TestAClockThatJumps"}},
+}
+
+// failuresText is a paragraph for each.
+func failuresText() string {
+	rows := [][]string{{"PART", "FAILS", "WHAT HAPPENS"}}
+	for _, f := range failures {
+		rows = append(rows, []string{f.Part, f.Fails, f.Happens})
+	}
+	return aligned(rows) + "\n\n`xteam config --failure-modes --json` names the tests that show it."
+}
