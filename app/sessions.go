@@ -72,6 +72,9 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	if err != nil {
 		return Tokens{}, err
 	}
+	if acct, whole, err = s.core.caughtUp(ctx, acct, whole); err != nil {
+		return Tokens{}, err
+	}
 	began, tokens, eff, err := s.prepare(r, &acct, whole.Epoch, now)
 	if err != nil {
 		return Tokens{}, err
@@ -85,6 +88,32 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	try.hit()
 	s.core.felt(ctx, eff)
 	return tokens, nil
+}
+
+// caughtUp raises the generation of an account, and the epoch, to what revocations name that are in force: a database that was set back to an earlier point has lower ones, and
+// every token by them would be dead at birth.
+func (c *Core) caughtUp(ctx context.Context, acct account.Account, whole system.State) (account.Account, system.State, error) {
+	if least := c.View.Least(acct.ID, acct.Generation); least > acct.Generation {
+		err := c.Stores.Accounts.Update(ctx, acct.ID, func(a account.Account) (account.Account, ports.Effects, error) {
+			a.Generation, a.SessionsFrom = max(a.Generation, least), max(a.SessionsFrom, least)
+			acct = a
+			return a, ports.Effects{}, nil
+		})
+		if err != nil {
+			return acct, whole, err
+		}
+	}
+	if epoch := c.View.Epoch(); epoch > whole.Epoch {
+		err := c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
+			s.Epoch = max(s.Epoch, epoch)
+			whole = s
+			return s, ports.Effects{}, nil
+		})
+		if err != nil {
+			return acct, whole, err
+		}
+	}
+	return acct, whole, nil
 }
 
 // failed records a sign-in that failed and answers account.ErrCredentials, or the fault that kept it from being recorded.

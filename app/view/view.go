@@ -105,6 +105,11 @@ func (v *View) Check(c *token.Claims) error {
 // Epoch is the least epoch that a token may carry, as far as is known. It is 0 until the first was raised.
 func (v *View) Epoch() token.Epoch { return v.set.Epoch() }
 
+// Least is the least generation of the user that a token may carry, as far as is known, if it is above from, else from.
+func (v *View) Least(user id.User, from token.Generation) token.Generation {
+	return v.set.Least(user, from)
+}
+
 // KeyRevoked reports whether the signing key kid is known to be revoked.
 func (v *View) KeyRevoked(kid string) bool { return v.set.KeyRevoked(kid) }
 

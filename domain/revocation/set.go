@@ -132,6 +132,28 @@ func (s *Set) Epoch() token.Epoch { return s.rules.Load().epoch }
 // KeyRevoked reports whether the key kid was revoked.
 func (s *Set) KeyRevoked(kid string) bool { return s.rules.Load().key(kid) != none }
 
+// Least is the least generation of the user that is still good, if it is above from, else from.
+func (s *Set) Least(user id.User, from token.Generation) token.Generation {
+	withdrawn := func(g token.Generation) bool { return s.users.lookup((*[16]byte)(&user), g) != none }
+	if !withdrawn(from) {
+		return from
+	}
+	step := token.Generation(1)
+	for withdrawn(from + step) {
+		from, step = from+step, 2*step
+	}
+	for low, high := from, from+step; ; { // low is withdrawn, high is good
+		if high-low == 1 {
+			return high
+		}
+		if middle := low + (high-low)/2; withdrawn(middle) {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+}
+
 // SessionEnded reports whether an entry names the session by itself. One that was ended with all of its user's is not known here.
 func (s *Set) SessionEnded(sid id.Session) bool {
 	return s.sessions.lookup((*[16]byte)(&sid), 0) != none
