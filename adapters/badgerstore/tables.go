@@ -125,6 +125,9 @@ func (c *tableChecks) recheck(dir string, stop <-chan struct{}) error {
 			return err
 		}
 		c.mu.Lock()
+		if c.read == nil { // the folder was empty when it was opened
+			c.read = tableIDs{}
+		}
 		c.read[number] = id
 		c.mu.Unlock()
 		changed = true

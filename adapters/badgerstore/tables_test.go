@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/adapters/badgerstore"
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -86,4 +87,28 @@ func TestATableIsNotReadTwice(t *testing.T) {
 	if _, err := badgerstore.Open(dir, untold); err == nil || !strings.Contains(err.Error(), "checksum") {
 		t.Errorf("without the note: got %v, want that it is damaged", err)
 	}
+}
+
+// TestATableOfANewFolder: what a folder that was empty at its opening has come to hold is read by housekeeping, and noted, while it is open.
+func TestATableOfANewFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	db := must(badgerstore.Open(dir, badgerstore.Options{Collect: 10 * time.Millisecond}))
+	s := store{db}
+	defer s.close(t)
+	db.Unlock(sealer{})
+	entries := make([]revocation.Entry, 2000)
+	eventually(t, "there is a table", func() bool {
+		for i := range entries {
+			entries[i] = tokenEntry(time.Hour)
+			entries[i].Note = strings.Repeat("n", 500)
+		}
+		if err := s.Revocations().Record(t.Context(), entries...); err != nil {
+			t.Fatal(err)
+		}
+		return len(must(filepath.Glob(filepath.Join(dir, "*.sst")))) > 0
+	})
+	eventually(t, "it is noted", func() bool {
+		noted, err := os.ReadFile(filepath.Join(dir, "CHECKED"))
+		return err == nil && bytes.Contains(noted, []byte("modified"))
+	})
 }
