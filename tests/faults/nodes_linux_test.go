@@ -29,7 +29,9 @@ func TestThreeNodes(t *testing.T) {
 		}
 		begun := time.Now()
 		for n := range c.nodes {
-			until(t, "every node refuses", func() bool { return c.call(n, http.MethodGet, me, tokens.AccessToken, nil).status == http.StatusUnauthorized })
+			until(t, "every node refuses", func() bool {
+				return c.call(n, http.MethodGet, me, tokens.AccessToken, nil).status == http.StatusUnauthorized
+			})
 		}
 		took = append(took, time.Since(begun))
 		if got := c.call((i+1)%3, http.MethodPost, "/api/v1/auth/refresh", "", map[string]any{"refresh_token": tokens.RefreshToken}); got.status != http.StatusUnauthorized {
