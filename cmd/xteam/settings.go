@@ -159,9 +159,9 @@ var table = []setting{
 	{name: "ROOT_KEY_PREVIOUS", without: "none", takes: "the value that ROOT_KEY had before, of at least 32 bytes",
 		meaning: "the root key that ROOT_KEY replaces: the few keys that it wraps are wrapped anew, and no record is touched; take it away once a start has done that", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
-	{name: "JWT_ALGORITHM", without: "HS256, and after a rotation that of the key before", takes: "HS256, ES256, EdDSA, RS256 or PS256",
-		meaning: "how access tokens are signed: by the first key, and by those that follow a rotation without --alg. Until a first rotation HS256 signs with SECRET_KEY itself, and another algorithm takes its place at once",
-		set:     func(s *settings, v string) bool { s.Algorithm = v; return v == "" || isAlgorithm(v) }},
+	{name: "JWT_ALGORITHM", initial: keyset.HS256, takes: "HS256, ES256, EdDSA, RS256 or PS256",
+		meaning: "how access tokens are signed: by the first key, and when it is set also by those that follow a rotation without --alg, which else are of the algorithm before. Until a first rotation HS256 signs with SECRET_KEY itself, and another algorithm takes its place at once",
+		set:     func(s *settings, v string) bool { s.Algorithm = v; return isAlgorithm(v) }},
 	{name: "JWT_LEEWAY", initial: "30s", takes: "a duration from 0s to 2m",
 		meaning: "the clock skew that is allowed between nodes",
 		set:     duration(func(s *settings) *time.Duration { return &s.Leeway }, 0, token.MaxLeeway)},
@@ -331,6 +331,9 @@ func parse(get lookup) (settings, error) {
 			bad[row.name] = true
 			complain(row.name)
 		}
+	}
+	if given(get, "JWT_ALGORITHM") == "" { // a rotation by hand to another is not undone by the next one
+		s.Algorithm = ""
 	}
 	// What two settings say together is judged where each by itself is good.
 	if !bad["REFRESH_TOKEN_EXPIRE_DAYS"] && !bad["SESSION_MAX_DAYS"] && s.Refresh > s.Session {
