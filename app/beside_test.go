@@ -130,6 +130,9 @@ func TestAWithdrawnKeyIsFollowed(t *testing.T) {
 			if n.signs() == lost {
 				t.Errorf("%s: the key that was withdrawn signs", how)
 			}
+			if k := n.rotator.List()[0]; k.State != keyset.Primary || k.Algorithm != keyset.ES256 {
+				t.Errorf("%s: a key %v of %s follows, want one of the algorithm before", how, k.State, k.Algorithm)
+			}
 			n.admits(how, n.sign())
 		}
 	})

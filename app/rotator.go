@@ -135,7 +135,8 @@ func (r *Rotator) Start(ctx context.Context) error {
 			return err
 		}
 	case wanted(given):
-		if err := r.rotate(ctx, Actor{Name: System}, first, false, wanted); err != nil {
+		algorithm := cmp.Or(r.o.Algorithm, primary.Algorithm, keyset.HS256) // others may verify by the algorithm of a key that was withdrawn
+		if err := r.rotate(ctx, Actor{Name: System}, algorithm, false, wanted); err != nil {
 			return err
 		}
 	case r.o.Algorithm != "" && primary.Algorithm != r.o.Algorithm:

@@ -134,19 +134,13 @@ func openFeeds(r redisStores) assembly.Feeds {
 	return assembly.Feeds{{Name: "redis", Revocations: r.feed.Revocations()}}
 }
 
-// openBuckets answers the buckets that servers share, with those of this one to fall back to, or the latter alone.
-func openBuckets(r redisStores, log *slog.Logger) ports.Buckets {
+// openBuckets answers the buckets that servers share, with those of this one to fall back to, or the latter alone. The shared ones log by themselves when they do not answer.
+func openBuckets(r redisStores) ports.Buckets {
 	own := assembly.NewBuckets()
 	if r.buckets == nil {
 		return own
 	}
-	return app.NewFallback(r.buckets.Buckets(), own, func(degraded bool) {
-		if degraded {
-			log.Warn("Redis does not count requests; this server goes on with buckets of its own")
-		} else {
-			log.Info("Redis counts requests again")
-		}
-	})
+	return app.NewFallback(r.buckets.Buckets(), own, nil)
 }
 
 // keysOf is the environment that the text of an API key names.

@@ -68,7 +68,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	journalJournal := journal.New(logger)
-	buckets := openBuckets(mainRedisStores, logger)
+	buckets := openBuckets(mainRedisStores)
 	limiter, cleanup6, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, journalJournal, logger)
 	if err != nil {
 		cleanup5()
