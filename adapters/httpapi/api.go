@@ -34,6 +34,7 @@ type Services struct {
 	Meter    ports.Meter                 // nil: nothing is counted
 	Metrics  http.Handler                // served to administrators under /metrics; nil: nothing is
 	JWKS     http.Handler                // served under /.well-known/jwks.json; nil: nothing is
+	Mounts   []Mount                     // other transports
 }
 
 // Options of the transport. The zero value works.

@@ -150,12 +150,15 @@ func wellFormed(r *http.Request) error {
 }
 
 // admit charges whoever asks, decides whether the route is for them, and has the meter told.
-func (x *exchange) admit(to *route) error {
+func (x *exchange) admit(to *route) error { return x.admitBy(to, x.identify) }
+
+// admitBy is admit, with another way to know who asks.
+func (x *exchange) admitBy(to *route, identify func(access) (app.Caller, error)) error {
 	if x.api.Meter == nil || to.access == anyone {
-		return x.judge(to)
+		return x.judge(to, identify)
 	}
 	begun := time.Now()
-	err := x.judge(to)
+	err := x.judge(to, identify)
 	x.api.Meter.Guarded(outcome(err), time.Since(begun))
 	return err
 }
@@ -175,8 +178,8 @@ func outcome(err error) string {
 }
 
 // judge is admit, uncounted. Whoever is refused, or lacks the scope, pays as the address that they come from, before anything is told or kept.
-func (x *exchange) judge(to *route) error {
-	who, err := x.identify(to.access)
+func (x *exchange) judge(to *route, identify func(access) (app.Caller, error)) error {
+	who, err := identify(to.access)
 	if errors.Is(err, errTwoCredentials) && asksForAnother(x.r.URL.Path) {
 		err = token.ErrMalformed // proxies know no 400
 	}

@@ -21,12 +21,12 @@ const (
 )
 
 // access is who may call a route.
-type access uint8
+type access = app.Access
 
 const (
-	anyone   access = iota
-	signedIn        // an access token that the guard admits, or an API key with the route's scope
-	admin           // the same of an administrator, or the operator
+	anyone   = app.Anyone
+	signedIn = app.SignedIn
+	admin    = app.AdminOnly
 )
 
 // route is one line of the table.
@@ -37,6 +37,7 @@ type route struct {
 	contains     bool          // it ends what has been stolen, or shows it: another session's flood does not block it
 	bySession    bool          // it contains for who is signed in alone: to an API key it is a route like others
 	scope        apikey.Scopes // what an API key needs; 0: no key is taken, but one with apikey.Admin where access is admin
+	mounted      bool          // another transport, which asks for admission itself
 	serve        func(*exchange) error
 
 	api *API
@@ -96,6 +97,9 @@ func (a *API) routes() []route {
 	if a.JWKS != nil {
 		all = append(all, route{method: "GET", path: "/.well-known/jwks.json", class: read, access: anyone, serve: a.jwks})
 	}
+	for _, m := range a.Mounts {
+		all = append(all, a.mounted(m))
+	}
 	if a.Metrics != nil {
 		all = append(all, route{method: "GET", path: "/metrics", class: read, access: admin, serve: a.metrics})
 	}
@@ -118,9 +122,11 @@ func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		x.turn(&methodError{})
 		return
 	}
-	err := x.admit(r)
-	if err == nil {
-		err = x.simple()
+	var err error
+	if !r.mounted {
+		if err = x.admit(r); err == nil {
+			err = x.simple()
+		}
 	}
 	if err == nil {
 		err = r.serve(x)
