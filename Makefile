@@ -18,7 +18,7 @@ LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
 NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql
 
-.PHONY: help run test test-vault faults verify bench fuzz build same deps vulns format vet lint wire sql tidy licences
+.PHONY: help run test test-vault faults verify bench profile fuzz build same deps vulns format vet lint wire sql tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,8 +57,12 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 	  go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$folder" </dev/null || exit 1; \
 	done
 
-build: ## bin/xteam, one static binary
-	CGO_ENABLED=0 go build -trimpath -buildvcs=$$(git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false) -ldflags '-s -w' -o bin/xteam ./cmd/xteam
+build: ## bin/xteam, one static binary, optimised by the profile of a loaded server
+	CGO_ENABLED=0 go build -trimpath -pgo=cmd/xteam/guard.pgo -buildvcs=$$(git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false) -ldflags '-s -w' -o bin/xteam ./cmd/xteam
+
+profile: ## that profile anew, of guarded GETs under load (25 s on a quiet machine); when the hot path has changed
+	@binary=$$(mktemp) && trap 'rm -f "$$binary"' EXIT && \
+	XTEAM_BENCH_PROFILE=1 go test -count=1 -run '^$$' -bench '^BenchmarkProfile$$' -benchtime 1x -o "$$binary" -cpuprofile "$(CURDIR)/cmd/xteam/guard.pgo" ./tests/bench
 
 same: ## build HEAD twice, in two folders, once from cold, and compare the bytes (about 1 min on 2 cores)
 	@git rev-parse -q --verify HEAD >/dev/null || { echo 'make same: this is no git repository, so there is no HEAD to build'; exit 1; }; \

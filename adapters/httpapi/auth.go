@@ -33,13 +33,23 @@ func (u user) appendJSON(b []byte) ([]byte, error) {
 		{`{"id":`, u.ID}, {`,"email":`, u.Email}, {`,"username":`, u.Username}, {`,"full_name":`, u.FullName}, {`,"role":`, u.Role},
 	} {
 		var err error
-		if b, err = jsontext.AppendQuote(append(b, member.name...), member.text); err != nil {
+		if b, err = appendQuote(append(b, member.name...), member.text); err != nil {
 			return nil, err
 		}
 	}
 	b = strconv.AppendBool(append(b, `,"is_active":`...), u.IsActive)
 	b = u.CreatedAt.AppendFormat(append(b, `,"created_at":"`...), time.RFC3339Nano)
 	return append(b, `"}`...), nil
+}
+
+// appendQuote appends s as a JSON string. Most are plain.
+func appendQuote(b []byte, s string) ([]byte, error) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return jsontext.AppendQuote(b, s)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"'), nil
 }
 
 // tokens is what a sign-in answers (RFC 6749, section 5.1).

@@ -80,7 +80,7 @@ type exchange struct {
 func (a *API) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{ResponseWriter: w, api: a, r: r, id: a.requestID(r)}
 	x.conn, _ = r.Context().Value(headedKey{}).(*headed)
-	x.address, x.secure = a.proxies.from(r)
+	x.address, x.secure = a.proxies.from(r, x.conn)
 	return x
 }
 

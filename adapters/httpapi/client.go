@@ -46,9 +46,12 @@ func (p Proxies) trusts(a netip.Addr) bool {
 
 // from is where a request comes from, and whether it came over TLS. Both are what the socket says, unless its other end is trusted: then the header is
 // read from the right, where each proxy adds the address of whom it heard, past those that are trusted. What is no address ends the
-// walk at the last hop that was one. The address has no zone, and IPv4 its own form; it is the zero Addr on a Unix socket.
-func (p Proxies) from(r *http.Request) (client netip.Addr, secure bool) {
-	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+// walk at the last hop that was one. The address has no zone, and IPv4 its own form; it is the zero Addr on a Unix socket. A connection that is known has read the
+// socket's address already.
+func (p Proxies) from(r *http.Request, known *headed) (client netip.Addr, secure bool) {
+	if known != nil && known.remote == r.RemoteAddr { // else somebody who knows better has changed it
+		client = known.peer.Addr().Unmap().WithZone("")
+	} else if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		client = peer.Addr().Unmap().WithZone("")
 	}
 	secure = r.TLS != nil

@@ -7,7 +7,7 @@ import (
 )
 
 // From is where a request comes from by the word of these proxies, and whether over TLS.
-func From(p Proxies, r *http.Request) (netip.Addr, bool) { return p.plain().from(r) }
+func From(p Proxies, r *http.Request) (netip.Addr, bool) { return p.plain().from(r, nil) }
 
 // KeyScopes are the routes by method and path, with the scope that an API key needs there (empty: no key is taken), and those alone that know their caller.
 func (a *API) KeyScopes() map[string]string {
@@ -47,4 +47,4 @@ func NotOneLine(id, policy string) ([]byte, error) {
 }
 
 // Due is a connection on which an answer is due, and what it writes b as.
-func Due(c net.Conn, b []byte) (int, error) { return (&headed{c, &exchange{}}).Write(b) }
+func Due(c net.Conn, b []byte) (int, error) { return (&headed{Conn: c, due: &exchange{}}).Write(b) }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -68,7 +69,9 @@ func (p plain) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &headed{Conn: c}, nil
+	h := &headed{Conn: c, remote: c.RemoteAddr().String()}
+	h.peer, _ = netip.ParseAddrPort(h.remote)
+	return h, nil
 }
 
 // headed is a connection of HTTP/1 that puts lines behind the status line of an answer. It relies on what net/http's Server does: between the WriteHeader of an
@@ -77,6 +80,9 @@ func (p plain) Accept() (net.Conn, error) {
 type headed struct {
 	net.Conn
 	due *exchange // whose answer's header is due; nil when none is
+
+	remote string         // the socket's other end, as requests name it,
+	peer   netip.AddrPort // and as it is read
 }
 
 var (
@@ -185,6 +191,9 @@ func (x *exchange) putHeaders() {
 func (x *exchange) apart() bool {
 	if x.conn == nil || !x.stands {
 		return false
+	}
+	if h := x.Header(); len(h) == 1 && len(h["Content-Type"]) > 0 { // mostly
+		return true
 	}
 	for name := range x.Header() {
 		if ours[name] {

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,11 +12,13 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 )
@@ -215,6 +218,37 @@ func TestAHeaderIsOneLine(t *testing.T) {
 		}
 		if b, err := httpapi.NotOneLine("id", bad); err == nil {
 			t.Errorf("a limit %q: got %q", bad, b)
+		}
+	}
+}
+
+// TestAnotherRemoteAddrHolds: what knows better than the socket, such as a proxy protocol of an embedding program's own, changes RemoteAddr, over a Plain listener too.
+func TestAnotherRemoteAddrHolds(t *testing.T) {
+	s := newService(t)
+	limits, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), s.core.Journal, s.core.Random, app.LimiterOptions{PerAddress: 1, Now: s.core.Now})
+	check(t, err)
+	h := httpapi.New(httpapi.Services{Guard: app.NewGuard(s.core), View: s.core.View, Limiter: limits, Probe: func(context.Context) error { return nil }}, httpapi.Options{}).Handler()
+	var from atomic.Pointer[string]
+	addr := wire(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a := from.Load(); a != nil {
+			r.RemoteAddr = *a
+		}
+		h.ServeHTTP(w, r)
+	}), httpapi.Plain)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	first, second := "192.0.2.1:5", "192.0.2.2:5"
+	for _, step := range []struct {
+		from *string
+		want int
+	}{{nil, 404}, {nil, 429}, {&first, 404}, {&first, 429}, {&second, 404}, {nil, 429}} {
+		from.Store(step.from)
+		resp, err := client.Get("http://" + addr + "/nothing")
+		check(t, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		check(t, resp.Body.Close())
+		if resp.StatusCode != step.want {
+			t.Errorf("from %v: %d, want %d", step.from, resp.StatusCode, step.want)
 		}
 	}
 }

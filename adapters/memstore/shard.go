@@ -18,6 +18,7 @@ const (
 
 // table is the buckets of one limit in one shard, by the digests of their keys.
 type table struct {
+	of     ratelimit.Limit
 	own    map[uint64]ratelimit.Bucket
 	shared [neighbours]ratelimit.Bucket // of those who have none of their own
 }
@@ -28,7 +29,7 @@ func slot(key uint64) uint64 { return key >> 32 % neighbours }
 // shard is a part of the buckets under one lock.
 type shard struct {
 	mu     sync.Mutex
-	tables map[ratelimit.Limit]*table
+	tables []*table // one for each limit; there are a handful, so they are looked through
 
 	own     int             // buckets in the tables, less the shared ones
 	limit   int             // of own
@@ -38,7 +39,6 @@ type shard struct {
 }
 
 func (s *shard) init(limit int) {
-	s.tables = map[ratelimit.Limit]*table{}
 	s.limit, s.sweepAt = limit, min(limit, smallest)
 }
 
@@ -65,18 +65,27 @@ type place struct {
 
 // place finds the bucket of a key. A new one begins as the shared one that stands for it now, mostly a full one.
 func (s *shard) place(key uint64, l ratelimit.Limit, now instant.Instant) place {
-	t, ok := s.tables[l]
-	if !ok {
-		t = &table{own: map[uint64]ratelimit.Bucket{}}
-		s.tables[l] = t
-	}
+	t := s.table(l)
 	p := place{shard: s, table: t, key: key}
+	var ok bool
 	if p.was, ok = t.own[key]; !ok {
 		p.shared = !s.room(now)
 		p.was = t.shared[slot(key)]
 	}
 	p.bucket = p.was
 	return p
+}
+
+// table is that of a limit, a new one if there was none.
+func (s *shard) table(l ratelimit.Limit) *table {
+	for _, t := range s.tables {
+		if t.of == l {
+			return t
+		}
+	}
+	t := &table{of: l, own: map[uint64]ratelimit.Bucket{}}
+	s.tables = append(s.tables, t)
+	return t
 }
 
 // same reports whether two places are one.
@@ -117,10 +126,10 @@ func (s *shard) room(now instant.Instant) bool {
 // sweep drops what is full. A bucket of a clock that was far ahead goes on from now, as ratelimit.Limit.Take has it: it would be in the way until that time came.
 func (s *shard) sweep(now instant.Instant) {
 	s.own, s.turned, s.swept = 0, 0, now
-	for l, t := range s.tables {
+	for _, t := range s.tables {
 		before := len(t.own)
 		for key, was := range t.own {
-			switch b, _ := l.Take(was, 0, now); {
+			switch b, _ := t.of.Take(was, 0, now); {
 			case b.Spent == 0:
 				delete(t.own, key)
 			case b.At < was.At:

@@ -52,8 +52,8 @@ func BenchmarkGuardedGET(b *testing.B) {
 	metric(b, ratio.median(), "x-of-bare-cpu")
 	report.add(row{figure: "GET /users/me, processor time a request", goal: "≤ 1.5 × bare net/http", measured: spent.show("%.1f") + " µs",
 		baseline: "bare " + least.shown("%.1f", "µs") + "; with the same headers " + heads.shown("%.1f", "µs"), ratio: ratio.show("%.2f"), met: ratio.median() <= 1.5})
-	report.add(row{figure: "GET /users/me, requests a second", goal: "≥ bare / 1.5", measured: rates[0].show("%.0f") + "/s",
-		baseline: "bare " + rates[1].shown("%.0f", "a second"), ratio: rate.show("%.2f"), met: rate.median() >= 1/1.5})
+	report.add(row{figure: "GET /users/me, requests a second", goal: "≥ 0.75 × bare", measured: rates[0].show("%.0f") + "/s",
+		baseline: "bare " + rates[1].shown("%.0f", "a second"), ratio: rate.show("%.2f"), met: rate.median() >= 0.75})
 	ratio = many.over(again)
 	report.add(row{figure: "the same with 1,000 tokens in turn, processor time", goal: "≤ 1.5 × bare net/http", measured: many.show("%.1f") + " µs",
 		baseline: "bare " + again.shown("%.1f", "µs"), ratio: ratio.show("%.2f"), met: ratio.median() <= 1.5})

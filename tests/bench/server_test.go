@@ -54,7 +54,7 @@ func serveBare(body, head string) {
 	os.Exit(1)
 }
 
-// built builds the product's program once for the run.
+// built builds the product's program once for the run, as `make build` does.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "xteam-bench-")
 	if err != nil {
@@ -62,7 +62,7 @@ var built = sync.OnceValues(func() (string, error) {
 	}
 	report.atEnd(func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "xteam")
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "github.com/xteam/xteam/cmd/xteam")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-pgo=../../cmd/xteam/guard.pgo", "-o", path, "github.com/xteam/xteam/cmd/xteam")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
