@@ -153,6 +153,17 @@ func (g *Guard) Refused(ctx context.Context, r Request, c Caller, what string, e
 	g.core.refused(ctx, r, subject, details, err)
 }
 
+// Lacks tells the journal of a good credential that has not what a proxy demands for a request, and answers ErrForbidden. As of a credential that is refused it is told,
+// and not kept: the question may come as often as the proxy is asked.
+func (g *Guard) Lacks(ctx context.Context, r Request, c Caller, what string) error {
+	if c.IsKey() {
+		g.deniedKey(ctx, r, c, what)
+	} else {
+		g.core.tellRefused(ctx, r, audit.AccessRefused, c.User().String(), "forbidden", map[string]string{"endpoint": cut(what, 200), "session": c.Session().String()})
+	}
+	return ErrForbidden
+}
+
 // Turned tells the journal of a request for what that its transport refused by itself, with the code of its answer, and that may be somebody's attack.
 func (g *Guard) Turned(ctx context.Context, r Request, what, code string) {
 	g.core.tellRefused(ctx, r, audit.AccessRefused, "", code, map[string]string{"endpoint": cut(what, 200)})

@@ -62,6 +62,7 @@ type exchange struct {
 	conn   *headed // writes the headers that are ours; nil: they are among the others
 	stands bool    // the answer has the headers that every answer has
 	wrote  bool    // the status line is decided
+	named  bool    // the answer names the bearer (verify.go)
 
 	limits          *quota // what the answer says of the tightest bucket: its limit, nil when nothing is said,
 	remaining, next int64  // how many tokens are left, and after how many seconds there is one more
@@ -138,6 +139,9 @@ func wellFormed(r *http.Request) error {
 	case p == "" || p[0] != '/' || strings.Contains(p, "//") || p != "/" && path.Clean(p) != p:
 		return errNoRoute // the mux would redirect it
 	case proxied:
+		if _, ok := demandOf(r.URL.Path); !ok {
+			return errNoDemand
+		}
 		return nil // the body is another service's, and is not read here; two credentials are for identify
 	case credentials(r) > 1:
 		return errTwoCredentials
@@ -251,7 +255,15 @@ func keysIn(r *http.Request) []string {
 }
 
 // endpoint is what was asked for, without the query, which may hold anything.
-func (x *exchange) endpoint() string { return x.r.Method + " " + x.r.URL.Path }
+func (x *exchange) endpoint() string {
+	asked := x.r.Method + " " + x.r.URL.Path
+	if asksForAnother(x.r.URL.Path) {
+		if method, path := x.original(); method != "" {
+			return strings.TrimSuffix(asked+" for "+method+" "+path, " ")
+		}
+	}
+	return asked
+}
 
 // credential reads the Authorization header (RFC 6750, section 2.1) or X-API-Key, and tells an API key from a token. Of two credentials nobody can say which
 // is meant.

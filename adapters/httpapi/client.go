@@ -44,6 +44,12 @@ func (p Proxies) trusts(a netip.Addr) bool {
 	return false
 }
 
+// speak reports whether a request comes from one of the proxies itself.
+func (p Proxies) speak(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && p.trusts(peer.Addr().Unmap().WithZone(""))
+}
+
 // from is where a request comes from, and whether it came over TLS. Both are what the socket says, unless its other end is trusted: then the header is
 // read from the right, where each proxy adds the address of whom it heard, past those that are trusted. What is no address ends the
 // walk at the last hop that was one. The address has no zone, and IPv4 its own form; it is the zero Addr on a Unix socket. A connection that is known has read the

@@ -90,7 +90,7 @@ func (x *exchange) ownPage() bool {
 	case len(origin) == 1 && origin[0] == "null":
 		return false
 	case len(site) == 1 && site[0] != "same-origin" && site[0] != "none":
-		return len(origin) == 0 && isSafe(x.r.Method) && x.r.Header.Get("Sec-Fetch-Mode") == "navigate"
+		return len(origin) == 0 && x.changesNothing() && x.r.Header.Get("Sec-Fetch-Mode") == "navigate"
 	case len(site) == 0 && len(origin) == 1:
 		scheme := "http://"
 		if x.secure {
@@ -104,6 +104,16 @@ func (x *exchange) ownPage() bool {
 // isSafe reports whether a method changes nothing (RFC 9110, section 9.2.1).
 func isSafe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// changesNothing reports whether the request has a safe method, and in a proxy's question also the request that it is about.
+func (x *exchange) changesNothing() bool {
+	if asksForAnother(x.r.URL.Path) {
+		if method, _ := x.original(); method != "" && !isSafe(method) {
+			return false
+		}
+	}
+	return isSafe(x.r.Method)
 }
 
 // simple refuses a request by cookie that changes something and that a form could send. A proxy's question is about another service's request.

@@ -2,8 +2,10 @@ package httpapi_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -268,4 +270,60 @@ func TestCookiesThroughProtect(t *testing.T) {
 		wants(t, s.call("POST", "/orders", "a=b", cookie, "Sec-Fetch-Site: same-site", "Origin: https://evil.xteam.test"), 403, "cross_origin")
 	}()
 	wants(t, s.call("GET", "/api/v1/auth/verify", "", cookie, "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate", "Origin: https://evil.xteam.test"), 403, "cross_origin")
+}
+
+// TestNoLaxerThanNetHTTP: whatever net/http's CrossOriginProtection refuses for a browser's sake, a request by cookie is refused too, and the list of what is refused
+// beyond it is exactly this.
+func TestNoLaxerThanNetHTTP(t *testing.T) {
+	s, cookies := browser(t)
+	cookie := with1(cookies, accessCookie)
+	theirs := http.NewCrossOriginProtection()
+	check(t, theirs.AddTrustedOrigin(app1))
+	stricter := map[string]bool{}
+	for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"} {
+		for _, site := range []string{"", "same-origin", "same-site", "cross-site", "none", "SAME-ORIGIN", "nonsense"} {
+			for _, origin := range append([]string{"", "null", app1, "http://xteam.test", "https://xteam.test", "http://xteam.test:8000", "http://XTEAM.test", "file://", "https://xteam.test.evil.test"}, alike...) {
+				for _, mode := range []string{"", "navigate", "cors"} {
+					heads := []string{cookie, asJSON}
+					r := httptest.NewRequest(method, "http://xteam.test"+verify, nil)
+					for name, value := range map[string]string{"Sec-Fetch-Site": site, "Origin": origin, "Sec-Fetch-Mode": mode} {
+						if value != "" {
+							heads = append(heads, name+": "+value)
+							r.Header.Set(name, value)
+						}
+					}
+					refused := theirs.Check(r) != nil
+					w := s.call(method, verify, "", heads...)
+					switch {
+					case w.Code != 200 && w.Code != 403:
+						t.Fatalf("%s %q: %d %s", method, heads, w.Code, w.Body)
+					case refused && w.Code == 200:
+						t.Errorf("%s with Sec-Fetch-Site %q, Origin %q: net/http refuses it", method, site, origin)
+					case !refused && w.Code == 403:
+						what := "changes something"
+						if method == "GET" || method == "HEAD" || method == "OPTIONS" {
+							what = "changes nothing"
+						}
+						if site != "" {
+							what += ", Sec-Fetch-Site " + site
+						}
+						if origin != "" {
+							what += ", an Origin"
+						}
+						stricter[what] = true
+					}
+				}
+			}
+		}
+	}
+	want := []string{ // beyond it: an Origin that is not the page's own, whatever Sec-Fetch-Site says, and what changes nothing and is no link that was followed
+		"changes nothing, Sec-Fetch-Site SAME-ORIGIN", "changes nothing, Sec-Fetch-Site SAME-ORIGIN, an Origin", "changes nothing, Sec-Fetch-Site cross-site",
+		"changes nothing, Sec-Fetch-Site cross-site, an Origin", "changes nothing, Sec-Fetch-Site none, an Origin",
+		"changes nothing, Sec-Fetch-Site nonsense", "changes nothing, Sec-Fetch-Site nonsense, an Origin", "changes nothing, Sec-Fetch-Site same-origin, an Origin", "changes nothing, Sec-Fetch-Site same-site",
+		"changes nothing, Sec-Fetch-Site same-site, an Origin", "changes nothing, an Origin", "changes something, Sec-Fetch-Site none, an Origin",
+		"changes something, Sec-Fetch-Site same-origin, an Origin", "changes something, an Origin",
+	}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(stricter))); diff != "" {
+		t.Errorf("stricter than net/http (-want +got):\n%s", diff)
+	}
 }

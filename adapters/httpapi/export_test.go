@@ -4,6 +4,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/token"
 )
 
 // From is where a request comes from by the word of these proxies, and whether over TLS.
@@ -44,6 +47,11 @@ func OverPlain(r *http.Request) *http.Request {
 // NotOneLine is what is written of an answer whose request's id, and whose limit's name, are these.
 func NotOneLine(id, policy string) ([]byte, error) {
 	return (&exchange{id: id, limits: &quota{[]string{"1"}, []string{policy}, policy}}).appendLines(nil)
+}
+
+// NotOneLineOf is what is written of an answer that names a bearer with these claims.
+func NotOneLineOf(c *token.Claims) ([]byte, error) {
+	return (&exchange{id: "id", named: true, caller: app.Caller{Claims: c}}).appendLines(nil)
 }
 
 // Due is a connection on which an answer is due, and what it writes b as.

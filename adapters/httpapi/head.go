@@ -116,8 +116,8 @@ func (c *headed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// appendLines appends the headers that are ours. A request's id and the name of a limit are the only texts among them that are not constants; both are judged where
-// they come in. Were one of them more than a line, it would be the rest of the answer: it is an error then.
+// appendLines appends the headers that are ours. A request's id, the name of a limit and what a token says of its bearer are the only texts among them that are not constants; all are judged
+// where they come in. Were one of them more than a line, it would be the rest of the answer: it is an error then.
 func (x *exchange) appendLines(b []byte) ([]byte, error) {
 	b = append(b, standingLines...)
 	b = append(append(append(b, requestIDHeader+": "...), x.id...), "\r\n"...)
@@ -126,6 +126,12 @@ func (x *exchange) appendLines(b []byte) ([]byte, error) {
 	}
 	if x.secure {
 		b = append(append(append(b, hstsHeader+": "...), hsts[0]...), "\r\n"...)
+	}
+	if x.named {
+		var err error
+		if b, err = x.appendIdentity(b); err != nil {
+			return nil, err
+		}
 	}
 	if x.limits == nil {
 		return b, nil
@@ -184,6 +190,9 @@ func (x *exchange) putHeaders() {
 	}
 	if x.limits != nil {
 		x.putLimit(put)
+	}
+	if x.named {
+		x.putIdentity()
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/token"
 )
 
 // wire serves h on a free port, as a listener has it, and answers the address.
@@ -89,6 +90,8 @@ func TestStandingLines(t *testing.T) {
 	login := `{"username":"ann","password":"wrong"}`
 	post := fmt.Sprintf("POST /api/v1/auth/login%sContent-Type: application/json\r\nContent-Length: %d\r\n", host, len(login))
 	for name, text := range map[string]string{
+		"verify head": "HEAD /api/v1/auth/verify,role=user/x" + host + good + last,
+		"verify not":  "GET /api/v1/auth/verify,role=admin" + host + good + last,
 		"guarded":     "GET /api/v1/users/me" + host + good + last,
 		"head":        "HEAD /api/v1/users/me" + host + good + last,
 		"HTTP/1.0":    "GET /api/v1/users/me HTTP/1.0\r\n" + good + "\r\n",
@@ -215,6 +218,11 @@ func TestAHeaderIsOneLine(t *testing.T) {
 	for _, bad := range []string{"\r", "\n", "a\r\nSet-Cookie: b=c"} {
 		if b, err := httpapi.NotOneLine(bad, "read"); err == nil {
 			t.Errorf("an id %q: got %q", bad, b)
+		}
+		for _, claims := range []token.Claims{{Scope: bad}, {Roles: []string{"user", bad}}} {
+			if b, err := httpapi.NotOneLineOf(&claims); err == nil {
+				t.Errorf("the claims %+v became %q", claims, b)
+			}
 		}
 		if b, err := httpapi.NotOneLine("id", bad); err == nil {
 			t.Errorf("a limit %q: got %q", bad, b)

@@ -48,6 +48,7 @@ type fieldError struct {
 // Refusals of the transport itself.
 var (
 	errNoRoute        = errors.New("there is nothing here")
+	errNoDemand       = errors.New("what is demanded behind the comma is not role= or scope= with one of their names")
 	errEncoded        = errors.New("compressed bodies are not taken")
 	errNotJSON        = errors.New("send the body as application/json")
 	errTooLarge       = fmt.Errorf("the body is longer than %d bytes", maxBody)
@@ -101,6 +102,7 @@ var sentinels = []struct {
 	{app.ErrSetUp, 403, "setup_refused"},
 	{ports.ErrNotFound, 404, "not_found"},
 	{keyset.ErrUnknown, 404, "not_found"},
+	{errNoDemand, 404, "not_found"},
 	{errNoRoute, 404, "not_found"},
 	{ports.ErrTaken, 409, "taken"},
 	{apikey.ErrEnded, 409, "key_state"},

@@ -1,8 +1,11 @@
 package httpapi_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,5 +145,99 @@ func TestVerifyIsCharged(t *testing.T) {
 		if w := free.call("GET", verify, "", bearer(p)); w.Code != 200 {
 			t.Fatal(fmt.Sprint(i), w.Code)
 		}
+	}
+}
+
+// TestVerifyDemands: what stands behind a comma is demanded beside that the credential is good, all of it; no path, query or header of a client's takes any of it away.
+func TestVerifyDemands(t *testing.T) {
+	s := newService(t)
+	s.user("ann", account.RoleUser)
+	s.user("root", account.RoleAdmin)
+	user, admin := bearer(s.signIn("ann")), bearer(s.signIn("root"))
+	key := func(owner, scopes string) string {
+		w := s.post("/api/v1/api-keys", `{"name":"p","scopes":[`+scopes+`]}`, owner)
+		var k struct{ Key string }
+		if err := json.Unmarshal(w.Body.Bytes(), &k); err != nil || w.Code != 201 {
+			t.Fatalf("a key: %d %s", w.Code, w.Body)
+		}
+		return "X-API-Key: " + k.Key
+	}
+	reader, asker, adminKey, plain := key(user, `"users:read"`), key(user, `"users:read","introspect"`), key(admin, `"users:read","admin"`), key(admin, `"users:read"`)
+	noReader := key(user, `"introspect"`)
+	for _, c := range []struct {
+		demand string
+		passes []string
+	}{
+		{"", []string{user, admin, reader, asker, adminKey, plain}},
+		{",role=user", []string{user, reader, asker, plain}},
+		{",role=admin", []string{admin, adminKey}},
+		{",scope=users:read", []string{user, admin, reader, asker, adminKey, plain}},
+		{",scope=introspect", []string{user, admin, asker}},
+		{",scope=admin", []string{admin, adminKey}},
+		{",scope=revocations:read", []string{admin}},
+		{",role=admin,scope=admin", []string{admin, adminKey}},
+		{",scope=introspect,scope=users:read", []string{user, admin, asker}},
+		{",role=admin,role=user", nil}, // all that is demanded, never one of it
+	} {
+		for _, who := range []string{user, admin, reader, asker, adminKey, plain, noReader} {
+			want := 403
+			if slices.Contains(c.passes, who) {
+				want = 200
+			}
+			for _, below := range []string{"", "/", "/,role=user", "/orders,scope=users:read", "//a//", "/%2c", "/a%2Fb", "?role=user", "/?,role=user&scope=users:read"} {
+				w := s.call("GET", verify+c.demand+below, "", who, "X-Forwarded-Uri: "+verify+",role=user")
+				if w.Code != want || want == 200 && len(identity(w)) != 4 {
+					t.Fatalf("%q%q: %s got %d %s, want %d", c.demand, below, who[:20], w.Code, w.Body, want)
+				}
+				if want == 403 {
+					wants(t, w, 403, "forbidden")
+					if got := identity(w); len(got) != 0 {
+						t.Errorf("a refusal names %v", got)
+					}
+				}
+			}
+		}
+		wants(t, s.call("GET", verify+c.demand, ""), 401, "token_missing")
+	}
+	for _, wrong := range []string{",", ",role", ",role=", ",role=root", ",role=Admin", ",role=admin*", ",role=admin%20", ",scope=", ",scope=all", ",scope=users:read%20admin", ",admin", ",,role=admin", ",role=admin,", ",role=admin;x",
+		",role%3Dadmin%2C/x", "%2C", ";role=admin", ",role=admin/..", ",role=admin/../../verify", ",role=adm%2Fin"} {
+		wants(t, s.call("GET", verify+wrong, "", admin), 404, "not_found")
+	}
+}
+
+// TestVerifyTellsOfTheOriginal: the journal says of a refused request what a proxy that is trusted says of it, and what anybody else says it does not.
+func TestVerifyTellsOfTheOriginal(t *testing.T) {
+	proxies := httpapi.Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}}
+	for name, c := range map[string]struct {
+		proxies httpapi.Proxies
+		heads   []string
+		want    string
+	}{
+		"trusted":        {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /orders/1?token=secret"}, "GET " + verify + ",role=admin for POST /orders/1"},
+		"no path":        {proxies, []string{"X-Forwarded-Method: POST"}, "GET " + verify + ",role=admin for POST"},
+		"twice":          {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /a"}, "GET " + verify + ",role=admin"},
+		"two paths":      {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /a", "X-Forwarded-Uri: /b"}, "GET " + verify + ",role=admin"},
+		"underscores":    {proxies, []string{"X_Forwarded_Method: POST", "X_Forwarded_Uri: /a"}, "GET " + verify + ",role=admin"},
+		"nobody trusted": {httpapi.Proxies{}, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /orders/1"}, "GET " + verify + ",role=admin"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newService(t, httpapi.Options{Proxies: c.proxies})
+			s.user("ann", account.RoleUser)
+			p := s.signIn("ann")
+			s.log.Reset()
+			wants(t, s.call("GET", verify+",role=admin", "", append(c.heads, bearer(p), "X-Forwarded-For: 198.51.100.9")...), 403, "forbidden")
+			var line struct {
+				Endpoint string
+				Address  string `json:"ip_address"`
+			}
+			check(t, json.Unmarshal([]byte(s.log.String()), &line))
+			want := "192.0.2.7"
+			if len(c.proxies.Trusted) > 0 {
+				want = "198.51.100.9"
+			}
+			if line.Endpoint != c.want || line.Address != want {
+				t.Errorf("got %s", s.log)
+			}
+		})
 	}
 }

@@ -188,3 +188,26 @@ func BenchmarkSignIn(b *testing.B) {
 	report.add(row{figure: fmt.Sprintf("sign-in at bcrypt cost %d", cost), goal: "≤ 1.05 × bcrypt", measured: in.show("%.0f") + " ms", baseline: "bcrypt " + alone.shown("%.0f", "ms"),
 		ratio: ratio.show("%.3f"), met: ratio.median() <= 1.05})
 }
+
+// BenchmarkForwardAuth asks as a proxy does, over 32 kept connections, and a bare handler that answers with nothing.
+func BenchmarkForwardAuth(b *testing.B) {
+	folder := b.TempDir()
+	enrol(b, folder)
+	product, base := serve(b, folder), bare(b, " ", "")
+	token, _ := product.signIn(b)
+	rate := func(s *server, path string) func() float64 {
+		return func() float64 {
+			began := time.Now()
+			n := s.load(b, path, []string{token}, 32, 2*time.Second)
+			return float64(n) / time.Since(began).Seconds()
+		}
+	}
+	answers, least := rate(product, verifyPath), rate(base, mePath)
+	answers()
+	least()
+	asked, bared := inTurns(5, answers, least)
+	ratio := asked.over(bared)
+	metric(b, ratio.median(), "x-of-bare")
+	report.add(row{figure: "forward-auth, answers a second", goal: "≥ 0.8 × bare net/http", measured: asked.show("%.0f") + "/s", baseline: "bare " + bared.shown("%.0f", "a second"),
+		ratio: ratio.show("%.2f"), met: ratio.median() >= 0.8})
+}

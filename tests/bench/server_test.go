@@ -22,12 +22,13 @@ import (
 )
 
 const (
-	bareBody = "XTEAM_BENCH_BARE" // set: this process is the bare server, and answers with its value
-	bareHead = "XTEAM_BENCH_HEAD" // headers that the bare server sends too, as lines
-	rootKey  = "a-root-key-of-at-least-32-bytes-for-the-bench"
-	email    = "bench@example.com"
-	password = "correct-Horse-battery-9-staple"
-	mePath   = "/api/v1/users/me"
+	bareBody   = "XTEAM_BENCH_BARE" // set: this process is the bare server, and answers with its value
+	bareHead   = "XTEAM_BENCH_HEAD" // headers that the bare server sends too, as lines
+	rootKey    = "a-root-key-of-at-least-32-bytes-for-the-bench"
+	email      = "bench@example.com"
+	password   = "correct-Horse-battery-9-staple"
+	mePath     = "/api/v1/users/me"
+	verifyPath = "/api/v1/auth/verify"
 )
 
 // serveBare is the least Go that answers a GET: the limit of net/http on this machine; and with headers, what net/http takes for them.
