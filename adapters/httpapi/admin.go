@@ -9,11 +9,14 @@ import (
 	"github.com/xteam/xteam/domain/instant"
 )
 
+// createUserBody is what a new account takes.
+type createUserBody struct {
+	person `json:",inline"`
+	Role   string `json:"role"`
+}
+
 func (a *API) createUser(x *exchange) error {
-	var in struct {
-		person `json:",inline"`
-		Role   string `json:"role"`
-	}
+	var in createUserBody
 	if err := x.read(&in); err != nil {
 		return err
 	}
@@ -35,10 +38,13 @@ func (a *API) createUser(x *exchange) error {
 	return x.write(http.StatusCreated, userOf(&made))
 }
 
+// revokeUserTokensBody is what a revocation of all of a user's tokens takes.
+type revokeUserTokensBody struct {
+	UserID string `json:"user_id"`
+}
+
 func (a *API) revokeUserTokens(x *exchange) error {
-	var in struct {
-		UserID string `json:"user_id"`
-	}
+	var in revokeUserTokensBody
 	if err := x.read(&in); err != nil {
 		return err
 	}
@@ -65,19 +71,22 @@ type nodeTime struct {
 	MS   float64 `json:"ms"`
 }
 
+// revokeBody is what a revocation takes: exactly one of user_id, session_id, token, jti, kid, issued_before and all.
+type revokeBody struct {
+	UserID       string     `json:"user_id"`
+	SessionID    string     `json:"session_id"`
+	Token        hidden     `json:"token"`
+	JTI          string     `json:"jti"`
+	KID          string     `json:"kid"`
+	Force        bool       `json:"force"`         // a kid that this system does not hold
+	IssuedBefore *time.Time `json:"issued_before"` // RFC 3339
+	All          bool       `json:"all"`
+	Reason       string     `json:"reason"`
+	DryRun       bool       `json:"dry_run"`
+}
+
 func (a *API) revoke(x *exchange) error {
-	var in struct {
-		UserID       string     `json:"user_id"`
-		SessionID    string     `json:"session_id"`
-		Token        hidden     `json:"token"`
-		JTI          string     `json:"jti"`
-		KID          string     `json:"kid"`
-		Force        bool       `json:"force"`         // a kid that this system does not hold
-		IssuedBefore *time.Time `json:"issued_before"` // RFC 3339
-		All          bool       `json:"all"`
-		Reason       string     `json:"reason"`
-		DryRun       bool       `json:"dry_run"`
-	}
+	var in revokeBody
 	if err := x.read(&in); err != nil {
 		return err
 	}

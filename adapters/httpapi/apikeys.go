@@ -91,12 +91,15 @@ func (a *API) listKeys(x *exchange) error {
 	return x.write(http.StatusOK, page)
 }
 
+// makeKeyBody is what a new API key takes.
+type makeKeyBody struct {
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"`          // none: users:read
+	Days   *int64   `json:"expires_in_days"` // not given: 90
+}
+
 func (a *API) makeKey(x *exchange) error {
-	var in struct {
-		Name   string   `json:"name"`
-		Scopes []string `json:"scopes"`          // none: users:read
-		Days   *int64   `json:"expires_in_days"` // not given: 90
-	}
+	var in makeKeyBody
 	if err := x.read(&in); err != nil {
 		return err
 	}
@@ -119,15 +122,18 @@ func (a *API) makeKey(x *exchange) error {
 	return x.writeNewKey(k)
 }
 
+// rotateKeyBody is what a rotation of an API key takes.
+type rotateKeyBody struct {
+	Days  *int64 `json:"expires_in_days"` // not given: as long as the old one was to live
+	Hours *int64 `json:"overlap_hours"`   // not given: 24
+}
+
 func (a *API) rotateKey(x *exchange) error {
 	kid, err := keyNamed(x)
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Days  *int64 `json:"expires_in_days"` // not given: as long as the old one was to live
-		Hours *int64 `json:"overlap_hours"`   // not given: 24
-	}
+	var in rotateKeyBody
 	if err := x.readOptional(&in); err != nil {
 		return err
 	}
@@ -230,16 +236,19 @@ func (a *API) listKeysOf(x *exchange) error {
 	return x.write(http.StatusOK, page)
 }
 
+// endKeyBody is what the end of somebody's API key takes.
+type endKeyBody struct {
+	Children bool   `json:"children"` // and all that it made
+	Reason   string `json:"reason"`
+}
+
 // endKey ends a key by its id, whoever owns it.
 func (a *API) endKey(x *exchange) error {
 	kid, err := keyNamed(x)
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Children bool   `json:"children"` // and all that it made
-		Reason   string `json:"reason"`
-	}
+	var in endKeyBody
 	if err := x.readOptional(&in); err != nil {
 		return err
 	}

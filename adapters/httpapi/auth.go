@@ -114,12 +114,15 @@ func (a *API) register(x *exchange) error {
 	return x.write(http.StatusCreated, userOf(&made))
 }
 
+// loginBody is what a sign-in takes: email or username, not both.
+type loginBody struct {
+	Email    string `json:"email"`
+	Username string `json:"username"`
+	Password hidden `json:"password"`
+}
+
 func (a *API) login(x *exchange) error {
-	var in struct {
-		Email    string `json:"email"`
-		Username string `json:"username"`
-		Password hidden `json:"password"`
-	}
+	var in loginBody
 	if err := x.read(&in); err != nil {
 		return err
 	}
@@ -137,12 +140,15 @@ func (a *API) login(x *exchange) error {
 	return x.writeTokens(t)
 }
 
+// refreshBody is what a refresh takes; from a browser with cookies no member is needed.
+type refreshBody struct {
+	RefreshToken hidden `json:"refresh_token"`
+}
+
 // refresh is charged to the session of a token that proves itself, so that many behind one address are not signed out; anything else is charged as a guess, a
 // token that turns out to be dead too.
 func (a *API) refresh(x *exchange) error {
-	var in struct {
-		RefreshToken hidden `json:"refresh_token"`
-	}
+	var in refreshBody
 	unreadable := x.readAny(&in, maxToken, errTokenTooLarge) // as fetch sends a text
 	if unreadable == nil && in.RefreshToken.IsZero() {
 		in.RefreshToken.Text, unreadable = x.cookie(refreshCookie)
@@ -210,11 +216,14 @@ func (a *API) logoutAll(x *exchange) error {
 	return x.write(http.StatusOK, endedBy(got))
 }
 
+// changePasswordBody is what a change of password takes.
+type changePasswordBody struct {
+	Current hidden `json:"current_password"`
+	New     hidden `json:"new_password"`
+}
+
 func (a *API) changePassword(x *exchange) error {
-	var in struct {
-		Current hidden `json:"current_password"`
-		New     hidden `json:"new_password"`
-	}
+	var in changePasswordBody
 	if err := x.read(&in); err != nil {
 		return err
 	}

@@ -70,11 +70,14 @@ type withdrawal struct {
 	Until  *time.Time `json:"until"` // when it is forgotten; null: never
 }
 
+// explainBody is what an explanation takes.
+type explainBody struct {
+	Token hidden `json:"token"`
+}
+
 // explain tells an administrator about a token, which is neither repeated nor logged.
 func (a *API) explain(x *exchange) error {
-	var in struct {
-		Token hidden `json:"token"`
-	}
+	var in explainBody
 	if err := x.read(&in); err != nil {
 		return err
 	}

@@ -34,18 +34,20 @@ func addressOf(a netip.Addr) string {
 	return a.String()
 }
 
+// ownSignIn is a session as who has it sees it.
+type ownSignIn struct {
+	signIn  `json:",inline"`
+	Current bool `json:"current"` // the one that asks
+}
+
 func (a *API) ownSessions(x *exchange) error {
 	all, err := a.Sessions.Own(x.ctx(), x.caller)
 	if err != nil {
 		return err
 	}
-	type own struct {
-		signIn  `json:",inline"`
-		Current bool `json:"current"` // the one that asks
-	}
-	page := list[own]{Items: make([]own, 0, len(all))}
+	page := list[ownSignIn]{Items: make([]ownSignIn, 0, len(all))}
 	for i := range all {
-		page.Items = append(page.Items, own{signInOf(&all[i]), all[i].ID == x.caller.Session()})
+		page.Items = append(page.Items, ownSignIn{signInOf(&all[i]), all[i].ID == x.caller.Session()})
 	}
 	return x.write(http.StatusOK, page)
 }

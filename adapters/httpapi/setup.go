@@ -19,12 +19,15 @@ func (a *API) aboutSetUp(x *exchange) error {
 	return nil
 }
 
+// setUpBody is what the first administrator's registration takes.
+type setUpBody struct {
+	person `json:",inline"`
+	Token  hidden `json:"token"`
+}
+
 // setUp makes the first administrator for whoever has the token of the link.
 func (a *API) setUp(x *exchange) error {
-	var in struct {
-		person `json:",inline"`
-		Token  hidden `json:"token"`
-	}
+	var in setUpBody
 	if err := x.readAny(&in, maxBody, errTooLarge); err != nil {
 		return err
 	}

@@ -56,11 +56,14 @@ type rotated struct {
 	LagsUntil *time.Time `json:"lags_until"`     // until then other services may hold a key set without it; null: they all had the time to fetch it, or none can
 }
 
+// rotateSigningKeyBody is what a rotation of the signing key takes.
+type rotateSigningKeyBody struct {
+	Algorithm string `json:"alg"`
+	Graceful  bool   `json:"graceful"`
+}
+
 func (a *API) rotateSigningKey(x *exchange) error {
-	var in struct {
-		Algorithm string `json:"alg"`
-		Graceful  bool   `json:"graceful"`
-	}
+	var in rotateSigningKeyBody
 	if err := x.read(&in); err != nil {
 		return err
 	}
@@ -79,11 +82,14 @@ func (a *API) retireSigningKey(x *exchange) error {
 	return nil
 }
 
+// revokeSigningKeyBody is what the revocation of a signing key takes.
+type revokeSigningKeyBody struct {
+	Reason string `json:"reason"`
+}
+
 // revokeSigningKey is a revocation by kid, with the successor in its answer.
 func (a *API) revokeSigningKey(x *exchange) error {
-	var in struct {
-		Reason string `json:"reason"`
-	}
+	var in revokeSigningKeyBody
 	if err := x.read(&in); err != nil {
 		return err
 	}

@@ -10,14 +10,17 @@ import (
 	"github.com/xteam/xteam/domain/id"
 )
 
+// changeMeBody is what a user can change of the own account; null is as not given.
+type changeMeBody struct {
+	Email    *string `json:"email"`
+	Username *string `json:"username"`
+	FullName *string `json:"full_name"`
+	Current  hidden  `json:"current_password"` // needed for a new e-mail address
+}
+
 // changeMe changes what is given of the caller's own account; null is as not given.
 func (a *API) changeMe(x *exchange) error {
-	var in struct {
-		Email    *string `json:"email"`
-		Username *string `json:"username"`
-		FullName *string `json:"full_name"`
-		Current  hidden  `json:"current_password"` // needed for a new e-mail address
-	}
+	var in changeMeBody
 	if err := x.read(&in); err != nil {
 		return err
 	}
@@ -121,10 +124,13 @@ func (a *API) actOn(x *exchange, force bool, act func(context.Context, app.Actor
 	return x.write(http.StatusOK, userOf(&acct))
 }
 
+// disableUserBody is what disabling takes.
+type disableUserBody struct {
+	Force bool `json:"force"` // the last administrator too: for the operator alone
+}
+
 func (a *API) disableUser(x *exchange) error {
-	var in struct {
-		Force bool `json:"force"` // the last administrator too: for the operator alone
-	}
+	var in disableUserBody
 	if err := x.readOptional(&in); err != nil {
 		return err
 	}
@@ -145,11 +151,14 @@ func (a *API) unlockUser(x *exchange) error {
 	return a.actOn(x, false, a.Accounts.Unlock)
 }
 
+// setRoleBody is what a change of role takes.
+type setRoleBody struct {
+	Role  string `json:"role"`
+	Force bool   `json:"force"` // the last administrator too: for the operator alone
+}
+
 func (a *API) setRole(x *exchange) error {
-	var in struct {
-		Role  string `json:"role"`
-		Force bool   `json:"force"` // the last administrator too: for the operator alone
-	}
+	var in setRoleBody
 	if err := x.read(&in); err != nil {
 		return err
 	}
@@ -162,10 +171,13 @@ func (a *API) setRole(x *exchange) error {
 	})
 }
 
+// setPasswordBody is what a change of somebody's password takes.
+type setPasswordBody struct {
+	Password hidden `json:"password"`
+}
+
 func (a *API) setPassword(x *exchange) error {
-	var in struct {
-		Password hidden `json:"password"`
-	}
+	var in setPasswordBody
 	if err := x.read(&in); err != nil {
 		return err
 	}
