@@ -136,7 +136,7 @@ func wellFormed(r *http.Request) error {
 		p = strings.TrimSuffix(p, "/")
 	}
 	switch {
-	case p == "" || p[0] != '/' || strings.Contains(p, "//") || p != "/" && path.Clean(p) != p:
+	case p == "" || p[0] != '/' || strings.Contains(p, "//") || p != "/" && (p[len(p)-1] == '/' || strings.Contains(p, "/.") && path.Clean(p) != p):
 		return errNoRoute // the mux would redirect it
 	case proxied:
 		if _, ok := demandOf(r.URL.Path); !ok {
