@@ -36,6 +36,10 @@ const (
 	AttemptsLimited         Kind = "attempts_limited"
 	KeyChanged              Kind = "key_changed"
 	EpochRaised             Kind = "epoch_raised"
+	AuditReviewed           Kind = "audit_reviewed"
+	AuditExported           Kind = "audit_exported"
+	AuditCut                Kind = "audit_cut" // records that were too old to be kept are gone
+	PersonalDataErased      Kind = "personal_data_erased"
 )
 
 // messages are the texts of a log line's msg; the first three of the document that the product follows are word for word.
@@ -65,6 +69,10 @@ var messages = map[Kind]string{
 	AttemptsLimited:         "Too many attempts at a password",
 	KeyChanged:              "Signing key changed",
 	EpochRaised:             "Epoch raised",
+	AuditReviewed:           "Audit trail reviewed",
+	AuditExported:           "Audit trail exported",
+	AuditCut:                "Audit trail cut",
+	PersonalDataErased:      "Personal data erased",
 }
 
 // Kinds lists every kind, in no order.
