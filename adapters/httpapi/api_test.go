@@ -34,6 +34,7 @@ import (
 // service is a whole system behind its transport.
 type service struct {
 	t        testing.TB
+	all      httpapi.Services
 	h        http.Handler
 	core     *app.Core
 	accounts *app.Accounts
@@ -71,8 +72,9 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	s.accounts = app.NewAccounts(s.core)
 	guard := app.NewGuard(s.core)
 	s.keys = app.NewAPIKeys(s.core, guard)
-	s.h = httpapi.New(httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, View: v, Rotator: rotator, Secrets: secrets,
-		Probe: func(context.Context) error { return s.probe }}, with(logger, o)).Handler()
+	s.all = httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, View: v, Rotator: rotator, Secrets: secrets,
+		Probe: func(context.Context) error { return s.probe }}
+	s.h = httpapi.New(s.all, with(logger, o)).Handler()
 	return s
 }
 
@@ -143,6 +145,7 @@ func (s *service) call(method, target, body string, heads ...string) *httptest.R
 	}
 	w := httptest.NewRecorder()
 	s.h.ServeHTTP(w, r)
+	conform(s.t, r, body, w)
 	return w
 }
 

@@ -63,6 +63,7 @@ func (l *limited) call(method, target, body string, heads ...string) *httptest.R
 	}
 	w := httptest.NewRecorder()
 	l.h.ServeHTTP(w, r)
+	conform(l.t, r, body, w)
 	return w
 }
 

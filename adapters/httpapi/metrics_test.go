@@ -37,7 +37,10 @@ func TestWhatTheGuardDoesIsCounted(t *testing.T) {
 	m := &counted{}
 	s.h = httpapi.New(httpapi.Services{Guard: app.NewGuard(s.core), Sessions: app.NewSessions(s.core), Accounts: s.accounts, Revoker: app.NewRevoker(s.core, app.NewSessions(s.core), "node-1"),
 		View: s.core.View, Probe: func(context.Context) error { return nil }, Meter: m,
-		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "xteam_figure 1\n") })}, httpapi.Options{}).Handler()
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+			_, _ = io.WriteString(w, "xteam_figure 1\n")
+		})}, httpapi.Options{}).Handler()
 	s.call("GET", "/health", "")
 	s.call("GET", "/api/v1/users/me", "")
 	s.call("GET", "/api/v1/users/me", "", bearer(user))

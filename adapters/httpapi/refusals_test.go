@@ -101,7 +101,7 @@ func TestEveryRefusalHasAnAnswer(t *testing.T) {
 		}
 		for _, err := range []error{want.err, fmt.Errorf("at /secret/place: %w", want.err)} {
 			s.core.Passwords = failing{err}
-			w := s.post("/api/v1/auth/login", `{"username":"ann","password":"hunter2hunter2"}`)
+			w := s.post("/api/v1/auth/login", `{"username":"ann","password":"hunter2hunter2"}`, unreal+": 1")
 			got := wants(t, w, want.status, want.code)
 			if reason, _ := got["reason"].(string); reason != want.reason {
 				t.Errorf("%s: reason: got %q, want %q", name, reason, want.reason)

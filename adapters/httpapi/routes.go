@@ -43,7 +43,7 @@ type route struct {
 	api *API
 }
 
-// routes is what is served, in which class, to whom, and what an API key needs. No key is taken where the caller's own sessions or password are meant.
+// routes is what is served, in which class, to whom, and what an API key needs; docs.go has what is documented of each. No key is taken where the caller's own sessions or password are meant.
 func (a *API) routes() []route {
 	const v1 = "/api/v1"
 	all := []route{
@@ -88,6 +88,10 @@ func (a *API) routes() []route {
 		{method: "GET", path: "/health", class: exempt, access: anyone, serve: a.alive},
 		{method: "GET", path: "/healthz", class: exempt, access: anyone, serve: a.alive},
 		{method: "GET", path: "/readyz", class: exempt, access: anyone, serve: a.ready},
+
+		{method: "GET", path: "/openapi.json", class: read, access: anyone, serve: a.openAPI},
+		{method: "GET", path: "/docs", class: read, access: anyone, serve: a.docs},
+		{method: "GET", path: "/docs/problems", class: read, access: anyone, serve: a.problems},
 	}
 	if a.SetUp != nil {
 		all = append(all,

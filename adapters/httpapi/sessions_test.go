@@ -36,7 +36,7 @@ func (s *service) list(target string, heads ...string) listed {
 }
 
 // sessionOf is the id of the session of a pair.
-func sessionOf(t *testing.T, p pair) string {
+func sessionOf(t testing.TB, p pair) string {
 	t.Helper()
 	link, err := session.ParseRefresh(p.RefreshToken)
 	check(t, err)

@@ -1,0 +1,169 @@
+package httpapi
+
+// doc is what is documented of a route beside what routes.go says of it. Whoever adds a route adds its doc to the table below; then `go generate ./adapters/httpapi` writes
+// the description and the pages anew, and the tests of this package hold them against the routes, and every answer that they see against the description.
+//
+// What a member means is read from the comment behind its field, and what a body is from that of its type.
+type doc struct {
+	id      string // what a generated client calls the operation
+	title   string // what it does, in a few words
+	about   string // and what must be known beside that
+	query   []parameter
+	body    any    // of the type that the handler decodes; nil: nothing is read
+	form    bool   // the body is a form, not JSON
+	needs   string // members without which the body is refused
+	without bool   // the body may be left out
+	example string // a body that is taken
+	status  int    // of the answer
+	answer  any    // of the type that the handler encodes; nil: no body
+	media   string // of an answer that is no JSON of ours
+	also    []otherAnswer
+	refuses string // codes beside those that every route of its kind has
+	within  string // another route, of whose description this one is a part
+}
+
+// parameter is one of the query.
+type parameter struct{ name, about, example string }
+
+// otherAnswer is another answer that is no problem.
+type otherAnswer struct {
+	status int
+	about  string
+	answer any
+}
+
+var ofPages = []parameter{{"limit", "how many items at most, from 1 to 100; 50 when it is not given", "50"}, {"cursor", "`next` of the page before", ""}}
+
+// docs are the docs of all routes, by method and path as they stand in routes.go.
+func docs() map[string]doc {
+	const v1 = "/api/v1"
+	return map[string]doc{
+		"POST " + v1 + "/auth/register": {id: "register", title: "Sign up", about: "A taken e-mail address or user name is told of, and limited as a sign-in is.",
+			body: person{}, needs: "email username password", example: `{"email":"bea@example.com","username":"bea","password":"a long-legged heron","full_name":"Bea Example"}`,
+			status: 201, answer: user{}, refuses: "taken no_space"},
+		"POST " + v1 + "/auth/login": {id: "login", title: "Sign in", about: "An unknown user, a wrong password and a disabled account get the same answer in the same time.",
+			body: loginBody{}, needs: "password", example: `{"email":"ann@example.com","password":"correct horse battery"}`,
+			status: 200, answer: tokens{}, refuses: "credentials_invalid too_many_attempts no_space"},
+		"POST " + v1 + "/auth/refresh": {id: "refresh", title: "Get new tokens for a refresh token", about: "A refresh token is good once. Used again after the grace for a lost answer, it ends its session.",
+			body: refreshBody{}, example: `{"refresh_token":"xr_live_token"}`,
+			status: 200, answer: tokens{}, refuses: "token_malformed token_invalid token_expired token_revoked cross_origin"},
+		"POST " + v1 + "/auth/logout":     {id: "logout", title: "Sign out", about: "Revokes the access token and its session.", status: 204},
+		"POST " + v1 + "/auth/logout-all": {id: "logoutAll", title: "Sign out everywhere", about: "Revokes all of the user's tokens.", status: 200, answer: ended{}},
+		"POST " + v1 + "/auth/change-password": {id: "changePassword", title: "Change the password", about: "Revokes all other tokens, and answers with a fresh pair.",
+			body: changePasswordBody{}, needs: "current_password new_password", example: `{"current_password":"correct horse battery","new_password":"a longer-legged heron"}`,
+			status: 200, answer: tokens{}, refuses: "credentials_invalid too_many_attempts no_space"},
+		"GET " + v1 + "/auth/sessions":         {id: "listSessions", title: "List the own sessions", status: 200, answer: list[ownSignIn]{}},
+		"DELETE " + v1 + "/auth/sessions/{id}": {id: "endSession", title: "End an own session", status: 204},
+		" " + verifyPath: {id: "verify", title: "May this request through?", about: "For a proxy: who the bearer is, in headers. It takes any method, and any path below it, as proxies append the one that they ask about. " +
+			"What is demanded beside a good credential stands behind a comma: `/api/v1/auth/verify,role=admin,scope=users:read`; who has not all of it is refused with 403.",
+			status: 200},
+		" " + verifyPath + "/{path...}": {within: " " + verifyPath},
+		"GET " + v1 + "/users/me":       {id: "me", title: "Show the own account", status: 200, answer: user{}},
+		"PATCH " + v1 + "/users/me": {id: "changeMe", title: "Change the own account", about: "A new e-mail address asks for the current password.",
+			body: changeMeBody{}, example: `{"full_name":"Ann B. Example"}`, status: 200, answer: user{}, refuses: "taken credentials_invalid too_many_attempts"},
+
+		"GET " + v1 + "/api-keys": {id: "listAPIKeys", title: "List the own API keys", status: 200, answer: list[programKey]{}},
+		"POST " + v1 + "/api-keys": {id: "createAPIKey", title: "Make an API key", about: "The answer alone holds the key's text. Without scopes it may read `users/me`.",
+			body: makeKeyBody{}, needs: "name", example: `{"name":"deploy","scopes":["users:read"],"expires_in_days":30}`, status: 201, answer: newKey{}, refuses: "too_many_api_keys no_space"},
+		"DELETE " + v1 + "/api-keys/{id}": {id: "revokeAPIKey", title: "Revoke an own API key",
+			query:  []parameter{{"children", "`true`: and all that it made, directly or not; `false` otherwise", "true"}},
+			status: 204, also: []otherAnswer{{200, "With `children=true`: the keys that it ended.", endedKeys{}}}},
+		"POST " + v1 + "/api-keys/{id}/rotate": {id: "rotateAPIKey", title: "Rotate an own API key", about: "Another key takes its place; both are good during the overlap.",
+			body: rotateKeyBody{}, without: true, example: `{"overlap_hours":2}`, status: 201, answer: newKey{}, refuses: "key_state too_many_api_keys no_space"},
+
+		"GET " + v1 + "/admin/users": {id: "listUsers", title: "List users", query: ofPages, status: 200, answer: list[user]{}},
+		"POST " + v1 + "/admin/users": {id: "createUser", title: "Make an account", body: createUserBody{}, needs: "email username password",
+			example: `{"email":"cid@example.com","username":"cid","password":"a short-legged heron","role":"user"}`, status: 201, answer: user{}, refuses: "taken no_space"},
+		"GET " + v1 + "/admin/users/{user}": {id: "showUser", title: "Show a user", status: 200, answer: user{}},
+		"POST " + v1 + "/admin/users/{user}/disable": {id: "disableUser", title: "Disable a user", about: "Revokes all of their tokens. The last active administrator cannot be disabled, nor the own account.",
+			body: disableUserBody{}, without: true, example: `{}`, status: 200, answer: user{}, refuses: "last_admin own_account"},
+		"POST " + v1 + "/admin/users/{user}/enable": {id: "enableUser", title: "Enable a user", body: struct{}{}, without: true, example: `{}`, status: 200, answer: user{}},
+		"POST " + v1 + "/admin/users/{user}/role": {id: "setRole", title: "Give a user a role", about: "Revokes all of their tokens. The last active administrator cannot be demoted.",
+			body: setRoleBody{}, needs: "role", example: `{"role":"admin"}`, status: 200, answer: user{}, refuses: "last_admin"},
+		"POST " + v1 + "/admin/users/{user}/password": {id: "setPassword", title: "Give a user a password", about: "Revokes all of their tokens. Not the own one: for that, `change-password`.",
+			body: setPasswordBody{}, needs: "password", example: `{"password":"a long-winged heron"}`, status: 200, answer: user{}, refuses: "own_account"},
+		"POST " + v1 + "/admin/users/{user}/unlock": {id: "unlockUser", title: "Forget wrong passwords", about: "Whoever was braked for too many attempts at this account may try again.",
+			body: struct{}{}, without: true, example: `{}`, status: 200, answer: user{}},
+		"GET " + v1 + "/admin/sessions": {id: "listAllSessions", title: "List sessions that go on", query: append([]parameter{{"user", "an id, an e-mail address or a user name; everybody's when it is not given", "ann"}}, ofPages...),
+			status: 200, answer: list[anySignIn]{}, refuses: "not_found"},
+		"DELETE " + v1 + "/admin/sessions/{id}": {id: "endAnySession", title: "End a session", status: 204},
+		"POST " + v1 + "/admin/revoke-user-tokens": {id: "revokeUserTokens", title: "Revoke all of a user's tokens", body: revokeUserTokensBody{}, needs: "user_id", example: `{"user_id":"ann@example.com"}`,
+			status: 200, answer: ended{}, refuses: "not_found"},
+		"POST " + v1 + "/admin/revocations": {id: "revoke", title: "Revoke", about: "Durable and in force on this node when it answers. Exactly one of `user_id`, `session_id`, `token`, `jti`, `kid`, `issued_before` and `all`.",
+			body: revokeBody{}, example: `{"user_id":"ann","reason":"a lost laptop","dry_run":true}`, status: 200, answer: revoked{}, refuses: "not_found key_state taken"},
+		"GET " + v1 + "/admin/api-keys": {id: "listAPIKeysOf", title: "List a user's API keys", query: []parameter{{"user", "an id, an e-mail address or a user name; it must be given", "ann"}},
+			status: 200, answer: list[anyProgramKey]{}, refuses: "not_found"},
+		"POST " + v1 + "/admin/api-keys/{id}/revoke": {id: "revokeAnyAPIKey", title: "Revoke an API key", body: endKeyBody{}, without: true, example: `{"children":true,"reason":"found in a repository"}`,
+			status: 200, answer: endedKeys{}},
+		"GET " + v1 + "/admin/keys": {id: "listSigningKeys", title: "List signing keys", status: 200, answer: list[signingKey]{}},
+		"POST " + v1 + "/admin/keys/rotate": {id: "rotateSigningKey", title: "Rotate the signing key", about: "The one before verifies until its tokens are over. `graceful` publishes the new one before it signs.",
+			body: rotateSigningKeyBody{}, example: `{"alg":"ES256","graceful":false}`, status: 200, answer: rotated{}, refuses: "key_state"},
+		"POST " + v1 + "/admin/keys/{kid}/retire": {id: "retireSigningKey", title: "End a retiring signing key", status: 204, refuses: "key_state"},
+		"POST " + v1 + "/admin/keys/{kid}/revoke": {id: "revokeSigningKey", title: "Revoke a signing key", about: "Everything that it signed is dead at once, and another key takes its place.",
+			body: revokeSigningKeyBody{}, example: `{"reason":"it was in a backup"}`, status: 200, answer: revoked{}, refuses: "key_state"},
+		"POST " + v1 + "/admin/explain": {id: "explain", title: "Explain a token", about: "What an access token, a refresh token or an API key says, whether it would be taken now, and if not, why. It is neither repeated nor logged.",
+			body: explainBody{}, needs: "token", example: `{"token":"eyJhbGciOiJIUzI1NiJ9.e30.x"}`, status: 200, answer: explanation{}},
+
+		"GET /health":  {id: "health", title: "Does it live?", status: 200, answer: status{}},
+		"GET /healthz": {id: "healthz", title: "Does it live? As Kubernetes asks", status: 200, answer: status{}},
+		"GET /readyz":  {id: "ready", title: "Can it answer?", status: 200, answer: readiness{}, also: []otherAnswer{{503, "Not now.", readiness{}}}},
+		"GET /setup":   {id: "aboutSetUp", title: "What a set-up link is for", status: 200, media: "text/plain"},
+		"POST " + v1 + "/setup": {id: "setUp", title: "Make the first administrator", about: "With the token of the link that a server without an administrator prints at its start. Good once.",
+			body: setUpBody{}, needs: "token email username password", example: `{"token":"of the link","email":"root@example.com","username":"root","password":"a grey-winged heron"}`,
+			status: 201, answer: user{}, refuses: "setup_refused taken no_space"},
+		"GET /.well-known/jwks.json": {id: "jwks", title: "The public keys (RFC 7517)", about: "Empty while HS256 alone signs. It may be kept for five minutes.", status: 200, media: "application/jwk-set+json"},
+		"GET /metrics":               {id: "metrics", title: "Metrics for Prometheus", status: 200, media: "text/plain"},
+		"GET /openapi.json":          {id: "openAPI", title: "This description", status: 200, media: "application/json"},
+		"GET /docs":                  {id: "docs", title: "This description for people", status: 200, media: "text/html"},
+		"GET /docs/problems":         {id: "problems", title: "What each code means, and what to do", status: 200, media: "text/html"},
+	}
+}
+
+// schemaNames are what types are called outside, where that is not their own name.
+func schemaNames() map[string]string {
+	return map[string]string{"person": "Registration", "signIn": "Session", "ownSignIn": "OwnSession", "anySignIn": "SessionOfUser", "pastSignIn": "PastSession", "programKey": "APIKey", "anyProgramKey": "APIKeyOfUser",
+		"newKey": "NewAPIKey", "endedKeys": "RevokedAPIKeys", "keyState": "SigningKeyState", "withdrawal": "Revocation", "revoked": "RevocationResult", "ended": "SessionsEnded", "rotated": "RotationResult",
+		"nodeTime": "NodeTime", "maker": "APIKeyMaker", "readiness": "Readiness", "ageCheck": "AgeCheck", "fieldError": "FieldError"}
+}
+
+// memberValues are the only values of members that have no others, by the schema's name and the member's.
+func memberValues() map[string][]string {
+	return map[string][]string{"User.role": {"user", "admin"}, "CreateUserBody.role": {"user", "admin"}, "SetRoleBody.role": {"user", "admin"}, "Tokens.token_type": {"bearer"},
+		"APIKey.environment": {"dev", "stg", "prd"}, "APIKey.status": {"live", "retiring", "expired", "revoked"}, "SigningKey.state": {"next", "primary", "retiring", "gone", "revoked"},
+		"Explanation.kind": {"access_token", "refresh_token", "api_key", "unknown"}, "Check.status": {"ok", "fail", "degraded"}, "Readiness.status": {"ok", "fail"}, "Status.status": {"ok"}}
+}
+
+// advice is what a code means and what a client does about it, by code.
+func advice() map[string][2]string {
+	return map[string][2]string{
+		"body_too_large":         {"The body is longer than this route reads.", "Send less."},
+		"credentials_invalid":    {"The name and the password are of no account that may sign in. Which of them is wrong is not told, nor whether the account is disabled.", "Ask for them again."},
+		"cross_origin":           {"A page of another origin used the cookie.", "Name its origin in CORS_ORIGINS, or send the token in Authorization."},
+		"forbidden":              {"The credential is good, and may not do this.", "Ask as an administrator, or with a key that has the scope that WWW-Authenticate names. The same credential gets the same answer again."},
+		"host_unknown":           {"The server does not answer to this host name.", "Ask by a name of ALLOWED_HOSTS."},
+		"internal":               {"A fault of the server, which its log tells of under the request_id.", "Tell whoever runs it the request_id."},
+		"key_state":              {"The key is not in a state that allows it; detail says which.", "Look at the key's state, and decide anew."},
+		"last_admin":             {"Nobody would be left who could undo it.", "Make another administrator first."},
+		"malformed_json":         {"The body is not one JSON object.", "Mend the client."},
+		"malformed_request":      {"The request contradicts itself: two credentials, a cut-off body, a query that cannot be read.", "Mend the client."},
+		"method_not_allowed":     {"There is something here, for the methods that Allow names.", "Use one of them."},
+		"no_space":               {"The server's disk is nearly full: it takes no new users and sign-ins, revocations it takes.", "Tell whoever runs it."},
+		"not_found":              {"There is nothing under this path or name that the caller may see.", "Look at the path."},
+		"own_account":            {"Administrators cannot do this to themselves.", "Ask another administrator."},
+		"rate_limited":           {"Too many requests in a minute; RateLimit-Policy says how many may be.", "Wait for as many seconds as Retry-After says."},
+		"request_timeout":        {"The body did not arrive in time.", "Send it again, faster."},
+		"revocations_stale":      {"The server cannot know what is revoked, and so lets nobody in.", "Ask again after Retry-After; /readyz tells when it can."},
+		"setup_refused":          {"The link is used up, too old, of another start of the server, or there is an administrator.", "Start the server anew for another link, or ask an administrator."},
+		"taken":                  {"The e-mail address, the name or the key is there already.", "Choose another."},
+		"token_expired":          {"The token's or key's time is over.", "Refresh, or sign in."},
+		"token_invalid":          {"It is no token or key of this server, or one of an account or session that is no more.", "Sign in."},
+		"token_malformed":        {"What was sent has not the form of a token or key.", "Mend the client."},
+		"token_missing":          {"The route asks for a credential, and none was sent.", "Sign in, and send Authorization: Bearer."},
+		"token_revoked":          {"The token, its session or the key was revoked; reason says why.", "Drop it, and sign in again where the reason allows it."},
+		"too_many_api_keys":      {"The owner has as many live keys as may be.", "Revoke some."},
+		"too_many_attempts":      {"Too many wrong passwords for this account in a minute. A right one is not compared either.", "Wait for as many seconds as Retry-After says."},
+		"unavailable":            {"The server, or its database, cannot answer now.", "Ask again after Retry-After."},
+		"unsupported_media_type": {"The body is compressed, or not called JSON where it must be.", "Send application/json."},
+		"validation_failed":      {"What was sent cannot be taken; errors says which members are wrong, and how.", "Mend them."},
+	}
+}
