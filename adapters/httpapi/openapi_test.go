@@ -154,13 +154,14 @@ type writer struct {
 	t        *testing.T
 	comments map[string]string // of types, and of their fields as type.field
 	schemas  map[string]object
-	status   map[string]int // of codes
+	needs    map[string]string // of schemas of what is read: the members that must be there
+	status   map[string]int    // of codes
 }
 
 // describe writes the description.
 func describe(t *testing.T) []byte {
 	t.Helper()
-	w := &writer{t: t, comments: comments(t), schemas: map[string]object{}, status: codes(t)}
+	w := &writer{t: t, comments: comments(t), schemas: map[string]object{}, needs: map[string]string{}, status: codes(t)}
 	w.schema(reflect.TypeFor[problem](), false)
 	paths := map[string]object{}
 	for _, r := range served() {
@@ -447,11 +448,12 @@ func (w *writer) input(d doc) object {
 	if t.NumField() == 0 {
 		return object{{"type", "object"}, {"additionalProperties", false}}
 	}
-	s := w.schema(t, true)
-	if d.needs == "" {
-		return s
+	name := nameOf(t)
+	if needs, met := w.needs[name]; met && needs != d.needs {
+		w.t.Fatalf("%s is read by two routes that need different members of it", name)
 	}
-	return object{{"allOf", []object{s, {{"type", "object"}, {"required", strings.Fields(d.needs)}}}}}
+	w.needs[name] = d.needs
+	return w.schema(t, true)
 }
 
 // field is a field of a struct as JSON has it.
@@ -544,7 +546,9 @@ func (w *writer) structure(t reflect.Type, in bool) (o object) {
 	o.set("properties", properties)
 	if in {
 		o.set("additionalProperties", false)
-	} else if len(required) > 0 {
+		required = strings.Fields(w.needs[nameOf(t)])
+	}
+	if len(required) > 0 {
 		o.set("required", required)
 	}
 	return o

@@ -198,12 +198,7 @@ func resolved(spec map[string]any, schema any) (name string, s map[string]any) {
 func membersOf(spec map[string]any, schema any) (all []shownMember) {
 	_, s := resolved(spec, schema)
 	required, _ := s["required"].([]any)
-	input := false
-	if parts, ok := s["allOf"].([]any); ok {
-		required, _ = parts[1].(map[string]any)["required"].([]any)
-		_, s = resolved(spec, parts[0])
-	}
-	_, input = s["additionalProperties"]
+	_, input := s["additionalProperties"]
 	properties, _ := s["properties"].(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(properties)) {
 		p := properties[name].(map[string]any)

@@ -14,6 +14,7 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
@@ -41,6 +42,8 @@ var answers = map[string]told{
 	"account.InvalidError":    {&account.InvalidError{Field: "email", Detail: "d"}, 422, "validation_failed", ""},
 	"app.ErrPasswordNeeded":   {app.ErrPasswordNeeded, 422, "validation_failed", ""},
 	"app.AttemptsError":       {&app.AttemptsError{}, 429, "too_many_attempts", ""},
+	"audit.ErrEncoding":       {audit.ErrEncoding, 500, "internal", ""}, // what is kept is damaged
+	"audit.ErrLine":           {audit.ErrLine, 500, "internal", ""},
 	"apikey.ErrEnded":         {apikey.ErrEnded, 409, "key_state", ""},
 	"apikey.ErrEnvironment":   {apikey.ErrEnvironment, 401, "token_invalid", ""},
 	"apikey.ErrExpired":       {apikey.ErrExpired, 401, "token_expired", ""},
