@@ -215,8 +215,8 @@ func describe(t *testing.T) []byte {
 
 func tags() []object {
 	return []object{
-		{{"name", "Sign-in"}, {"description", "Sign up, in and out, and the own sessions."}},
-		{{"name", "Account"}, {"description", "The own account."}},
+		{{"name", "Sign-in"}, {"description", "Sign up, in and out, and your sessions."}},
+		{{"name", "Account"}, {"description", "Your account."}},
 		{{"name", "API keys"}, {"description", "Keys for programs, in the name of who makes them."}},
 		{{"name", "Proxies"}, {"description", "What a proxy asks."}},
 		{{"name", "Administration"}, {"description", "For administrators, and keys of theirs with the scope `admin`."}},

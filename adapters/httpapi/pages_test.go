@@ -23,7 +23,7 @@ const docsTemplate = `<!doctype html>
 <h1>{{.info.title}} API</h1>
 <p>{{text .info.description}}</p>
 <p>The same for programs: <a href="/openapi.json">openapi.json</a>, OpenAPI {{.openapi}}.</p>
-<nav aria-label="Operations">{{range .groups}}<h2>{{.Name}}</h2><p>{{.About}}</p><ul>{{range .Operations}}<li><a href="#{{.ID}}">{{.Title}}</a></li>{{end}}</ul>{{end}}</nav>
+<nav aria-label="Operations">{{range .groups}}<h2>{{.Name}}</h2><p>{{text .About}}</p><ul>{{range .Operations}}<li><a href="#{{.ID}}">{{.Title}}</a></li>{{end}}</ul>{{end}}</nav>
 <main>{{range .groups}}{{range .Operations}}
 <h3 id="{{.ID}}">{{.Title}}</h3>
 <p><code><span class="method">{{.Method}}</span> {{.Path}}</code></p>
@@ -121,12 +121,11 @@ func groups(spec map[string]any) (all []group) {
 	paths := spec["paths"].(map[string]any)
 	for _, tag := range spec["tags"].([]any) {
 		g := group{Name: tag.(map[string]any)["name"].(string), About: tag.(map[string]any)["description"].(string)}
-		for _, path := range slices.Sorted(maps.Keys(paths)) {
-			item := paths[path].(map[string]any)
-			for _, method := range []string{"get", "post", "patch", "delete"} {
-				if op, ok := item[method].(map[string]any); ok && op["tags"].([]any)[0] == g.Name {
-					g.Operations = append(g.Operations, shownOf(spec, path, method, op))
-				}
+		for _, r := range served() { // in this order
+			item, _ := paths[r.path].(map[string]any)
+			method := strings.ToLower(cmp.Or(r.method, "GET"))
+			if op, ok := item[method].(map[string]any); ok && op["tags"].([]any)[0] == g.Name {
+				g.Operations = append(g.Operations, shownOf(spec, r.path, method, op))
 			}
 		}
 		all = append(all, g)

@@ -124,8 +124,16 @@ func TestVerifyIsCharged(t *testing.T) {
 	l.user("ann", account.RoleUser)
 	ann, other := l.signIn("ann"), l.signIn("ann")
 	var got []int
-	for range 4 {
-		got = append(got, l.call("GET", verify, "", bearer(ann)).Code)
+	for i := range 4 {
+		w := l.call("GET", verify+",role=user/orders/1", "", bearer(ann))
+		got = append(got, w.Code)
+		want := map[string]string{"X-RateLimit-Limit": "3", "X-RateLimit-Remaining": fmt.Sprint(max(2-i, 0)), "RateLimit": fmt.Sprintf(`"verify";r=%d;t=20`, max(2-i, 0)), "RateLimit-Policy": `"verify";q=3;w=60`}
+		if w.Code == 429 {
+			want["Retry-After"] = "20"
+		}
+		if diff := cmp.Diff(want, limitsOf(w)); diff != "" {
+			t.Errorf("answer %d (-want +got):\n%s", i+1, diff)
+		}
 	}
 	got = append(got, l.call("GET", verify, "", bearer(other)).Code)
 	for range 30 {

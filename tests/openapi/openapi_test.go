@@ -57,6 +57,15 @@ func TestTheDescription(t *testing.T) {
 	if !ok || !closed {
 		t.Fatal("the README has no piece of TypeScript")
 	}
+	var manifest struct{ Dependencies map[string]string }
+	pinned, err := os.ReadFile(filepath.Join(folder, "package.json"))
+	fatal(t, err)
+	fatal(t, json.Unmarshal(pinned, &manifest))
+	for name, version := range manifest.Dependencies {
+		if name != "@redocly/cli" && !strings.Contains(string(readme), name+"@"+version) {
+			t.Errorf("the README does not install %s@%s, with which this test compiles its example", name, version)
+		}
+	}
 	fatal(t, os.WriteFile(filepath.Join(folder, "readme.ts"), []byte(example), 0o600))
 	run(t, folder, "node_modules/.bin/openapi-typescript", "openapi.json", "-o", "xteam.d.ts")
 	run(t, folder, "node_modules/.bin/tsc", "-p", ".")
