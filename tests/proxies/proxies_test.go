@@ -79,7 +79,7 @@ func TestAnswers(t *testing.T) {
 			{"no token", "/", nil, 401, `Bearer realm="xteam"`},
 			{"another scheme", "/", []string{"Authorization: Basic YTpi"}, 401, `Bearer realm="xteam"`},
 			{"revoked", "/", []string{"Authorization: Bearer " + gone}, 401, `error="invalid_token"`},
-			{"garbage", "/orders?token=" + ann, []string{"Authorization: Bearer garbage"}, 401, `error="invalid_token"`},
+			{"garbage", "/orders?token=" + ann, append([]string{"Authorization: Bearer garbage", "Connection: x-forwarded-for, authorization"}, spoofs...), 401, `error="invalid_token"`},
 			{"the verdict's own path", "/api/v1/auth/verify", nil, 401, "Bearer"},
 			{"what needs no token at XTeam", "/health", nil, 401, "Bearer"},
 			{"a key", "/", []string{"X-API-Key: " + key.Key}, 200, ""},
@@ -98,6 +98,11 @@ func TestAnswers(t *testing.T) {
 				if res.StatusCode != 200 && res.Header.Get(n) != "" {
 					t.Errorf("%s: the client is told %s", c.name, n)
 				}
+			}
+		}
+		for _, spoof := range []string{"198.51.100.9", "/health", "OPTIONS"} {
+			if strings.Contains(x.log.String(), spoof) {
+				t.Errorf("the journal takes the client's word for %s:\n%s", spoof, x.log.String())
 			}
 		}
 		for _, line := range []string{`for GET /admin/x"`, `"ip_address":"` + from + `"`} {
