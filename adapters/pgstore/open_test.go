@@ -242,6 +242,18 @@ func TestTLS(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	for url, verified := range map[string]bool{named("localhost", "sslmode=verify-full&sslrootcert="+ours.file(t)): true, named("127.0.0.1", "sslmode=require"): false} {
+		seen, err := pgstore.Look(t.Context(), url)
+		if err != nil || seen.Verified != verified || seen.Protocol != "TLS 1.3" || !seen.Durable || seen.Now == 0 {
+			t.Errorf("%s: seen %+v, %v; want that verified is %v", seen.URL, seen, err, verified)
+		}
+	}
+	if _, err := pgstore.Look(t.Context(), named("localhost", "sslmode=verify-full&sslrootcert="+other.file(t))); err == nil || !strings.Contains(err.Error(), "authority that is not trusted") {
+		t.Errorf("a server of another authority: %v", err)
+	}
+	if seen, err := pgstore.Look(t.Context(), base(t)); err != nil || seen.Protocol != "" || seen.Verified {
+		t.Errorf("without encryption: seen %+v, %v", seen, err)
+	}
 	refused(t, named("127.0.0.1", "sslmode=verify-full&sslrootcert="+ours.file(t)), "another name")
 	refused(t, named("localhost", "sslmode=verify-full&sslrootcert="+other.file(t)), "authority that is not trusted")
 	refused(t, named("localhost", "sslmode=verify-full"), "authority that is not trusted")

@@ -1,0 +1,40 @@
+package redisstore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/xteam/xteam/adapters/redisstore"
+)
+
+// TestLook sees what each server is like, by asking it.
+func TestLook(t *testing.T) {
+	for what, is := range map[string]struct {
+		args []string
+		want redisstore.Seen
+	}{
+		"as it should be": {[]string{"--requirepass", "pw", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"},
+			redisstore.Seen{Local: true, Asks: true, Policy: "noeviction", Durable: redisstore.Nothing}},
+		"a second":                  {[]string{"--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "volatile-ttl"}, redisstore.Seen{Local: true, Policy: "volatile-ttl", Durable: redisstore.Second}},
+		"as it comes":               {[]string{"--appendonly", "no"}, redisstore.Seen{Local: true, Policy: "noeviction", Durable: redisstore.Much}},
+		"nobody may ask for CONFIG": {[]string{"--rename-command", "CONFIG", "", "--appendonly", "yes"}, redisstore.Seen{Local: true, Policy: "noeviction", Durable: redisstore.Untold}},
+	} {
+		o := at(start(t, is.args...))
+		if is.want.Asks {
+			o.Password = hidden("pw")
+		}
+		got, err := redisstore.Look(t.Context(), o)
+		if since := time.Since(got.Now); err != nil || since > 5*time.Second || since < -5*time.Second {
+			t.Errorf("%s: its clock says %v, %v", what, got.Now, err)
+		}
+		got.Now = time.Time{}
+		if got != is.want {
+			t.Errorf("%s: got %+v, want %+v", what, got, is.want)
+		}
+	}
+	gone := start(t)
+	gone.kill()
+	if _, err := redisstore.Look(t.Context(), at(gone)); err == nil {
+		t.Error("a server that is gone was seen")
+	}
+}
