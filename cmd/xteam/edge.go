@@ -60,8 +60,12 @@ func proxyHeader(to *httpapi.ProxyHeader, v string) bool {
 	return true
 }
 
-// unfit says why settings that are good in themselves may not serve in production.
-func unfit(s *settings) (why faults) {
+// unfit says why settings that are good in themselves may not serve in production. The doctor says the same, check by check.
+func unfit(s *settings) faults {
+	return slices.Concat(unfitTLS(s), unfitHosts(s), unfitOrigins(s))
+}
+
+func unfitTLS(s *settings) (why faults) {
 	for _, p := range s.HTTP.Proxies.Trusted {
 		if wide(p) {
 			why = append(why, fmt.Sprintf("TRUSTED_PROXIES: got %s, takes in production only the networks of your proxies: from so wide a one anybody could choose the address that counts", p))
@@ -70,9 +74,17 @@ func unfit(s *settings) (why faults) {
 	if s.CertFile == "" && len(s.HTTP.Proxies.Trusted) == 0 {
 		why = append(why, "SSL_CERTFILE: got nothing, takes in production a certificate, with SSL_KEYFILE; or TRUSTED_PROXIES names the proxy that ends TLS before this service")
 	}
+	return why
+}
+
+func unfitHosts(s *settings) faults {
 	if s.HTTP.Hosts.Any() {
-		why = append(why, "TRUSTED_HOSTS: got none, or *, takes in production the names by which clients reach this service, such as example.com,*.example.com")
+		return faults{"TRUSTED_HOSTS: got none, or *, takes in production the names by which clients reach this service, such as example.com,*.example.com"}
 	}
+	return nil
+}
+
+func unfitOrigins(s *settings) (why faults) {
 	if s.HTTP.Origins.Any() {
 		why = append(why, "CORS_ORIGINS: got *, takes in production the origins of your own front ends, such as https://app.example.com")
 	}

@@ -25,6 +25,7 @@ var homes = map[string][]string{
 	"golang.org/x/crypto/bcrypt":           {"adapters/passhash"},
 	"golang.org/x/crypto/argon2":           {"adapters/passhash"},
 	"golang.org/x/term":                    {"cmd/xteam"},
+	"golang.org/x/mod":                     {"cmd/xteam"},
 	"golang.org/x/crypto/chacha20poly1305": {"adapters/fieldcrypt"},
 	"github.com/spf13/cobra":               {"cmd/xteam"},
 	"github.com/prometheus/client_golang":  {"adapters/metrics"},
