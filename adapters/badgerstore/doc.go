@@ -8,6 +8,7 @@
 //	key                            value                                               lives
 //	m/schema                       the number of this layout, as text                  for ever
 //	m/system                       system.State                                        for ever
+//	m/trail                        audit.Head                                          for ever
 //	a/ user                        account.Account, sealed                             for ever
 //	n/e digest                     user: who has the e-mail of that Sealer.Index       for ever
 //	n/u digest                     user: who has the folded user name of that index    for ever
@@ -17,12 +18,13 @@
 //	o/ user created API-key        empty: the API keys of a user, oldest first         as its key
 //	k/ name                        keyset.Ring, without Key.Secret                     for ever
 //	r/ revocation.Entry.Key        the rest of the entry, its Note sealed              Until + Margin
-//	e/ position                    audit.Event, sealed                                 for ever
+//	e/ position                    audit.Event, sealed                                 until it is cut from the trail
+//	t/ number                      audit.Link, sealed                                  until it is cut from the trail
 //
 // A value is the byte 1, the number of the encoding, and then fields: a tag, the length as a uvarint, the content. A field
 // that is zero is left out. Tags never change meaning. A tag that is not known was written by a newer version, and is refused: what is not understood must not be
-// written back without it. In created, the sign bit of the microseconds is turned, so that times before 1970 come first. Whoever deletes events one day must leave the
-// last: new positions rise from it.
+// written back without it. In created, the sign bit of the microseconds is turned, so that times before 1970 come first. A cut of the trail leaves the
+// last event: new positions rise from it.
 //
 // In the clear stand ids, key ids, times, counts, who asked for a revocation (an id) and what kind of thing it is. E-mail addresses, names, user agents, network
 // addresses, password hashes and free text do not.

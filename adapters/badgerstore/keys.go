@@ -13,6 +13,7 @@ import (
 const (
 	schemaKey      = "m/schema"
 	systemKey      = "m/system"
+	trailKey       = "m/trail"
 	accountPrefix  = "a/"
 	emailPrefix    = "n/e"
 	usernamePrefix = "n/u"
@@ -23,6 +24,7 @@ const (
 	ringPrefix     = "k/"
 	entryPrefix    = "r/"
 	eventPrefix    = "e/"
+	linkPrefix     = "t/"
 )
 
 // Margin is how long a revocation or a session is kept beyond its time: a day by which a clock may be wrong, and a day in which an entry whose time
@@ -59,4 +61,8 @@ func ringKey(name string) []byte { return []byte(ringPrefix + name) }
 
 func eventKey(position uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte(eventPrefix), position)
+}
+
+func linkKey(seq uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte(linkPrefix), seq)
 }

@@ -103,11 +103,17 @@ func (p Events) List(ctx context.Context, after uint64, limit int) ([]audit.Even
 	var page []audit.Event
 	if err := p.s.read(ctx, func() {
 		from := min(after, uint64(len(p.s.events)))
+		for from < uint64(len(p.s.events)) && p.s.events[from].ID.IsZero() { // cut away
+			from++
+		}
 		page = cloneEvents(p.s.events[from:min(uint64(len(p.s.events)), from+uint64(max(limit, 0)))])
+		if len(page) > 0 {
+			after = from + uint64(len(page))
+		}
 	}); err != nil {
 		return nil, after, err
 	}
-	return page, after + uint64(len(page)), nil
+	return page, after, nil
 }
 
 func (s *Store) appendEvents(events []audit.Event) {

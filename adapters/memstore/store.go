@@ -40,7 +40,10 @@ type Store struct {
 	entries []revocation.Entry  // in the order of their commits; only appended to
 	known   map[string]struct{} // revocation.Entry.Key of each
 	news    chan struct{}       // closed, and replaced, when entries grew
-	events  []audit.Event       // the position of one is its index plus one
+	events  []audit.Event       // the position of one is its index plus one; the zero event was cut away
+
+	links []audit.Link // from behind the cut on
+	head  audit.Head
 }
 
 // record is a value and how often it was stored.

@@ -40,6 +40,7 @@ const (
 	apiKeyContext     = "api_keys/"
 	revocationContext = "revocations/"
 	eventContext      = "events/"
+	trailContext      = "trail/"
 )
 
 // Accounts answers the port of accounts.
@@ -62,6 +63,9 @@ func (db *DB) Revocations() *Revocations { return &Revocations{db} }
 
 // Events answers the port of security events.
 func (db *DB) Events() *Events { return &Events{db} }
+
+// Trail answers the ports of the audit trail.
+func (db *DB) Trail() *Trail { return &Trail{db} }
 
 // Unlock hands over what seals and opens. Before it accounts, sessions, API keys, events and revocations with a note answer ports.ErrUnavailable.
 func (db *DB) Unlock(sealer ports.Sealer) { db.sealer.Store(&sealer) }

@@ -130,3 +130,33 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('f
 
 -- name: SetDurable :exec
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local');
+
+-- name: LockTrailHead :one
+SELECT body FROM trail_head FOR UPDATE;
+
+-- name: SetTrailHead :exec
+UPDATE trail_head SET body = sqlc.arg(body);
+
+-- name: FindTrailHead :one
+SELECT body FROM trail_head;
+
+-- name: AddLinks :exec
+INSERT INTO trail (seq, sealed) SELECT unnest(sqlc.arg(seqs)::bigint[]), unnest(sqlc.arg(sealed)::bytea[]);
+
+-- name: ListLinks :many
+SELECT seq, sealed FROM trail WHERE seq > sqlc.arg(after) ORDER BY seq LIMIT sqlc.arg(most);
+
+-- name: FindLinks :many
+SELECT seq, sealed FROM trail WHERE seq = ANY(sqlc.arg(seqs)::bigint[]) ORDER BY seq;
+
+-- name: SetLink :exec
+UPDATE trail SET sealed = sqlc.arg(sealed) WHERE seq = sqlc.arg(seq);
+
+-- name: SetEvent :exec
+UPDATE events SET sealed = sqlc.arg(sealed) WHERE position = sqlc.arg(position)::bigint;
+
+-- name: DropLinks :execrows
+DELETE FROM trail WHERE seq IN (SELECT t.seq FROM trail t WHERE t.seq <= sqlc.arg(last) ORDER BY t.seq LIMIT sqlc.arg(most));
+
+-- name: DropEvents :execrows
+DELETE FROM events WHERE position IN (SELECT e.position FROM events e WHERE e.position <= sqlc.arg(last)::bigint ORDER BY e.position LIMIT sqlc.arg(most));

@@ -327,3 +327,75 @@ func decodeEvent(eid id.Event, b []byte) (audit.Event, error) {
 	}
 	return v, nil
 }
+
+type headRecord struct {
+	Last []byte `json:"last,omitempty"`
+	Cut  []byte `json:"cut,omitempty"`
+}
+
+func encodeHead(h *audit.Head) []byte {
+	return encode(headRecord{checkpointBytes(&h.Last), checkpointBytes(&h.Cut)})
+}
+
+// decodeHead reads the head of the audit trail; nothing is that of a new database.
+func decodeHead(b []byte) (h audit.Head, err error) {
+	if len(b) == 0 {
+		return h, nil
+	}
+	var r headRecord
+	if err := decode(b, &r); err != nil {
+		return h, err
+	}
+	if h.Last, err = checkpointOf(r.Last); err != nil {
+		return h, err
+	}
+	h.Cut, err = checkpointOf(r.Cut)
+	return h, err
+}
+
+// checkpointBytes is a checkpoint's own encoding, or nothing for none.
+func checkpointBytes(c *audit.Checkpoint) []byte {
+	if c == nil || c.IsZero() {
+		return nil
+	}
+	return c.Append(nil)
+}
+
+func checkpointOf(b []byte) (audit.Checkpoint, error) {
+	if len(b) == 0 {
+		return audit.Checkpoint{}, nil
+	}
+	c, err := audit.DecodeCheckpoint(b)
+	if err != nil {
+		return c, errDamaged
+	}
+	return c, nil
+}
+
+type linkRecord struct {
+	Record     []byte `json:"record"`
+	Salt       []byte `json:"salt,omitempty"` // none: what is personal was erased
+	Behind     uint64 `json:"behind,omitempty"`
+	Checkpoint []byte `json:"checkpoint,omitempty"`
+}
+
+func encodeLink(l *audit.Link) []byte {
+	return encode(linkRecord{l.Record.Append(nil), unless(l.Erased(), l.Salt[:]), l.Behind, checkpointBytes(l.Checkpoint)})
+}
+
+func decodeLink(b []byte) (l audit.Link, err error) {
+	var r linkRecord
+	if err := decode(b, &r); err != nil {
+		return l, err
+	}
+	if l.Record, err = audit.DecodeRecord(r.Record); err != nil {
+		return l, errDamaged
+	}
+	l.Behind = r.Behind
+	if err := optional(l.Salt[:], r.Salt); err != nil || len(r.Checkpoint) == 0 {
+		return l, err
+	}
+	c, err := checkpointOf(r.Checkpoint)
+	l.Checkpoint = &c
+	return l, err
+}

@@ -385,3 +385,26 @@ func (c *Checkpoint) SignedBy(public ed25519.PublicKey) bool {
 func (c *Checkpoint) Same(o *Checkpoint) bool {
 	return c.Chain == o.Chain && c.Seq == o.Seq && bytes.Equal(c.Head[:], o.Head[:])
 }
+
+// ErrDisorder says that links do not follow a head, or that a checkpoint is none of what it was given for.
+var ErrDisorder = errors.New("the links of an audit trail do not follow its head")
+
+// Follows judges whether links can be appended behind a head, and next be the head then. It does not look at hashes and signatures.
+func Follows(was Checkpoint, links []Link, next Checkpoint) error {
+	ok := next.Purpose == Headed && next.Seq == was.Seq+uint64(len(links)) && len(links) <= MaxBatch
+	for i := range links {
+		ok = ok && links[i].Record.Seq == was.Seq+uint64(i)+1
+	}
+	if !ok {
+		return ErrDisorder
+	}
+	return nil
+}
+
+// Cuts judges whether a cut can be made of a trail with that head.
+func (h *Head) Cuts(cut Checkpoint) error {
+	if cut.Purpose != Cut || cut.Seq == 0 || cut.Seq >= h.Last.Seq || cut.Seq < h.Cut.Seq || cut.Seq == h.Cut.Seq && cut != h.Cut {
+		return ErrDisorder
+	}
+	return nil
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
@@ -81,6 +82,10 @@ func reopening(t *testing.T, open Open) {
 	events := newEvents(3)
 	do("Events.Record", s.Events.Record(t.Context(), events...))
 	effects.Events = append(effects.Events, events...)
+	links, head := behind(audit.Checkpoint{}, newEvents(5), 9)
+	do("Trail.Append", s.Trail.Append(t.Context(), audit.Checkpoint{}, links, head))
+	cut := audit.Checkpoint{Purpose: audit.Cut, Seq: 1, Time: wall()}
+	do("TrailCare.Cut", s.TrailCare.Cut(t.Context(), cut))
 
 	for range 3 {
 		_, last := trailBehind(t, s.Events, 0)
@@ -102,6 +107,10 @@ func reopening(t *testing.T, open Open) {
 		}
 		keysOf(s).holds(t, r)
 		systemOf(s).holds(t, state)
+		checkLinks(t, s, links[1:])
+		if h := headOf(t, s); h != (audit.Head{Last: head, Cut: cut}) {
+			t.Errorf("the head of the trail: got %+v", h)
+		}
 		checkLive(t, s, effects.Revocations...)
 		if diff := differ(effects.Events, trail(t, s.Events)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)

@@ -49,7 +49,38 @@ func hands(s Store, start int64) []hand {
 		hand{name: "events", step: func() (int64, error) {
 			told++
 			return told, s.Events.Record(ctx, effectsOf("events", told).Events...)
-		}})
+		}},
+		hand{name: "trail", step: func() (int64, error) {
+			h, err := s.Trail.Head(ctx)
+			if err != nil {
+				return 0, err
+			}
+			links, next := behind(h.Last, newEvents(2), 0)
+			return int64(next.Seq / 2), s.Trail.Append(ctx, h.Last, links, next)
+		}, at: func() (int64, error) { return chained(s) }})
+}
+
+// chained demands that the links of a trail are those up to its head, one behind the other, and answers how many pairs of them there are.
+func chained(s Store) (int64, error) {
+	h, err := s.Trail.Head(context.Background())
+	if err != nil || h.Last.IsZero() {
+		return 0, err
+	}
+	links, err := s.Trail.List(context.Background(), 0, 1<<20)
+	if err != nil {
+		return 0, err
+	}
+	var prev audit.Hash
+	for i := range links {
+		if r := &links[i].Record; r.Seq != uint64(i)+1 || r.Prev != prev {
+			return 0, fmt.Errorf("record %d does not follow the one before", r.Seq)
+		}
+		prev = links[i].Record.Hash()
+	}
+	if uint64(len(links)) != h.Last.Seq || prev != h.Last.Head || len(links)%2 != 0 {
+		return 0, fmt.Errorf("the head is of %d records, and there are %d", h.Last.Seq, len(links))
+	}
+	return int64(len(links) / 2), nil
 }
 
 // killedRing is the name of the ring that a hand changes.
@@ -280,7 +311,7 @@ func (p *proof) check(t *testing.T, s Store, round int, acknowledged []acknowled
 		if last := p.last[h.name]; n < last || n > last+1 {
 			t.Errorf("the %s: got number %d, want %d, the last that was acknowledged, or the one after it", h.name, n, last)
 		}
-		for i := p.base[h.name] + 1; i <= n; i++ {
+		for i := p.base[h.name] + 1; i <= n && h.name != "trail"; i++ { // which has no effects
 			if revocations, told := there(h.name, i); revocations != 2 || told != 2 {
 				t.Errorf("the %s: change %d is there with %d revocations and %d events of its 2 and 2", h.name, i, revocations, told)
 			}

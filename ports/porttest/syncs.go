@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -144,6 +145,12 @@ func writes(s Store) []write {
 		{"System.Update", func() error { return updated(systemOf(s), struct{}{}) }},
 		{"Revocations.Record", func() error { return s.Revocations.Record(ctx, newEntry()) }},
 		{"Events.Record", func() error { return s.Events.Record(ctx, newEvent()) }},
+		{"Trail.Append", func() error {
+			links, next := behind(audit.Checkpoint{}, newEvents(2), 0)
+			return s.Trail.Append(ctx, audit.Checkpoint{}, links, next)
+		}},
+		{"TrailCare.Erase", func() error { _, err := s.TrailCare.Erase(ctx, 1, 2); return err }},
+		{"TrailCare.Cut", func() error { return s.TrailCare.Cut(ctx, audit.Checkpoint{Purpose: audit.Cut, Seq: 1}) }},
 	}
 }
 

@@ -3,3 +3,8 @@
 //   sqlc v1.31.1
 
 package queries
+
+type Trail struct {
+	Seq    int64
+	Sealed []byte
+}

@@ -69,6 +69,20 @@ func (q *Queries) AddEvents(ctx context.Context, arg AddEventsParams) error {
 	return err
 }
 
+const addLinks = `-- name: AddLinks :exec
+INSERT INTO trail (seq, sealed) SELECT unnest($1::bigint[]), unnest($2::bytea[])
+`
+
+type AddLinksParams struct {
+	Seqs   []int64
+	Sealed [][]byte
+}
+
+func (q *Queries) AddLinks(ctx context.Context, arg AddLinksParams) error {
+	_, err := q.db.Exec(ctx, addLinks, arg.Seqs, arg.Sealed)
+	return err
+}
+
 const addRevocations = `-- name: AddRevocations :exec
 INSERT INTO revocations (key, reason, asked_by, note, at, until)
 SELECT unnest($1::bytea[]), unnest($2::smallint[]), unnest($3::bytea[]), unnest($4::bytea[]), unnest($5::bigint[]), unnest($6::bigint[])
@@ -155,6 +169,40 @@ type DropAPIKeysParams struct {
 
 func (q *Queries) DropAPIKeys(ctx context.Context, arg DropAPIKeysParams) (int64, error) {
 	result, err := q.db.Exec(ctx, dropAPIKeys, arg.Before, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const dropEvents = `-- name: DropEvents :execrows
+DELETE FROM events WHERE position IN (SELECT e.position FROM events e WHERE e.position <= $1::bigint ORDER BY e.position LIMIT $2)
+`
+
+type DropEventsParams struct {
+	Last int64
+	Most int32
+}
+
+func (q *Queries) DropEvents(ctx context.Context, arg DropEventsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, dropEvents, arg.Last, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const dropLinks = `-- name: DropLinks :execrows
+DELETE FROM trail WHERE seq IN (SELECT t.seq FROM trail t WHERE t.seq <= $1 ORDER BY t.seq LIMIT $2)
+`
+
+type DropLinksParams struct {
+	Last int64
+	Most int32
+}
+
+func (q *Queries) DropLinks(ctx context.Context, arg DropLinksParams) (int64, error) {
+	result, err := q.db.Exec(ctx, dropLinks, arg.Last, arg.Most)
 	if err != nil {
 		return 0, err
 	}
@@ -249,6 +297,30 @@ func (q *Queries) FindAccountByUsername(ctx context.Context, username []byte) (F
 	return i, err
 }
 
+const findLinks = `-- name: FindLinks :many
+SELECT seq, sealed FROM trail WHERE seq = ANY($1::bigint[]) ORDER BY seq
+`
+
+func (q *Queries) FindLinks(ctx context.Context, seqs []int64) ([]Trail, error) {
+	rows, err := q.db.Query(ctx, findLinks, seqs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Trail
+	for rows.Next() {
+		var i Trail
+		if err := rows.Scan(&i.Seq, &i.Sealed); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const findRing = `-- name: FindRing :one
 SELECT body FROM rings WHERE name = $1
 `
@@ -277,6 +349,17 @@ SELECT body FROM system
 
 func (q *Queries) FindSystem(ctx context.Context) ([]byte, error) {
 	row := q.db.QueryRow(ctx, findSystem)
+	var body []byte
+	err := row.Scan(&body)
+	return body, err
+}
+
+const findTrailHead = `-- name: FindTrailHead :one
+SELECT body FROM trail_head
+`
+
+func (q *Queries) FindTrailHead(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, findTrailHead)
 	var body []byte
 	err := row.Scan(&body)
 	return body, err
@@ -370,6 +453,35 @@ func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]ListE
 	for rows.Next() {
 		var i ListEventsRow
 		if err := rows.Scan(&i.ID, &i.Sealed, &i.Position); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listLinks = `-- name: ListLinks :many
+SELECT seq, sealed FROM trail WHERE seq > $1 ORDER BY seq LIMIT $2
+`
+
+type ListLinksParams struct {
+	After int64
+	Most  int32
+}
+
+func (q *Queries) ListLinks(ctx context.Context, arg ListLinksParams) ([]Trail, error) {
+	rows, err := q.db.Query(ctx, listLinks, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Trail
+	for rows.Next() {
+		var i Trail
+		if err := rows.Scan(&i.Seq, &i.Sealed); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -545,6 +657,17 @@ func (q *Queries) LockSystem(ctx context.Context) ([]byte, error) {
 	return body, err
 }
 
+const lockTrailHead = `-- name: LockTrailHead :one
+SELECT body FROM trail_head FOR UPDATE
+`
+
+func (q *Queries) LockTrailHead(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, lockTrailHead)
+	var body []byte
+	err := row.Scan(&body)
+	return body, err
+}
+
 const placeEvents = `-- name: PlaceEvents :execrows
 UPDATE events SET position = due.position
 FROM (
@@ -637,6 +760,34 @@ func (q *Queries) SetDurable(ctx context.Context) error {
 	return err
 }
 
+const setEvent = `-- name: SetEvent :exec
+UPDATE events SET sealed = $1 WHERE position = $2::bigint
+`
+
+type SetEventParams struct {
+	Sealed   []byte
+	Position int64
+}
+
+func (q *Queries) SetEvent(ctx context.Context, arg SetEventParams) error {
+	_, err := q.db.Exec(ctx, setEvent, arg.Sealed, arg.Position)
+	return err
+}
+
+const setLink = `-- name: SetLink :exec
+UPDATE trail SET sealed = $1 WHERE seq = $2
+`
+
+type SetLinkParams struct {
+	Sealed []byte
+	Seq    int64
+}
+
+func (q *Queries) SetLink(ctx context.Context, arg SetLinkParams) error {
+	_, err := q.db.Exec(ctx, setLink, arg.Sealed, arg.Seq)
+	return err
+}
+
 const setRing = `-- name: SetRing :exec
 UPDATE rings SET body = $1 WHERE name = $2
 `
@@ -680,6 +831,15 @@ UPDATE system SET body = $1
 
 func (q *Queries) SetSystem(ctx context.Context, body []byte) error {
 	_, err := q.db.Exec(ctx, setSystem, body)
+	return err
+}
+
+const setTrailHead = `-- name: SetTrailHead :exec
+UPDATE trail_head SET body = $1
+`
+
+func (q *Queries) SetTrailHead(ctx context.Context, body []byte) error {
+	_, err := q.db.Exec(ctx, setTrailHead, body)
 	return err
 }
 
