@@ -35,7 +35,8 @@ func fatal(t *testing.T, err error) {
 // TestTheDescription: the linter finds no error and nothing to warn of; the client that is generated from what is served compiles under the strictest options, as
 // the README's does, and signs in, calls, revokes, and is told that its token is revoked.
 func TestTheDescription(t *testing.T) {
-	url, folder := serve(t), installed(t)
+	folder := installed(t)
+	url := serve(t)
 	res, err := http.Get(url + "/openapi.json")
 	fatal(t, err)
 	text, err := io.ReadAll(res.Body)
@@ -149,7 +150,6 @@ func needs(t *testing.T, programs ...string) {
 // serve builds and starts the real program with an administrator root and a user ann, and answers where it serves.
 func serve(t *testing.T) (url string) {
 	t.Helper()
-	needs(t, "node", "npm")
 	folder := t.TempDir()
 	binary := filepath.Join(folder, "xteam")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "github.com/xteam/xteam/cmd/xteam")
