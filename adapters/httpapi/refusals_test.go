@@ -43,6 +43,7 @@ var answers = map[string]told{
 	"app.ErrPasswordNeeded":   {app.ErrPasswordNeeded, 422, "validation_failed", ""},
 	"app.AttemptsError":       {&app.AttemptsError{}, 429, "too_many_attempts", ""},
 	"audit.ErrEncoding":       {audit.ErrEncoding, 500, "internal", ""}, // what is kept is damaged
+	"audit.ErrDisorder":       {audit.ErrDisorder, 500, "internal", ""},
 	"audit.ErrLine":           {audit.ErrLine, 500, "internal", ""},
 	"apikey.ErrEnded":         {apikey.ErrEnded, 409, "key_state", ""},
 	"apikey.ErrEnvironment":   {apikey.ErrEnvironment, 401, "token_invalid", ""},
