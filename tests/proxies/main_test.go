@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +66,11 @@ type proxy struct {
 var proxies = map[string]proxy{
 	"nginx": {"nginx", []string{"nginx.conf"}, "listen 80;", "listen %[1]s;", func(folder, file string) *exec.Cmd {
 		conf := filepath.Join(folder, "main.conf")
-		text := "pid " + folder + "/pid; error_log stderr; daemon off; worker_processes 1; events {} http { access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s; include " + file + "; }"
+		user := ""
+		if os.Getuid() == 0 { // else the workers are another user's, to whom the folder is closed
+			user = "user root; "
+		}
+		text := user + "pid " + folder + "/pid; error_log stderr; daemon off; worker_processes 1; events {} http { access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s; include " + file + "; }"
 		_ = os.WriteFile(conf, []byte(text), 0o600) // nginx says so if it is not there
 		return exec.Command("nginx", "-e", "stderr", "-p", folder, "-c", conf)
 	}, 503},
@@ -255,7 +260,7 @@ func (x *xteam) signIn(name string) string {
 	return got.Access
 }
 
-// orders is a service that knows nothing of tokens, and notes every request that comes to it.
+// orders is a service that knows nothing of tokens, and notes every request that comes to it. Below /answers/ it answers with the status that follows.
 type orders struct {
 	address string
 	mu      sync.Mutex
@@ -272,6 +277,9 @@ func startOrders(t *testing.T) *orders {
 		o.mu.Lock()
 		o.seen = append(o.seen, r)
 		o.mu.Unlock()
+		if status, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/answers/")); err == nil {
+			w.WriteHeader(status)
+		}
 		_, _ = io.WriteString(w, "an order")
 	})}
 	o.address = l.Addr().String()

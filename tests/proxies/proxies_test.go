@@ -100,6 +100,16 @@ func TestAnswers(t *testing.T) {
 				}
 			}
 		}
+		for _, status := range []int{201, 401, 403, 404, 429, 500, 503} { // the service's own
+			if res, body := get(t, at, "/answers/"+strconv.Itoa(status), "Authorization: Bearer "+ann); res.StatusCode != status || body != "an order" {
+				t.Errorf("the service's %d became %d %s", status, res.StatusCode, body)
+			}
+		}
+		upload := strings.Repeat("x", 300<<10)
+		res, _ := send(t, at, fmt.Sprintf("POST /answers/201 HTTP/1.1\r\nHost: orders.test\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", ann, len(upload), upload))
+		if seen := o.took(); res.StatusCode != 201 || seen[len(seen)-1].Method != "POST" || seen[len(seen)-1].ContentLength != int64(len(upload)) {
+			t.Errorf("an upload: %d", res.StatusCode)
+		}
 		for _, spoof := range []string{"198.51.100.9", "/health", "OPTIONS"} {
 			if strings.Contains(x.log.String(), spoof) {
 				t.Errorf("the journal takes the client's word for %s:\n%s", spoof, x.log.String())
