@@ -227,7 +227,7 @@ func (a *Accounts) change(ctx context.Context, by Actor, uid id.User, k audit.Ki
 	var eff ports.Effects
 	err = a.core.Stores.Accounts.Update(ctx, uid, func(was account.Account) (account.Account, ports.Effects, error) {
 		eff = ports.Effects{}
-		next, entries := f(was, account.Act{By: by.Name, Now: now, Until: until})
+		next, entries := f(a.core.known(was), account.Act{By: by.Name, Now: now, Until: until})
 		if err := was.Spare(&next, others); err != nil {
 			return was, eff, err
 		}

@@ -216,6 +216,11 @@ func (a *APIKeys) revokeOwn(ctx context.Context, r Request, c Caller, kid id.API
 		}
 	}
 	k, err := a.core.ownKey(ctx, c, kid)
+	if a.core.Pending != nil && outage(err) {
+		if known := a.guard.keys.last(kid); known != nil && known.key.Owner == c.User() { // a key never changes hands
+			k, err = known.key, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -228,6 +233,9 @@ func (a *APIKeys) End(ctx context.Context, by Actor, kid id.APIKey, note string,
 		return nil, errNote
 	}
 	k, err := a.core.Stores.APIKeys.Find(ctx, kid)
+	if a.core.Pending != nil && outage(err) {
+		k.ID, err = kid, nil // an administrator may end any
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -275,21 +283,26 @@ func (a *APIKeys) revoke(ctx context.Context, k *apikey.Key, line bool, note str
 // revokeKey ends a key; e is the event that tells of it, and by whom.
 func (c *Core) revokeKey(ctx context.Context, e audit.Event, kid id.APIKey, note string) error {
 	now := c.now()
-	until, err := c.horizon(ctx, now)
+	until, err := c.surely(ctx, now)
 	if err != nil {
 		return err
 	}
-	var eff ports.Effects
-	err = c.Stores.APIKeys.Update(ctx, kid, func(k apikey.Key) (apikey.Key, ports.Effects, error) {
-		k, entry := k.Revoke(revocation.KeyRevoked, apikey.Act{By: e.Actor, Note: note, Now: now, Until: until})
-		e.Subject, e.Reason = k.Owner.String(), entry.Reason.String()
-		eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
-		return k, eff, nil
+	known := revocation.Entry{Kind: revocation.APIKey, APIKey: kid, Reason: revocation.KeyRevoked, By: e.Actor, Note: note, At: now, Until: until}
+	return c.durably(ctx, []revocation.Entry{known}, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
+		err = c.Stores.APIKeys.Update(ctx, kid, func(k apikey.Key) (apikey.Key, ports.Effects, error) {
+			mine := k.Revoked == now
+			k, entry := k.Revoke(revocation.KeyRevoked, apikey.Act{By: e.Actor, Note: note, Now: now, Until: until})
+			e.Subject, e.Reason = k.Owner.String(), entry.Reason.String()
+			eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: how.events(mine, e)}
+			return k, eff, nil
+		})
+		if how.again && errors.Is(err, ports.ErrNotFound) {
+			e.Reason = known.Reason.String()
+			eff = ports.Effects{Revocations: []revocation.Entry{known}, Events: how.events(false, e)}
+			err = c.commit(ctx, eff)
+		}
+		return eff, err
 	})
-	if err == nil {
-		c.felt(ctx, eff)
-	}
-	return err
 }
 
 // revokeText ends the API key of a text that somebody found, whoever owns it.

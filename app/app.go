@@ -113,9 +113,12 @@ type Tunables struct {
 // DefaultMaxSessions is how many sessions a user may have at a time unless Tunables says otherwise.
 const DefaultMaxSessions = 100
 
+// longestAccess is the longest life of an access token that can be configured.
+const longestAccess = 24 * time.Hour
+
 // Validate says in one sentence what cannot be. Lives are bounded below by the second, in which tokens count time.
 func (t Tunables) Validate() error {
-	const day = 24 * time.Hour
+	const day = longestAccess
 	bounds := func(what string, is, least, most time.Duration) error {
 		if is < least || is > most {
 			return fmt.Errorf("%s is %v: it must be between %v and %v", what, is, least, most)
@@ -145,7 +148,7 @@ func (t Tunables) Policy() token.Policy {
 	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
 }
 
-// Core is what all use cases stand on. All fields but Limiter are needed.
+// Core is what all use cases stand on. All fields but Rotator, Pending and Limiter are needed.
 type Core struct {
 	Stores    Stores
 	View      *view.View
@@ -157,6 +160,7 @@ type Core struct {
 	Now       func() time.Time // the wall clock
 	Tunables  Tunables
 	Rotator   *Rotator // of signing keys, which makes itself known; nil: they never change
+	Pending   *Pending // keeps revocations that are in force and not written down yet; nil: what the database does not take is not in force
 	Limiter   *Limiter // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both
 }
 
@@ -184,6 +188,15 @@ func (c *Core) horizon(ctx context.Context, now instant.Instant) (instant.Instan
 		return 0, err
 	}
 	return s.Horizon(now, c.Tunables.Leeway), nil
+}
+
+// surely is horizon, or, while the database does not answer and what is revoked is put in force all the same, a time that is late enough whatever is configured.
+func (c *Core) surely(ctx context.Context, now instant.Instant) (instant.Instant, error) {
+	until, err := c.horizon(ctx, now)
+	if c.Pending != nil && outage(err) {
+		return system.State{LongestAccess: longestAccess}.Horizon(now, c.Tunables.Leeway), nil
+	}
+	return until, err
 }
 
 // felt makes the effects of a committed change felt: in this node's view at once, then at the other sources, then in the journal. The order is the

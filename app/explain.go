@@ -89,13 +89,13 @@ func (s *Sessions) explainRefresh(ctx context.Context, text secret.Text) (Explan
 		return Explanation{}, err
 	}
 	e.Account, e.Session = &acct, &x
-	whole, err := s.core.Stores.System.Load(ctx)
+	whole, err := s.core.state(ctx)
 	if err != nil {
 		return Explanation{}, err
 	}
 	next := session.RefreshToken{Session: t.Session, Counter: t.Counter + 1} // would be the live one, were this a refresh
 	_, out := x.Redeem(t, next, x.Last.From, s.lifetimes(), s.core.now())
-	if e.Refused = refusal(out.Verdict, &x, &acct, whole); e.Refused == nil && out.Verdict == session.Reused {
+	if e.Refused = s.core.refusal(out.Verdict, &x, &acct, whole); e.Refused == nil && out.Verdict == session.Reused {
 		e.Refused = &session.EndedError{Reason: revocation.RefreshReuse} // and its use ends the session
 	}
 	ended := (*session.EndedError)(nil)

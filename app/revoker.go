@@ -129,13 +129,16 @@ func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note stri
 	switch {
 	case sel.User != "":
 		acct, err := c.lookup(ctx, sel.User)
+		if uid, wrong := id.Parse[id.User](sel.User); wrong == nil && c.Pending != nil && outage(err) && !dry {
+			acct.ID, err = uid, nil // an id needs no look-up
+		}
 		if err != nil {
 			return nil, err
 		}
 		if dry {
 			return c.below(&acct, acct.Generation+1), nil
 		}
-		return c.revokeUser(ctx, by, acct.ID, note, account.Account.RevokeAll)
+		return c.revokeUser(ctx, by, acct.ID, note, true)
 	case sel.Session != "":
 		sid, err := id.Parse[id.Session](sel.Session)
 		if err != nil {
@@ -149,7 +152,7 @@ func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note stri
 		if err != nil {
 			return nil, &SelectorError{"jti", err.Error()}
 		}
-		until, err := c.horizon(ctx, c.now())
+		until, err := c.surely(ctx, c.now())
 		if err != nil {
 			return nil, err
 		}
@@ -198,8 +201,7 @@ func (rv *Revoker) one(ctx context.Context, by Actor, jti id.Token, user, note s
 	if err != nil {
 		return err
 	}
-	return rv.core.apply(ctx, ports.Effects{Events: []audit.Event{e}, Revocations: []revocation.Entry{
-		{Kind: revocation.Token, Token: jti, Reason: revocation.UserRevoked, By: by.Name, Note: note, At: rv.core.now(), Until: until}}})
+	return rv.core.apply(ctx, e, revocation.Entry{Kind: revocation.Token, Token: jti, Reason: revocation.UserRevoked, By: by.Name, Note: note, At: rv.core.now(), Until: until})
 }
 
 // key withdraws what a key signed, for ever; when it signs, another takes its place at once. A kid that is not held is most likely mistyped, and its revocation could not be taken back.
@@ -223,8 +225,7 @@ func (rv *Revoker) key(ctx context.Context, by Actor, kid, note string, force, d
 		return err
 	}
 	e.Severity = audit.Critical
-	return rv.core.apply(ctx, ports.Effects{Events: []audit.Event{e}, Revocations: []revocation.Entry{
-		{Kind: revocation.Key, KeyID: kid, Reason: revocation.KeyRevoked, By: by.Name, Note: note, At: rv.core.now(), Until: instant.Forever}}})
+	return rv.core.apply(ctx, e, revocation.Entry{Kind: revocation.Key, KeyID: kid, Reason: revocation.KeyRevoked, By: by.Name, Note: note, At: rv.core.now(), Until: instant.Forever})
 }
 
 func (rv *Revoker) endSession(ctx context.Context, by Actor, sid id.Session, note string, dry bool) (tally, error) {
@@ -239,7 +240,7 @@ func (rv *Revoker) endSession(ctx context.Context, by Actor, sid id.Session, not
 // end ends a session and answers whether it lived.
 func (c *Core) end(ctx context.Context, by Actor, sid id.Session, note string) (lived bool, err error) {
 	now := c.now()
-	until, err := c.horizon(ctx, now)
+	until, err := c.surely(ctx, now)
 	if err != nil {
 		return false, err
 	}
@@ -247,19 +248,29 @@ func (c *Core) end(ctx context.Context, by Actor, sid id.Session, note string) (
 	if err != nil {
 		return false, err
 	}
-	var eff ports.Effects
-	err = c.Stores.Sessions.Update(ctx, sid, func(x session.Session) (session.Session, ports.Effects, error) {
-		eff, lived = ports.Effects{}, x.Live(now)
-		x, entry := x.End(revocation.SessionEnded, session.End{By: by.Name, Note: note, Now: now, Until: until})
-		e.Subject = x.User.String()
-		eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
-		return x, eff, nil
+	return c.endAs(ctx, sid, revocation.SessionEnded, session.End{By: by.Name, Note: note, Now: now, Until: until}, e)
+}
+
+// endAs ends a session for a reason, of which e tells, together with what the entries beside it withdraw. A session that the store has forgotten is ports.ErrNotFound, unless there are
+// such entries: then its tokens are withdrawn all the same.
+func (c *Core) endAs(ctx context.Context, sid id.Session, why revocation.Reason, act session.End, e audit.Event, beside ...revocation.Entry) (lived bool, err error) {
+	whole := append(beside[:len(beside):len(beside)], revocation.Entry{Kind: revocation.Session, Session: sid, Reason: why, By: act.By, Note: act.Note, At: act.Now, Until: act.Until})
+	err = c.durably(ctx, whole, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
+		err = c.Stores.Sessions.Update(ctx, sid, func(x session.Session) (session.Session, ports.Effects, error) {
+			lived = x.Live(act.Now)
+			mine := x.Ended == act.Now
+			x, entry := x.End(why, act)
+			e.Subject = x.User.String()
+			eff = ports.Effects{Revocations: append(beside[:len(beside):len(beside)], entry), Events: how.events(mine, e)}
+			return x, eff, nil
+		})
+		if errors.Is(err, ports.ErrNotFound) && (how.again || len(beside) > 0) {
+			eff = ports.Effects{Revocations: whole, Events: how.events(false, e)}
+			err = c.commit(ctx, eff)
+		}
+		return eff, err
 	})
-	if err != nil {
-		return false, err
-	}
-	c.felt(ctx, eff)
-	return lived, nil
+	return lived, err
 }
 
 // whole changes the state of the whole system with the revocation that follows.
@@ -271,33 +282,40 @@ func (rv *Revoker) whole(ctx context.Context, by Actor, note string, dry bool, f
 		return nil, err
 	}
 	e.Severity = audit.Critical
-	var eff ports.Effects
-	var before, after system.State
-	err = c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
-		eff, before = ports.Effects{}, s
-		s, entry, err := f(s, now)
-		after = s
-		if err == nil && dry {
-			err = errNothing
-		}
-		if err != nil {
-			return s, ports.Effects{}, err
-		}
-		if entry.Kind == revocation.Epoch {
-			e.Kind = audit.EpochRaised
-		}
-		e.Reason, e.Details["selector"] = entry.Reason.String(), entry.Kind.String()
-		eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
-		return s, eff, nil
-	})
-	switch {
-	case errors.Is(err, errNothing):
-	case errors.Is(err, system.ErrFuture):
+	_, known, err := f(system.State{Epoch: token.Epoch(beyond(now, int64(c.View.Epoch())) - 1), LongestAccess: longestAccess}, now) // what is said of a state that cannot be read
+	if errors.Is(err, system.ErrFuture) {
 		return nil, &SelectorError{"issued_before", err.Error()}
-	case err != nil:
+	} else if err != nil {
 		return nil, err
-	default:
-		c.felt(ctx, eff)
+	}
+	if known.Kind == revocation.Epoch {
+		e.Kind = audit.EpochRaised
+	}
+	e.Reason, e.Details["selector"] = known.Reason.String(), known.Kind.String()
+	var before, after system.State
+	write := func(ctx context.Context, how mode) (eff ports.Effects, err error) {
+		err = c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
+			entry := known
+			before, s = s, c.wholeNow().of(s)
+			if how.again {
+				s = s.Knows(&known)
+			} else if s, entry, err = f(s, now); err != nil {
+				return before, ports.Effects{}, err
+			}
+			after, eff = s, ports.Effects{Revocations: []revocation.Entry{entry}, Events: how.events(false, e)}
+			if dry {
+				return before, ports.Effects{}, errNothing
+			}
+			return s, eff, nil
+		})
+		return eff, err
+	}
+	if dry {
+		if _, err := write(ctx, mode{}); !errors.Is(err, errNothing) {
+			return nil, err
+		}
+	} else if err := c.durably(ctx, []revocation.Entry{known}, write); err != nil {
+		return nil, err
 	}
 	return func(ctx context.Context) (int, error) { return c.hit(ctx, before, after, now) }, nil
 }
@@ -335,11 +353,10 @@ func (c *Core) eachSession(ctx context.Context, f func(*account.Account, *sessio
 	}
 }
 
-// revokeUser withdraws all tokens of a user and ends all their sessions, in the way given.
-func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note string,
-	end func(account.Account, account.Act, revocation.Reason) (account.Account, revocation.Entry)) (tally, error) {
+// revokeUser withdraws all tokens of a user and ends all their sessions, with keys also their API keys.
+func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note string, keys bool) (tally, error) {
 	now := c.now()
-	until, err := c.horizon(ctx, now)
+	until, err := c.surely(ctx, now)
 	if err != nil {
 		return nil, err
 	}
@@ -347,19 +364,35 @@ func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note strin
 	if err != nil {
 		return nil, err
 	}
-	var eff ports.Effects
+	act := account.Act{By: by.Name, Note: note, Now: now, Until: until}
+	known := revocation.Entry{Kind: revocation.User, User: uid, Min: c.beyondUser(uid, now), Reason: revocation.UserRevoked, By: by.Name, Note: note, At: now, Until: until}
+	end := account.Account.Revoke
+	if keys {
+		end = account.Account.RevokeAll
+	}
 	var before account.Account
 	var raised token.Generation
-	err = c.Stores.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
-		eff, before = ports.Effects{}, a
-		a, entry := end(a, account.Act{By: by.Name, Note: note, Now: now, Until: until}, revocation.UserRevoked)
-		raised, eff = a.SessionsFrom, ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
-		return a, eff, nil
+	err = c.durably(ctx, []revocation.Entry{known}, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
+		err = c.Stores.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
+			before, a = a, c.known(a)
+			entry, mine := known, a.Updated == now && a.SessionsFrom > 1
+			if how.again {
+				a = a.RaiseTo(known.Min, known.Reason, keys, now)
+			} else {
+				a, entry = end(a, act, known.Reason)
+			}
+			raised, eff = a.SessionsFrom, ports.Effects{Revocations: []revocation.Entry{entry}, Events: how.events(mine, e)}
+			return a, eff, nil
+		})
+		if how.again && errors.Is(err, ports.ErrNotFound) {
+			eff = ports.Effects{Revocations: []revocation.Entry{known}, Events: how.events(false, e)}
+			err = c.commit(ctx, eff)
+		}
+		return eff, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.felt(ctx, eff)
 	return c.below(&before, raised), nil
 }
 
@@ -410,13 +443,13 @@ func (c *Core) commit(ctx context.Context, e ports.Effects) error {
 	return c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) { return s, e, nil })
 }
 
-// apply is commit, then felt.
-func (c *Core) apply(ctx context.Context, e ports.Effects) error {
-	if err := c.commit(ctx, e); err != nil {
-		return err
-	}
-	c.felt(ctx, e)
-	return nil
+// apply is commit of one entry and the event that tells of it, then felt.
+func (c *Core) apply(ctx context.Context, e audit.Event, entry revocation.Entry) error {
+	entries := []revocation.Entry{entry}
+	return c.durably(ctx, entries, func(ctx context.Context, how mode) (ports.Effects, error) {
+		eff := ports.Effects{Revocations: entries, Events: how.events(false, e)}
+		return eff, c.commit(ctx, eff)
+	})
 }
 
 func count(yes bool) int {

@@ -611,35 +611,60 @@ func (r *Rotator) hint(kid string) string {
 // Revoke ends a key for ever, and with it everything that it signed. When it signs, another takes its place at once: the one that waits, else a new one, whose id is
 // answered. The revocation is durable and in force when it answers. A key that is not held is ports.ErrNotFound.
 func (r *Rotator) Revoke(ctx context.Context, by Actor, kid, note string) (successor string, err error) {
-	r.turn.Lock()
-	defer r.turn.Unlock()
-	if err := r.load(ctx); err != nil && !errors.Is(err, errNoPrimary) {
-		return "", err
-	}
-	was, ok := r.ring.Load().keys.Find(kid)
-	if !ok {
-		return "", ports.ErrNotFound
-	}
-	var fresh keyset.Key
-	if was.State == keyset.Primary {
-		if fresh, err = r.newKey(cmp.Or(r.o.Algorithm, was.Algorithm)); err != nil {
-			return "", err
-		}
-	}
 	revoked, err := r.core.revoked(by, revocation.KeyRevoked, "", note, map[string]string{"kid": kid})
 	if err != nil {
 		return "", err
 	}
 	revoked.Severity = audit.Critical
+	entry := revocation.Entry{Kind: revocation.Key, KeyID: kid, Reason: revocation.KeyRevoked, By: by.Name, Note: note, At: r.core.now(), Until: instant.Forever}
+	var failed error // after it was committed
+	err = r.core.durably(ctx, []revocation.Entry{entry}, func(ctx context.Context, how mode) (_ ports.Effects, err error) {
+		successor, failed, err = r.revoke(ctx, by, entry, revoked, how)
+		return ports.Effects{}, err
+	})
+	return successor, cmp.Or(err, failed)
+}
+
+// take waits for the turn, which a database that hangs can hold up for seconds.
+func (r *Rotator) take(ctx context.Context) error {
+	for !r.turn.TryLock() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// revoke is one attempt of Revoke. It makes felt what it committed; failed is what went wrong after that.
+func (r *Rotator) revoke(ctx context.Context, by Actor, entry revocation.Entry, revoked audit.Event, how mode) (successor string, failed, err error) {
+	if err := r.take(ctx); err != nil {
+		return "", nil, err
+	}
+	defer r.turn.Unlock()
+	if err := r.load(ctx); err != nil && !errors.Is(err, errNoPrimary) {
+		return "", nil, err
+	}
+	kid := entry.KeyID
+	was, ok := r.ring.Load().keys.Find(kid)
+	if !ok {
+		return "", nil, ports.ErrNotFound
+	}
+	var fresh keyset.Key
+	if was.State == keyset.Primary {
+		if fresh, err = r.newKey(cmp.Or(r.o.Algorithm, was.Algorithm)); err != nil {
+			return "", nil, err
+		}
+	}
 	changed, err := r.changed(by, "", "replaced")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	now := r.core.now()
-	entry := revocation.Entry{Kind: revocation.Key, KeyID: kid, Reason: revocation.KeyRevoked, By: by.Name, Note: note, At: now, Until: instant.Forever}
 	var eff ports.Effects
 	err = r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) {
-		eff, successor = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{revoked}}, ""
+		eff, successor = ports.Effects{Revocations: []revocation.Entry{entry}, Events: how.events(false, revoked)}, ""
 		k, ok := keys.Find(kid)
 		switch {
 		case !ok:
@@ -661,14 +686,17 @@ func (r *Rotator) Revoke(ctx context.Context, by Actor, kid, note string) (succe
 		return keys, eff, err
 	})
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	// The next key signs before the view withdraws the one before, so that nobody is handed a token that is dead.
 	r.ending = kid
-	failed := r.load(ctx)
+	failed = r.load(ctx)
 	r.core.felt(ctx, eff)
 	r.ending = ""
-	return successor, failed
+	if how.again {
+		r.again() // it was withdrawn before it was revoked: what follows it is made where such a key is found
+	}
+	return successor, failed, nil
 }
 
 // step does what is due by itself. The turn is held.

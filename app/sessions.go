@@ -68,11 +68,8 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 		return Tokens{}, err
 	}
 	now := s.core.now()
-	whole, err := s.core.Stores.System.Load(ctx)
+	acct, whole, err := s.core.caughtUp(ctx, acct)
 	if err != nil {
-		return Tokens{}, err
-	}
-	if acct, whole, err = s.core.caughtUp(ctx, acct, whole); err != nil {
 		return Tokens{}, err
 	}
 	began, tokens, eff, err := s.prepare(r, &acct, whole.Epoch, now)
@@ -88,32 +85,6 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	try.hit()
 	s.core.felt(ctx, eff)
 	return tokens, nil
-}
-
-// caughtUp raises the generation of an account, and the epoch, to what revocations name that are in force: a database that was set back to an earlier point has lower ones, and
-// every token by them would be dead at birth.
-func (c *Core) caughtUp(ctx context.Context, acct account.Account, whole system.State) (account.Account, system.State, error) {
-	if least := c.View.Least(acct.ID, acct.Generation); least > acct.Generation {
-		err := c.Stores.Accounts.Update(ctx, acct.ID, func(a account.Account) (account.Account, ports.Effects, error) {
-			a.Generation, a.SessionsFrom = max(a.Generation, least), max(a.SessionsFrom, least)
-			acct = a
-			return a, ports.Effects{}, nil
-		})
-		if err != nil {
-			return acct, whole, err
-		}
-	}
-	if epoch := c.View.Epoch(); epoch > whole.Epoch {
-		err := c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
-			s.Epoch = max(s.Epoch, epoch)
-			whole = s
-			return s, ports.Effects{}, nil
-		})
-		if err != nil {
-			return acct, whole, err
-		}
-	}
-	return acct, whole, nil
 }
 
 // failed records a sign-in that failed and answers account.ErrCredentials, or the fault that kept it from being recorded.
@@ -296,7 +267,7 @@ func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) 
 // redeem is Refresh for a token that this system made, of a session and an account that it has.
 func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken, acct *account.Account, x *session.Session) (Tokens, error) {
 	now := s.core.now() // before the state that judges: what is issued below is of a time at which that state was not yet read, and of its epoch
-	whole, err := s.core.Stores.System.Load(ctx)
+	whole, err := s.core.state(ctx)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -325,7 +296,7 @@ func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken
 		eff = ports.Effects{}
 		var is session.Session
 		is, out = was.Redeem(t, next, r.Origin, s.lifetimes(), now)
-		if err := refusal(out.Verdict, &was, acct, whole); err != nil {
+		if err := s.core.refusal(out.Verdict, &was, acct, whole); err != nil {
 			return was, eff, err
 		}
 		switch out.Verdict {
@@ -362,7 +333,7 @@ func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken
 
 // refusal is why a refresh token with a verdict is refused for its own sake, its session's, its account's or the whole system's, in this order; nil for one that is good,
 // and for one whose use ends its session.
-func refusal(v session.Verdict, x *session.Session, acct *account.Account, whole system.State) error {
+func (c *Core) refusal(v session.Verdict, x *session.Session, acct *account.Account, whole system.State) error {
 	switch v {
 	case session.Unknown:
 		return session.ErrInvalid
@@ -370,6 +341,9 @@ func refusal(v session.Verdict, x *session.Session, acct *account.Account, whole
 		return &session.EndedError{Reason: x.EndedReason}
 	case session.Expired:
 		return session.ErrExpired
+	}
+	if why, ok := c.View.WhySessionEnded(x.ID); ok { // and the store does not know yet, or not any more
+		return &session.EndedError{Reason: why}
 	}
 	if why, ok := acct.MayRefresh(x.Generation); !ok {
 		return &session.EndedError{Reason: why}
@@ -408,7 +382,7 @@ func (s *Sessions) owner(ctx context.Context, sid id.Session) (account.Account, 
 	x, err := s.core.Stores.Sessions.Find(ctx, sid)
 	var acct account.Account
 	if err == nil {
-		acct, err = s.core.Stores.Accounts.Find(ctx, x.User)
+		acct, err = s.core.account(ctx, x.User)
 	}
 	if errors.Is(err, ports.ErrNotFound) {
 		err = session.ErrInvalid
@@ -419,37 +393,23 @@ func (s *Sessions) owner(ctx context.Context, sid id.Session) (account.Account, 
 // Logout ends the caller's session and withdraws the access token that asks for it.
 func (s *Sessions) Logout(ctx context.Context, r Request, c Caller) error {
 	now := s.core.now()
-	until, err := s.core.horizon(ctx, now)
+	until, err := s.core.surely(ctx, now)
 	if err != nil {
 		return err
 	}
 	by := c.User().String()
-	e, err := s.core.revoked(Actor{Name: by, Request: r}, revocation.Logout, c.User().String(), "", map[string]string{"session": c.Session().String()})
+	e, err := s.core.revoked(Actor{Name: by, Request: r}, revocation.Logout, by, "", map[string]string{"session": c.Session().String()})
 	if err != nil {
 		return err
 	}
 	one := revocation.Entry{Kind: revocation.Token, Token: c.Claims.ID, Reason: revocation.Logout, By: by, At: now, Until: s.core.outlives(c.Claims, now)}
-	var eff ports.Effects
-	err = s.core.Stores.Sessions.Update(ctx, c.Session(), func(x session.Session) (session.Session, ports.Effects, error) {
-		eff = ports.Effects{}
-		x, entry := x.End(revocation.Logout, session.End{By: by, Now: now, Until: until})
-		eff = ports.Effects{Revocations: []revocation.Entry{one, entry}, Events: []audit.Event{e}}
-		return x, eff, nil
-	})
-	if errors.Is(err, ports.ErrNotFound) { // a session that the store has forgotten: its tokens are withdrawn all the same
-		all := revocation.Entry{Kind: revocation.Session, Session: c.Session(), Reason: revocation.Logout, By: by, At: now, Until: until}
-		eff = ports.Effects{Revocations: []revocation.Entry{one, all}, Events: []audit.Event{e}}
-		err = s.core.commit(ctx, eff)
-	}
-	if err == nil {
-		s.core.felt(ctx, eff)
-	}
+	_, err = s.core.endAs(ctx, c.Session(), revocation.Logout, session.End{By: by, Now: now, Until: until}, e, one)
 	return err
 }
 
 // LogoutAll ends all sessions of the caller and withdraws all their tokens; it answers how many sessions it ended. API keys go on.
 func (s *Sessions) LogoutAll(ctx context.Context, r Request, c Caller) (Revoked, error) {
-	ended, err := s.core.revokeUser(ctx, c.Actor(r), c.User(), "", account.Account.Revoke)
+	ended, err := s.core.revokeUser(ctx, c.Actor(r), c.User(), "", false)
 	if err != nil {
 		return Revoked{}, err
 	}
@@ -489,7 +449,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 		return Tokens{}, err
 	}
 	now := s.core.now()
-	whole, err := s.core.Stores.System.Load(ctx)
+	whole, err := s.core.state(ctx)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -508,7 +468,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 		if a.Disabled || !a.Password.Equal(checked) { // changed by another while this one was hashing
 			return a, changed, account.ErrCredentials
 		}
-		a, entry := a.ChangePassword(hash, act)
+		a, entry := s.core.known(a).ChangePassword(hash, act)
 		var err error
 		if began, tokens, signedIn, err = s.prepare(r, &a, whole.Epoch, now); err != nil {
 			return a, changed, err

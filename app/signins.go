@@ -45,6 +45,9 @@ func (c *Core) living(ctx context.Context, a *account.Account) ([]session.Sessio
 // for whoever is signed in can make any number of them.
 func (s *Sessions) EndOwn(ctx context.Context, r Request, c Caller, sid id.Session) error {
 	x, err := s.core.Stores.Sessions.Find(ctx, sid)
+	if s.core.Pending != nil && outage(err) && !c.IsKey() && sid == c.Session() { // the one that asks is its own for certain
+		x.User, err = c.User(), nil
+	}
 	if err != nil {
 		return err
 	}

@@ -113,6 +113,14 @@ func (v *View) Least(user id.User, from token.Generation) token.Generation {
 // KeyRevoked reports whether the signing key kid is known to be revoked.
 func (v *View) KeyRevoked(kid string) bool { return v.set.KeyRevoked(kid) }
 
+// WhySessionEnded is SessionEnded with the reason.
+func (v *View) WhySessionEnded(sid id.Session) (revocation.Reason, bool) {
+	return v.set.WhySessionEnded(sid)
+}
+
+// IssuedBefore is the latest time at or before which every token is known to be withdrawn; 0 when there is none.
+func (v *View) IssuedBefore() instant.Instant { return v.set.IssuedBefore() }
+
 // SessionEnded reports whether the session is known to be revoked by itself.
 func (v *View) SessionEnded(sid id.Session) bool { return v.set.SessionEnded(sid) }
 

@@ -132,6 +132,19 @@ func (a *Account) MayUseKey(g token.Generation) (revocation.Reason, bool) {
 	return 0, true
 }
 
+// RaiseTo makes true of the account what an entry says that is in force already: every token below a generation is withdrawn, and every session ended; with keys also every API key.
+// What began in that generation or a later one goes on.
+func (a Account) RaiseTo(least token.Generation, why revocation.Reason, keys bool, now instant.Instant) Account {
+	a.Generation, a.Updated = max(a.Generation, least), now
+	if a.SessionsFrom < least {
+		a.SessionsFrom, a.SessionsEnded = least, why
+	}
+	if keys && a.KeysFrom < least {
+		a.KeysFrom, a.KeysEnded = least, why
+	}
+	return a
+}
+
 func (a Account) raise(act Act, why revocation.Reason) (Account, revocation.Entry) {
 	a.Generation++
 	a.Updated = act.Now

@@ -129,6 +129,9 @@ func (s *Set) Withdraws(c *token.Claims) (Verdict, bool) {
 // Epoch is the highest epoch of the entries: the least that a token may carry. It is 0 while there is none.
 func (s *Set) Epoch() token.Epoch { return s.rules.Load().epoch }
 
+// IssuedBefore is the latest time of the entries by time: a token that was issued at or before it is withdrawn. It is 0 while there is none.
+func (s *Set) IssuedBefore() instant.Instant { return s.rules.Load().issued }
+
 // KeyRevoked reports whether the key kid was revoked.
 func (s *Set) KeyRevoked(kid string) bool { return s.rules.Load().key(kid) != none }
 
@@ -156,7 +159,14 @@ func (s *Set) Least(user id.User, from token.Generation) token.Generation {
 
 // SessionEnded reports whether an entry names the session by itself. One that was ended with all of its user's is not known here.
 func (s *Set) SessionEnded(sid id.Session) bool {
-	return s.sessions.lookup((*[16]byte)(&sid), 0) != none
+	_, ended := s.WhySessionEnded(sid)
+	return ended
+}
+
+// WhySessionEnded is SessionEnded with the reason of the entry.
+func (s *Set) WhySessionEnded(sid id.Session) (Reason, bool) {
+	c := s.sessions.lookup((*[16]byte)(&sid), 0)
+	return c.reason(), c != none
 }
 
 // Len is how many entries the set holds.

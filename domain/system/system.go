@@ -46,6 +46,18 @@ func (s State) RevokeAll(by, note string, now instant.Instant) (State, revocatio
 	return s, e
 }
 
+// Knows makes true of the system what an entry says that is in force already: that every token below an epoch, or issued at or before a time, is withdrawn. Whether sessions
+// were to go on is not in an entry by epoch, so that they end.
+func (s State) Knows(e *revocation.Entry) State {
+	switch e.Kind {
+	case revocation.Epoch:
+		s.Epoch, s.SessionsFrom = max(s.Epoch, e.Epoch), max(s.SessionsFrom, e.Epoch)
+	case revocation.IssuedBefore:
+		s.SessionsAfter = max(s.SessionsAfter, e.Before)
+	}
+	return s
+}
+
 // ErrFuture says that a time lies in the future, where no token can have been issued.
 var ErrFuture = errors.New("the time must not lie in the future")
 
