@@ -215,7 +215,7 @@ func (a *APIKeys) revokeOwn(ctx context.Context, r Request, c Caller, kid id.API
 			return nil, err
 		}
 	}
-	k, err := a.core.ownKey(ctx, c, kid)
+	k, err := glance(ctx, a.core, func(ctx context.Context) (apikey.Key, error) { return a.core.ownKey(ctx, c, kid) })
 	if a.core.Pending != nil && outage(err) {
 		if known := a.guard.keys.last(kid); known != nil && known.key.Owner == c.User() { // a key never changes hands
 			k, err = known.key, nil
@@ -232,7 +232,7 @@ func (a *APIKeys) End(ctx context.Context, by Actor, kid id.APIKey, note string,
 	if len(note) > maxNote {
 		return nil, errNote
 	}
-	k, err := a.core.Stores.APIKeys.Find(ctx, kid)
+	k, err := glance(ctx, a.core, func(ctx context.Context) (apikey.Key, error) { return a.core.Stores.APIKeys.Find(ctx, kid) })
 	if a.core.Pending != nil && outage(err) {
 		k.ID, err = kid, nil // an administrator may end any
 	}

@@ -192,7 +192,7 @@ func (c *Core) horizon(ctx context.Context, now instant.Instant) (instant.Instan
 
 // surely is horizon, or, while the database does not answer and what is revoked is put in force all the same, a time that is late enough whatever is configured.
 func (c *Core) surely(ctx context.Context, now instant.Instant) (instant.Instant, error) {
-	until, err := c.horizon(ctx, now)
+	until, err := glance(ctx, c, func(ctx context.Context) (instant.Instant, error) { return c.horizon(ctx, now) })
 	if c.Pending != nil && outage(err) {
 		return system.State{LongestAccess: longestAccess}.Horizon(now, c.Tunables.Leeway), nil
 	}

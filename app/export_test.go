@@ -1,5 +1,10 @@
 package app
 
+import (
+	"context"
+	"time"
+)
+
 // KnownKeys is how many API keys the guard knows.
 func (g *Guard) KnownKeys() int {
 	n := 0
@@ -24,3 +29,9 @@ const (
 	MaxKnownKeys = maxKnownKeys
 	MaxUsedKeys  = maxUsedKeys
 )
+
+// Settle is one look of Run's.
+func (p *Pending) Settle(ctx context.Context) { p.settle(ctx, time.Second) }
+
+// MaxOwed bounds the revocations that wait to be written down.
+const MaxOwed = maxOwed

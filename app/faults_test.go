@@ -54,6 +54,7 @@ type faulty struct {
 	err     error                    // how
 	hollow  bool                     // with nothing beside the error
 	struck  bool                     // whether it has failed
+	all     moment                   // where all calls fail, or with committed all that store
 	after   func(method string)      // runs after each call that stored something
 	twice   bool                     // whether each function of an update runs once in vain
 	between func()                   // runs after one such run in vain
@@ -73,7 +74,10 @@ func (f *faulty) meet(method string) (int, moment) {
 	defer f.mu.Unlock()
 	n := len(f.calls)
 	f.calls = append(f.calls, method)
-	if n != f.at {
+	switch {
+	case f.all != "":
+		return n, f.all
+	case n != f.at:
 		return n, ""
 	}
 	return n, f.when
@@ -93,7 +97,7 @@ func get[T any](f *faulty, method string, do func() (T, error)) (T, error) {
 	if f.gone != nil && f.gone(method) {
 		return v, ports.ErrNotFound
 	}
-	if when == "" || err != nil {
+	if when == "" || err != nil || f.all == committed {
 		return v, err
 	}
 	if f.hollow {

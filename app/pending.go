@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// patience is how long a revocation waits for the database before it is put in force all the same.
-	patience = 3 * time.Second
+	// patience is how long a revocation waits for the database before it is put in force all the same; and glimpse how long it waits for each thing that it only reads before.
+	patience = 2 * time.Second
+	glimpse  = time.Second
 	// maxOwed bounds the revocations that wait to be written down, and with about 1 KiB each their memory.
 	maxOwed = 16384
 	// owedAgain is how often the database is asked whether it takes them.
@@ -55,6 +56,16 @@ func (m mode) events(mine bool, events ...audit.Event) []audit.Event {
 		return nil
 	}
 	return events
+}
+
+// glance reads what a revocation would like to know, but need not.
+func glance[T any](ctx context.Context, c *Core, read func(context.Context) (T, error)) (T, error) {
+	if c.Pending != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, glimpse)
+		defer cancel()
+	}
+	return read(ctx)
 }
 
 // writing writes a revocation down with the change of state and the events that belong to it. It may run any number of times.
@@ -233,8 +244,8 @@ func (p *Pending) told(ctx context.Context, all []*owed) (map[*owed]bool, error)
 	}
 	of := func(e *revocation.Entry) mark {
 		what := e.Key()
-		if e.Kind == revocation.User {
-			what = what[:len(what)-8] // an attempt that came through raised the generation by one
+		if e.Kind == revocation.User || e.Kind == revocation.Epoch {
+			what = what[:len(what)-8] // an attempt that came through raised the number by one
 		}
 		return mark{what, e.At, e.By}
 	}

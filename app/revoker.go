@@ -128,7 +128,7 @@ func (rv *Revoker) revoke(ctx context.Context, by Actor, sel Selector, note stri
 	c := rv.core
 	switch {
 	case sel.User != "":
-		acct, err := c.lookup(ctx, sel.User)
+		acct, err := glance(ctx, c, func(ctx context.Context) (account.Account, error) { return c.lookup(ctx, sel.User) })
 		if uid, wrong := id.Parse[id.User](sel.User); wrong == nil && c.Pending != nil && outage(err) && !dry {
 			acct.ID, err = uid, nil // an id needs no look-up
 		}
@@ -375,7 +375,7 @@ func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note strin
 	err = c.durably(ctx, []revocation.Entry{known}, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
 		err = c.Stores.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
 			before, a = a, c.known(a)
-			entry, mine := known, a.Updated == now && a.SessionsFrom > 1
+			entry, mine := known, before.Updated == now && before.SessionsFrom > 1 && before.SessionsEnded == known.Reason
 			if how.again {
 				a = a.RaiseTo(known.Min, known.Reason, keys, now)
 			} else {

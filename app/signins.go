@@ -44,7 +44,7 @@ func (c *Core) living(ctx context.Context, a *account.Account) ([]session.Sessio
 // EndOwn ends a session of the caller's, be it the one that asks. Another's is ports.ErrNotFound, as one that never was; the journal alone is told of the attempt,
 // for whoever is signed in can make any number of them.
 func (s *Sessions) EndOwn(ctx context.Context, r Request, c Caller, sid id.Session) error {
-	x, err := s.core.Stores.Sessions.Find(ctx, sid)
+	x, err := glance(ctx, s.core, func(ctx context.Context) (session.Session, error) { return s.core.Stores.Sessions.Find(ctx, sid) })
 	if s.core.Pending != nil && outage(err) && !c.IsKey() && sid == c.Session() { // the one that asks is its own for certain
 		x.User, err = c.User(), nil
 	}

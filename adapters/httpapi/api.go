@@ -28,6 +28,7 @@ type Services struct {
 	Secrets  *app.Secrets // nil: /readyz tells nothing of them
 	APIKeys  *app.APIKeys
 	View     *view.View
+	Pending  *app.Pending                // nil: nothing is in force before it is durable
 	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link
 	Limiter  *app.Limiter                // nil: nothing is limited
 	Probe    func(context.Context) error // asks the store whether it answers; for /readyz

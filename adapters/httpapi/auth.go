@@ -186,11 +186,19 @@ func (a *API) refresh(x *exchange) error {
 
 func (a *API) logout(x *exchange) error {
 	if err := a.Sessions.Logout(x.ctx(), x.request(), x.caller); err != nil {
-		return err
+		return x.ended(err)
 	}
 	x.dropCookies()
 	x.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// ended takes the cookies away whose tokens are dead, though that is not durable yet.
+func (x *exchange) ended(err error) error {
+	if owed := (*app.NotDurableError)(nil); errors.As(err, &owed) {
+		x.dropCookies()
+	}
+	return err
 }
 
 // ended is how many sessions an act ended. Counted is there, and false, when they could not all be counted in time: then there are at least so many.
@@ -210,7 +218,7 @@ func endedBy(r app.Revoked) ended {
 func (a *API) logoutAll(x *exchange) error {
 	got, err := a.Sessions.LogoutAll(x.ctx(), x.request(), x.caller)
 	if err != nil {
-		return gone(err)
+		return gone(x.ended(err))
 	}
 	x.dropCookies()
 	return x.write(http.StatusOK, endedBy(got))

@@ -152,6 +152,7 @@ func advice() map[string][2]string {
 		"own_account":            {"Administrators cannot do this to themselves.", "Ask another administrator."},
 		"rate_limited":           {"Too many requests in a minute; RateLimit-Policy says how many may be.", "Wait for as many seconds as Retry-After says."},
 		"request_timeout":        {"The body did not arrive in time.", "Send it again, faster."},
+		"not_yet_durable":        {"What you revoked is in force, and is written down once the database takes it.", "It need not be asked for again, unless that server is stopped before; /readyz tells while it waits."},
 		"revocations_stale":      {"The server cannot know what is revoked, and so lets nobody in.", "Ask again after Retry-After; /readyz tells when it can."},
 		"setup_refused":          {"The link is used up, too old, of another start of the server, or there is an administrator.", "Start the server anew for another link, or ask an administrator."},
 		"taken":                  {"The e-mail address, the name or the key is there already.", "Choose another."},

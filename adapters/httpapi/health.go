@@ -25,7 +25,7 @@ func (a *API) metrics(x *exchange) error {
 
 // check is how one part is, with nothing that an outsider could use.
 type check struct {
-	Status    string  `json:"status"` // ok or fail; the store may be degraded
+	Status    string  `json:"status"` // ok or fail; the store, the secrets and the revocations may be degraded
 	LatencyMS float64 `json:"latency_ms"`
 }
 
@@ -47,7 +47,7 @@ type readiness struct {
 }
 
 // ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503. Limits that cannot be counted are told of, and
-// take nothing away; so is a store that takes no new users and sign-ins for lack of space, as long as it takes revocations: no other node would be better off.
+// take nothing away; so is a store that takes no new users and sign-ins for lack of space, as long as it takes revocations: no other node would be better off. Revocations that are in force and not written down yet are told of too.
 func (a *API) ready(x *exchange) error {
 	begun := time.Now()
 	st := a.View.Status()
@@ -57,6 +57,9 @@ func (a *API) ready(x *exchange) error {
 	if heard {
 		old := ms(age)
 		out.Checks.Revocation.AgeMS = &old
+	}
+	if st.OK && a.Pending != nil && a.Pending.Len() > 0 {
+		out.Checks.Revocation.Status = "degraded"
 	}
 	ok, degraded, took := a.store.ask(x.ctx(), a.Probe)
 	out.Checks.Store = check{verdict(ok), ms(took)}

@@ -152,6 +152,7 @@ func problemOf(err error) (p problem, known bool) {
 		limited  *ratelimit.LimitedError
 		attempts *app.AttemptsError
 		busy     *ports.BusyError
+		owed     *app.NotDurableError
 		syntax   *syntaxError
 		method   *methodError
 		early    *keyset.EarlyError
@@ -182,6 +183,8 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 429, Code: "too_many_attempts", Detail: attempts.Error() + ": ask again later", retry: max(attempts.Verdict.Decision.RetryAfter, 1)}, true
 	case errors.As(err, &busy):
 		return problem{Status: 503, Code: "unavailable", Detail: "the service is busy: ask again later", retry: max(busy.RetryAfter, time.Second)}, true
+	case errors.As(err, &owed):
+		return problem{Status: 503, Code: "not_yet_durable", Detail: "the revocation is in force, and not yet durable: the database does not take it now; it is written down when the database is back, unless this server ends before", retry: time.Second}, true
 	case errors.As(err, &syntax):
 		return problem{Status: 400, Code: "malformed_json", Detail: syntax.detail}, true
 	case errors.As(err, &early):
@@ -234,7 +237,8 @@ func (x *exchange) refuse(err error) {
 // expected tells a bound that holds, a state that is logged where it changes, and a client that has gone from a fault: any number of requests can meet them.
 func (x *exchange) expected(err error) bool {
 	var busy *ports.BusyError
-	return errors.As(err, &busy) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) ||
+	var owed *app.NotDurableError
+	return errors.As(err, &busy) || errors.As(err, &owed) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) ||
 		errors.Is(err, context.Canceled) && x.ctx().Err() != nil
 }
 

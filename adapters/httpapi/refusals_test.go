@@ -54,6 +54,7 @@ var answers = map[string]told{
 	"apikey.InvalidError":     {&apikey.InvalidError{Field: "name", Detail: "d"}, 422, "validation_failed", ""},
 	"apikey.LimitError":       {&apikey.LimitError{Limit: 50}, 409, "too_many_api_keys", ""},
 	"app.ErrForbidden":        {app.ErrForbidden, 403, "forbidden", ""},
+	"app.NotDurableError":     {&app.NotDurableError{Cause: ports.ErrNoSpace}, 503, "not_yet_durable", ""},
 	"app.ErrSetUp":            {app.ErrSetUp, 403, "setup_refused", ""},
 	"app.ScopeError":          {&app.ScopeError{Scope: apikey.Admin}, 403, "forbidden", ""},
 	"app.SelectorError":       {&app.SelectorError{Field: "kid", Detail: "d"}, 422, "validation_failed", ""},

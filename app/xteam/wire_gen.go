@@ -71,9 +71,11 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	setUp := app.NewSetUp(core, accounts)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, assemblySecrets, assemblyOptions, slogLogger)
+	pending, cleanup7 := assembly.StartPending(ctx, core, slogLogger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, assemblySecrets, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, api)
 	return xTeam, func() {
+		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()

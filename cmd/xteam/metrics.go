@@ -13,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -27,6 +27,7 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 		}
 		return age.Seconds()
 	})
+	r.Gauge("xteam_revocations_not_durable", "Revocations that are in force and that the database has not taken yet.", func() float64 { return float64(owed.Len()) })
 	r.Gauge("xteam_revocation_view_fresh", "1 while tokens are taken, 0 while the view of the revocations is too old to be trusted.", func() float64 {
 		if v.Status().OK {
 			return 1

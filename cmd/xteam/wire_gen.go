@@ -106,10 +106,12 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, secrets, assemblyOptions, logger)
-	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, mainOutput)
+	pending, cleanup10 := assembly.StartPending(ctx, core, logger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, secrets, assemblyOptions, logger)
+	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, mainOutput)
 	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup10()
 		cleanup9()
 		cleanup8()
 		cleanup7()

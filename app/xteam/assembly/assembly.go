@@ -186,6 +186,12 @@ func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec
 	return c, nil
 }
 
+// StartPending writes down the revocations that the database could not take at once, until the cleanup.
+func StartPending(ctx context.Context, c *app.Core, log *slog.Logger) (*app.Pending, func()) {
+	p := app.NewPending(c, log)
+	return p, background(ctx, p.Run)
+}
+
 // StartSessions runs the sessions' housekeeping until the cleanup.
 func StartSessions(ctx context.Context, c *app.Core) (*app.Sessions, func()) {
 	s := app.NewSessions(c)
@@ -217,7 +223,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, o Options, journal
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, secrets *Secrets, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, secrets *Secrets, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -230,5 +236,5 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, View: v, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, View: v, Pending: owed, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }
