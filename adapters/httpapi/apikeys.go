@@ -22,7 +22,7 @@ type programKey struct {
 	CreatedAt     time.Time  `json:"created_at"`
 	ExpiresAt     time.Time  `json:"expires_at"`
 	MadeBy        maker      `json:"made_by"`
-	LastUsedAt    *time.Time `json:"last_used_at"` // it, and the next two, are written down once a minute
+	LastUsedAt    *time.Time `json:"last_used_at"` // written down once a minute, as last_ip_address and uses are
 	LastIPAddress *string    `json:"last_ip_address"`
 	Uses          uint64     `json:"uses"`
 	ReplacedBy    *string    `json:"replaced_by"` // the id of the key that took its place

@@ -41,7 +41,7 @@ func docs() map[string]doc {
 		"POST " + v1 + "/auth/register": {id: "register", title: "Sign up", about: "A taken e-mail address or user name is told of, and limited as a sign-in is.",
 			body: person{}, needs: "email username password", example: `{"email":"bea@example.com","username":"bea","password":"a long-legged heron","full_name":"Bea Example"}`,
 			status: 201, answer: user{}, refuses: "taken no_space"},
-		"POST " + v1 + "/auth/login": {id: "login", title: "Sign in", about: "An unknown user, a wrong password and a disabled account get the same answer in the same time.",
+		"POST " + v1 + "/auth/login": {id: "login", title: "Sign in", about: "An unknown user, a wrong password and a disabled account get the same answer in the same time. Where cookies are on, and the body is called `application/json`, the answer sets them too.",
 			body: loginBody{}, needs: "password", example: `{"email":"ann@example.com","password":"correct horse battery"}`,
 			status: 200, answer: tokens{}, refuses: "credentials_invalid too_many_attempts no_space"},
 		"POST " + v1 + "/auth/refresh": {id: "refresh", title: "Get new tokens for a refresh token", about: "A refresh token is good once. Used again after the grace for a lost answer, it ends its session.",
@@ -131,6 +131,38 @@ func memberValues() map[string][]string {
 	return map[string][]string{"User.role": {"user", "admin"}, "CreateUserBody.role": {"user", "admin"}, "SetRoleBody.role": {"user", "admin"}, "Tokens.token_type": {"bearer"},
 		"APIKey.environment": {"dev", "stg", "prd"}, "APIKey.status": {"live", "retiring", "expired", "revoked"}, "SigningKey.state": {"next", "primary", "retiring", "gone", "revoked"},
 		"Explanation.kind": {"access_token", "refresh_token", "api_key", "unknown"}, "Check.status": {"ok", "fail", "degraded"}, "Readiness.status": {"ok", "fail"}, "Status.status": {"ok"}}
+}
+
+// memberMeanings is what members mean that have no comment where they are declared, because their name says it there; by the member's name, or the schema's and the member's.
+func memberMeanings() map[string]string {
+	const (
+		name     = "3 to 50 of A–Z a–z 0–9 . _ -, in no letter case in particular, and not in the form of an id."
+		password = "8 characters at least, 72 bytes at most with bcrypt; not a common one, nor like the account's own names."
+		who      = "An id, an e-mail address or a user name."
+		when     = "Whole microseconds, UTC."
+		named    = "How a user signs in beside the e-mail address."
+	)
+	return map[string]string{
+		"id": "16 bytes as 32 hexadecimal digits.", "user_id": "Whose it is.", "email": "An e-mail address.", "username": named, "full_name": "At most 100 characters; may be empty.", "role": "What the account may do.",
+		"is_active": "It is not disabled.", "created_at": when, "expires_at": when, "revoked_at": when, "items": "The items of this page.", "next": "The cursor of the next page; null on the last.",
+		"name": "1 to 100 characters, for people.", "scopes": "What it may do.", "uses": "How often it was used.", "reason": "For the log and whoever is refused; may be empty.", "last_ip_address": "Where it was used last.",
+		"kid": "A signing key's id.", "algorithm": "HS256, ES256, EdDSA, RS256 or PS256.", "alg": "HS256, ES256, EdDSA, RS256 or PS256; the configured one when it is not given.",
+		"graceful": "Publish it now, and sign with it a quarter of an hour later.", "sessions_ended": "How many sessions ended, or would.", "counted": "False: at least so many; they could not all be counted in time.",
+		"nodes": "The nodes that were told, and how long that took.", "node": "A node's name.", "ms": "Milliseconds.", "latency_ms": "How long the check took, in milliseconds.", "age_ms": "How old what it knows is, in milliseconds.",
+		"dry_run": "Tell what would be done, and do nothing.", "access_token": "A JWT (RFC 9068). Missing where cookies carry it.", "refresh_token": "Good once. Missing where cookies carry it.", "token_type": "As RFC 6749 has it.",
+		"signs_at": "From when it signs.", "taken": "It would be let in now.", "detail": "For people; it may change.", "since": when, "by": "Who asked for it: a user id, operator or system.", "note": "In their words.",
+		"ended_reason": "Why it ended.", "revoked": "It is revoked.", "field": "The member or parameter.", "message": "What is wrong with it.", "status": "How it is.", "checks": "How each part is.",
+		"iss": "Issuer.", "sub": "The user's id.", "aud": "Audience.", "client_id": "Client.", "iat": "When it was issued.", "nbf": "From when it is good.", "exp": "Until when it is good.", "jti": "Its own id.", "sid": "Its session's id.",
+		"gen": "The generation of the account: all tokens of an earlier one are revoked.", "ep": "The epoch of the system: likewise.", "scope": "Words parted by spaces.", "roles": "Of the account, when it was issued.",
+
+		"Registration.username": name, "CreateUserBody.username": name, "SetUpBody.username": name, "ChangeMeBody.username": name, "Registration.password": password, "CreateUserBody.password": password,
+		"SetUpBody.password": password, "SetPasswordBody.password": password, "ChangePasswordBody.new_password": password, "ChangePasswordBody.current_password": "The one that is replaced.", "LoginBody.password": "The account's.",
+		"SetUpBody.token": "What follows #token= in the link.", "ExplainBody.token": "An access token, a refresh token or an API key.", "RevokeBody.user_id": who, "RevokeUserTokensBody.user_id": who,
+		"RevokeBody.session_id": "A session's id.", "RevokeBody.token": "An access token, a refresh token or an API key.", "RevokeBody.jti": "An access token's own id.", "RevokeBody.kid": "A signing key's id: everything that it signed.", "RevokeBody.all": "Everything.",
+		"RevokedAPIKeys.revoked": "Their ids.", "NewAPIKey.key": "The text that is sent. It is shown here, and nowhere else.", "RefreshBody.refresh_token": "The last one that was handed out.",
+		"Problem.type": "Where the code is explained.", "Problem.title": "The name of the status.", "Problem.status": "The status.", "Problem.code": "What a program decides by.", "Problem.request_id": "By which the server's log tells of it.",
+		"Problem.errors": "All that is wrong with what was sent, when the code is validation_failed.",
+	}
 }
 
 // advice is what a code means and what a client does about it, by code.

@@ -522,7 +522,8 @@ func (w *writer) schema(t reflect.Type, in bool) object {
 
 func (w *writer) structure(t reflect.Type, in bool) (o object) {
 	o.set("type", "object")
-	if about := w.comments[t.Name()]; about != "" {
+	name, _, _ := strings.Cut(t.Name(), "[")
+	if about := w.comments[name]; about != "" {
 		o.set("description", about)
 	}
 	var required []string
@@ -535,8 +536,10 @@ func (w *writer) structure(t reflect.Type, in bool) (o object) {
 		if f.nullable {
 			s = nullable(s)
 		}
-		if f.about != "" {
-			s = described(s, f.about)
+		if about := meaning(t, f); about != "" {
+			s = described(s, about)
+		} else if s[0].name != "$ref" { // what it refers to says it
+			w.t.Errorf("%s.%s has no meaning: give it a comment, or a line in memberMeanings", t.Name(), f.name)
 		}
 		properties.set(f.name, s)
 		if !f.may {
@@ -552,6 +555,15 @@ func (w *writer) structure(t reflect.Type, in bool) (o object) {
 		o.set("required", required)
 	}
 	return o
+}
+
+// meaning is what a member means: its comment, or what docs.go says.
+func meaning(t reflect.Type, f field) string {
+	own := ""
+	if t.Name() != "" {
+		own = memberMeanings()[nameOf(t)+"."+f.name]
+	}
+	return cmp.Or(f.about, own, memberMeanings()[outside(cmp.Or(f.in, "-"))+"."+f.name], memberMeanings()[f.name])
 }
 
 // valuesOf are the only values of a member, by the name of the struct or of the one that declares it.
