@@ -93,6 +93,8 @@ type Stores struct {
 	System      ports.System
 	Revocations ports.Revocations
 	Events      ports.Events
+	Trail       ports.Trail
+	TrailCare   ports.TrailCare
 }
 
 // Tunables are the settings that the use cases share.

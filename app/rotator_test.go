@@ -153,7 +153,7 @@ func newNode(t testing.TB, store *memstore.Store, s *safe, o app.RotatorOptions)
 		t.Fatal(err)
 	}
 	n.core = &app.Core{
-		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), APIKeys: store.APIKeys(), Keys: faultyKeys{store.Keys(), n.faults}, System: faultySystem{store.System(), n.faults}, Revocations: store.Revocations(), Events: store.Events()},
+		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), APIKeys: store.APIKeys(), Keys: faultyKeys{store.Keys(), n.faults}, System: faultySystem{store.System(), n.faults}, Revocations: store.Revocations(), Events: store.Events(), Trail: store.Trail(), TrailCare: store.Trail()},
 		View:   v, Codec: n.codec, Passwords: &quickHash{}, MACs: macs{}, Journal: &journal{}, Random: rand.Reader, Now: time.Now,
 		Tunables: app.Tunables{Issuer: "xteam", Audience: "xteam", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour, Session: 30 * 24 * time.Hour, Leeway: 30 * time.Second},
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
@@ -34,7 +35,7 @@ var errOther = errors.New("the target holds another system: name an empty one, o
 
 // CopyKeys carries the rings of keys over. It works before either store is unlocked, and comes first: what follows is sealed by those keys. A target that holds other data keys is refused.
 func CopyKeys(ctx context.Context, from, to ports.Keys) (n int, err error) {
-	for _, name := range []string{keyset.Data, keyset.Signing} {
+	for _, name := range []string{keyset.Data, keyset.Signing, keyset.Audit} {
 		ring, err := from.Find(ctx, name)
 		if errors.Is(err, ports.ErrNotFound) {
 			continue
@@ -46,7 +47,7 @@ func CopyKeys(ctx context.Context, from, to ports.Keys) (n int, err error) {
 		err = to.Create(ctx, ring, ports.Effects{})
 		if errors.Is(err, ports.ErrTaken) {
 			err = to.Update(ctx, name, func(is keyset.Ring) (keyset.Ring, ports.Effects, error) {
-				if name == keyset.Data && !reflect.DeepEqual(is, ring) {
+				if name != keyset.Signing && !reflect.DeepEqual(is, ring) {
 					return is, ports.Effects{}, errOther
 				}
 				return ring, ports.Effects{}, nil
@@ -197,6 +198,114 @@ func eachEvent(ctx context.Context, s ports.Events, f func([]audit.Event) error)
 			return err
 		}
 		behind = last
+	}
+}
+
+// CopyTrail carries the audit trail over, behind what Transfer did, and answers the number of its last record. A target that holds the same trail and more stays as it is; one that holds another is refused. The
+// head is signed anew, for it tells where in its store the chain goes on: so a trail that does not hold is not carried over, and is ErrTrailBroken.
+func CopyTrail(ctx context.Context, from, to Stores, sealer ports.Sealer, now func() time.Time) (n uint64, err error) {
+	was, err := from.Trail.Head(ctx)
+	if err != nil || was.Last.IsZero() {
+		return 0, err
+	}
+	source := NewTrail(&Core{Stores: from, Now: now}, sealer, TrailOptions{})
+	report, err := source.Verify(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("verify the audit trail: %w", err)
+	}
+	if !report.OK() {
+		return 0, fmt.Errorf("%w: %s", ErrTrailBroken, report.Findings[0])
+	}
+	is, err := to.Trail.Head(ctx)
+	if err != nil {
+		return 0, err
+	}
+	begun := was.Cut
+	if begun.IsZero() {
+		begun = audit.Checkpoint{Head: was.Last.Chain.Genesis()}
+	}
+	switch {
+	case is.Last.IsZero():
+		is.Last = audit.Checkpoint{Purpose: audit.Headed, Chain: was.Last.Chain, Seq: begun.Seq, Head: begun.Head}
+		if err := to.Trail.Append(ctx, audit.Checkpoint{}, nil, is.Last); err != nil {
+			return 0, fmt.Errorf("begin the audit trail: %w", err)
+		}
+	case is.Last.Seq >= was.Last.Seq:
+		return was.Last.Seq, sameHead(ctx, to.Trail, &is, was.Last.Seq, was.Last.Head)
+	default: // an earlier transfer was interrupted
+		if err := sameHead(ctx, from.Trail, &was, is.Last.Seq, is.Last.Head); err != nil {
+			return 0, err
+		}
+	}
+	if is.Last, err = copyLinks(ctx, from.Trail, to, is.Last); err != nil {
+		return 0, err
+	}
+	ring, err := to.Keys.Find(ctx, keyset.Audit)
+	if err != nil {
+		return 0, fmt.Errorf("read the audit keys: %w", err)
+	}
+	k, err := source.keyOf(ring)
+	if err != nil {
+		return 0, err
+	}
+	signed := k.signed(audit.Checkpoint{Purpose: audit.Headed, Time: instant.Of(now()), Seq: is.Last.Seq, Head: is.Last.Head, Position: is.Last.Position})
+	if err := to.Trail.Append(ctx, is.Last, nil, signed); err != nil {
+		return 0, fmt.Errorf("sign the audit trail: %w", err)
+	}
+	if !was.Cut.IsZero() && was.Cut != is.Cut {
+		if err := to.TrailCare.Cut(ctx, was.Cut); err != nil {
+			return 0, fmt.Errorf("store where the audit trail was cut: %w", err)
+		}
+	}
+	return signed.Seq, nil
+}
+
+// sameHead demands that a trail has that hash at a record.
+func sameHead(ctx context.Context, t ports.Trail, head *audit.Head, seq uint64, hash audit.Hash) error {
+	for _, c := range []*audit.Checkpoint{&head.Last, &head.Cut} {
+		if c.Seq == seq {
+			if c.Head != hash {
+				return errOther
+			}
+			return nil
+		}
+	}
+	if seq == 0 {
+		return nil // a chain that has not a record yet
+	}
+	links, err := t.List(ctx, seq-1, 1)
+	switch {
+	case err != nil:
+		return err
+	case len(links) == 0 || links[0].Record.Seq != seq || links[0].Record.Hash() != hash:
+		return errOther
+	}
+	return nil
+}
+
+// copyLinks carries links over behind a head, to where their events stand in the target, and answers the head that is there then. It has no signature.
+func copyLinks(ctx context.Context, from ports.Trail, to Stores, is audit.Checkpoint) (audit.Checkpoint, error) {
+	for {
+		links, err := from.List(ctx, is.Seq, audit.MaxBatch)
+		if err != nil || len(links) == 0 {
+			return is, err
+		}
+		events, last, err := to.Events.List(ctx, is.Position, len(links))
+		if err != nil {
+			return is, err
+		}
+		for i := range links {
+			if i >= len(events) || events[i].ID != links[i].Record.Event {
+				return is, fmt.Errorf("record %d of the audit trail tells of another event than stands in its place: %w", links[i].Record.Seq, errOther)
+			}
+			links[i].Behind = is.Position
+		}
+		end := &links[len(links)-1].Record
+		next := audit.Checkpoint{Purpose: audit.Headed, Chain: is.Chain, Seq: end.Seq, Head: end.Hash(), Position: last}
+		if err := to.Trail.Append(ctx, is, links, next); err != nil {
+			return is, fmt.Errorf("store the audit trail: %w", err)
+		}
+		is = next
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 type Trail interface {
 	// Append adds links behind a head, the one that Head answered, and makes next the head: all of it or nothing. When the head is not that any more it is ErrTaken, and nothing is
 	// stored: of concurrent appends behind one head exactly one succeeds. There are at most audit.MaxBatch links, which follow the head without a gap, and next is a head of the last of them;
-	// without links it is one of the same record. What does not follow is an error, and nothing is stored. A trail that has not begun has the zero head.
+	// without links it is one of the same record. What does not follow is an error, and nothing is stored. A trail that has not begun has the zero head; without links it may begin behind any record,
+	// as one does that was cut and is carried over.
 	Append(ctx context.Context, was audit.Checkpoint, links []audit.Link, next audit.Checkpoint) error
 	// Head answers where the chain ends, and what was cut of it.
 	Head(ctx context.Context) (audit.Head, error)

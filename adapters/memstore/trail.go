@@ -43,7 +43,7 @@ func (p Trail) Head(ctx context.Context) (h audit.Head, err error) {
 // List answers at most limit links behind a record.
 func (p Trail) List(ctx context.Context, after uint64, limit int) (page []audit.Link, err error) {
 	err = p.s.read(ctx, func() {
-		from := min(max(after, p.s.head.Cut.Seq)-p.s.head.Cut.Seq, uint64(len(p.s.links)))
+		from := min(max(after, p.s.linked())-p.s.linked(), uint64(len(p.s.links)))
 		page = cloneLinks(p.s.links[from:min(uint64(len(p.s.links)), from+uint64(max(limit, 0)))])
 	})
 	return page, err
@@ -53,8 +53,8 @@ func (p Trail) List(ctx context.Context, after uint64, limit int) (page []audit.
 func (p Trail) Erase(ctx context.Context, seqs ...uint64) (erased int, err error) {
 	err = p.s.commit(ctx, ports.Effects{}, func() error {
 		for _, seq := range seqs {
-			at := seq - p.s.head.Cut.Seq - 1
-			if seq <= p.s.head.Cut.Seq || at >= uint64(len(p.s.links)) || p.s.links[at].Erased() {
+			at := seq - p.s.linked() - 1
+			if seq <= p.s.linked() || at >= uint64(len(p.s.links)) || p.s.links[at].Erased() {
 				continue
 			}
 			l := &p.s.links[at]
@@ -77,13 +77,21 @@ func (p Trail) Cut(ctx context.Context, cut audit.Checkpoint) error {
 		if err := p.s.head.Cuts(cut); err != nil {
 			return err
 		}
-		p.s.links = slices.Clone(p.s.links[cut.Seq-p.s.head.Cut.Seq:])
+		p.s.links = slices.Clone(p.s.links[max(cut.Seq, p.s.linked())-p.s.linked():])
 		p.s.head.Cut = cut
 		for i := range min(p.s.links[0].Behind, uint64(len(p.s.events))) {
 			p.s.events[i] = audit.Event{} // its position stays taken
 		}
 		return nil
 	})
+}
+
+// linked is the record before the first that is kept.
+func (s *Store) linked() uint64 {
+	if len(s.links) == 0 {
+		return s.head.Last.Seq
+	}
+	return s.links[0].Record.Seq - 1
 }
 
 func cloneLinks(links []audit.Link) []audit.Link {

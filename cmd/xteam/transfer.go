@@ -32,12 +32,22 @@ type transferred struct {
 	Keys        int      `json:"keys"`
 	Revocations int      `json:"revocations"`
 	Events      int      `json:"events"`
-	Undone      []string `json:"undone,omitempty"` // of a restore: what was disabled or revoked since, and is so no more
-	Epoch       int64    `json:"epoch,omitempty"`  // of a restore: tokens of a lower one are refused
+	Records     uint64   `json:"audit_records"`
+	Trail       string   `json:"audit_trail,omitempty"` // why it was left out
+	Undone      []string `json:"undone,omitempty"`      // of a restore: what was disabled or revoked since, and is so no more
+	Epoch       int64    `json:"epoch,omitempty"`       // of a restore: tokens of a lower one are refused
 }
 
 func (t *transferred) text() string {
-	return fmt.Sprintf("%d accounts, %d sessions, %d API keys, %d keys, %d revocations and %d events", t.Accounts, t.Sessions, t.APIKeys, t.Keys, t.Revocations, t.Events)
+	return fmt.Sprintf("%d accounts, %d sessions, %d API keys, %d keys, %d revocations, %d events and an audit trail of %d records", t.Accounts, t.Sessions, t.APIKeys, t.Keys, t.Revocations, t.Events, t.Records)
+}
+
+// lacks is a line that says what was not carried over.
+func (t *transferred) lacks() string {
+	if t.Trail == "" {
+		return ""
+	}
+	return "\nthe audit trail was left out: " + t.Trail
 }
 
 func (c *cli) migrate() *cobra.Command {
@@ -77,7 +87,7 @@ Sessions that ended more than an hour ago may be left behind.`,
 		if err != nil {
 			return err
 		}
-		return c.print(*asJSON, done, done.text()+" were carried over, and are the same in both")
+		return c.print(*asJSON, done, done.text()+" were carried over, and are the same in both"+done.lacks())
 	})
 	return cmd
 }
@@ -117,7 +127,7 @@ keep that too, elsewhere. Stop the server first where it has the embedded store.
 		if err := pack(filepath.Join(folder, "store"), file); err != nil {
 			return err
 		}
-		return c.print(*asJSON, done, done.text()+" are kept in "+file)
+		return c.print(*asJSON, done, done.text()+" are kept in "+file+done.lacks())
 	})
 	return cmd
 }
@@ -166,7 +176,7 @@ and API keys of which that is known are listed.`,
 		if err != nil {
 			return err
 		}
-		text := done.text() + " of " + clock(made) + " are in force; every token and session of before is ended"
+		text := done.text() + " of " + clock(made) + " are in force; every token and session of before is ended" + done.lacks()
 		if len(done.Undone) > 0 {
 			text += "\nlook at what is no more as it was:\n  " + strings.Join(done.Undone, "\n  ")
 		}
@@ -208,6 +218,11 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 		return nil, err
 	}
 	if err := app.Compare(ctx, from.Stores, to.Stores); err != nil {
+		return nil, err
+	}
+	if done.Records, err = app.CopyTrail(ctx, from.Stores, to.Stores, to.Sealer, time.Now); errors.Is(err, app.ErrTrailBroken) {
+		done.Trail = err.Error()
+	} else if err != nil {
 		return nil, err
 	}
 	done.Accounts, done.Sessions, done.APIKeys, done.Revocations, done.Events = n.Accounts, n.Sessions, n.APIKeys, n.Revocations, n.Events

@@ -389,9 +389,10 @@ func (c *Checkpoint) Same(o *Checkpoint) bool {
 // ErrDisorder says that links do not follow a head, or that a checkpoint is none of what it was given for.
 var ErrDisorder = errors.New("the links of an audit trail do not follow its head")
 
-// Follows judges whether links can be appended behind a head, and next be the head then. It does not look at hashes and signatures.
+// Follows judges whether links can be appended behind a head, and next be the head then. It does not look at hashes and signatures. A trail without links may begin behind any record.
 func Follows(was Checkpoint, links []Link, next Checkpoint) error {
-	ok := next.Purpose == Headed && next.Seq == was.Seq+uint64(len(links)) && len(links) <= MaxBatch
+	begins := was.IsZero() && len(links) == 0
+	ok := next.Purpose == Headed && (begins || next.Seq == was.Seq+uint64(len(links))) && len(links) <= MaxBatch
 	for i := range links {
 		ok = ok && links[i].Record.Seq == was.Seq+uint64(i)+1
 	}

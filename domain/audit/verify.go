@@ -65,7 +65,7 @@ type Report struct {
 }
 
 // OK reports whether nothing is wrong.
-func (r *Report) OK() bool { return len(r.Findings) == 0 }
+func (r Report) OK() bool { return len(r.Findings) == 0 }
 
 // MaxFindings bounds the findings of a report.
 const MaxFindings = 100
@@ -456,6 +456,10 @@ func (f *File) Close() Report {
 	case v.begun && (end.First != v.out.First || v.out.Records > 0 && end.Before != v.first):
 		v.found(Removed, end.First, max(v.out.First, 1)-1, "the export begins with record %d, and was signed from record %d on", v.out.First, end.First)
 	default:
+		if !v.begun && end.First == end.Seq+1 { // of a span without a record
+			v.seq, v.next, v.hash = end.Seq, end.First, end.Head
+			v.reached()
+		}
 		v.out.Last = *end
 		v.ends(end, "the end that was signed at "+end.Time.String())
 	}

@@ -82,6 +82,7 @@ const (
 	Seal    Purpose = "seal"    // encrypts fields at rest
 	Index   Purpose = "index"   // makes the digests by which sealed fields are found
 	Refresh Purpose = "refresh" // authenticates refresh tokens
+	Attest  Purpose = "attest"  // signs checkpoints of the audit trail
 )
 
 // The algorithms that tokens are signed with (RFC 7518, section 3.1; RFC 8037, section 3.1).
@@ -113,6 +114,7 @@ type Key struct {
 const (
 	Signing = "signing" // keys that sign tokens
 	Data    = "data"    // keys that seal fields, index them, and authenticate refresh tokens
+	Audit   = "audit"   // keys that sign checkpoints of the audit trail
 )
 
 // Ring is a set of keys with one primary for each purpose. It is a value: its methods answer a changed copy.

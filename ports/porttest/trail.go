@@ -230,6 +230,27 @@ func Trail(t *testing.T, open Open) {
 			t.Errorf("Head: got %+v", h)
 		}
 	})
+	sub(t, "a trail may begin behind any record, and be cut there", func(t *testing.T) {
+		s := opened(t, open)
+		begun := audit.Checkpoint{Purpose: audit.Headed, Seq: 30, Head: audit.Hash{7}}
+		if err := s.Trail.Append(t.Context(), audit.Checkpoint{}, nil, begun); err != nil {
+			t.Fatalf("Append to begin behind record 30: %v", err)
+		}
+		all := append(linked(t, s, 3), linked(t, s, 2)...)
+		cut := audit.Checkpoint{Purpose: audit.Cut, Seq: 30, Head: audit.Hash{7}}
+		if err := s.TrailCare.Cut(t.Context(), cut); err != nil {
+			t.Fatalf("Cut: %v", err)
+		}
+		checkLinks(t, s, all)
+		if h := headOf(t, s); h.Cut != cut || h.Last.Seq != 35 {
+			t.Errorf("Head: got %+v", h)
+		}
+		cut = audit.Checkpoint{Purpose: audit.Cut, Seq: 33, Head: all[2].Record.Hash()}
+		if err := s.TrailCare.Cut(t.Context(), cut); err != nil {
+			t.Fatalf("Cut: %v", err)
+		}
+		checkLinks(t, s, all[3:])
+	})
 	sub(t, "links are the caller's own: what is changed after the call is not changed in the store", func(t *testing.T) {
 		s := opened(t, open)
 		linked(t, s, 1)

@@ -106,7 +106,7 @@ func TestUsedTokenAfterGrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	core := &app.Core{
-		Stores: app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events()},
+		Stores: app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail()},
 		View:   v, Codec: codec, Passwords: passwords, MACs: keyring, Journal: j, Random: rand.Reader, Now: c.Now,
 		Tunables: app.Tunables{Issuer: "i", Audience: "a", Access: time.Hour, Refresh: 24 * time.Hour, Session: 48 * time.Hour},
 	}
