@@ -3,6 +3,8 @@ package httpapi
 // doc is what is documented of a route beside what routes.go says of it. Whoever adds a route adds its doc to the table below; then `go generate ./adapters/httpapi` writes
 // the description and the pages anew, and the tests of this package hold them against the routes, and every answer that they see against the description.
 //
+// A transport that stands inside this one (Mount) has its docs here too, with mounted.
+//
 // What a member means is read from the comment behind its field, and what a body is from that of its type.
 type doc struct {
 	id      string // what a generated client calls the operation
@@ -20,6 +22,8 @@ type doc struct {
 	also    []otherAnswer
 	refuses string // codes beside those that every route of its kind has
 	within  string // another route, of whose description this one is a part
+	mounted bool   // of another transport, whose routes are no lines of routes.go but Mounts; it charges and admits by itself
+	secured bool   // with mounted: a credential is needed
 }
 
 // parameter is one of the query.

@@ -10,6 +10,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -28,17 +29,86 @@ import (
 	"github.com/xteam/xteam/app"
 )
 
-// served are the routes of a system that has everything but other transports.
+// served are the routes of a system that has everything, those of other transports as their docs have them.
 func served() []route {
 	a := &API{Services: Services{SetUp: &app.SetUp{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
+	for _, key := range slices.Sorted(maps.Keys(docs())) {
+		if method, path, _ := strings.Cut(key, " "); docs()[key].mounted {
+			a.Mounts = append(a.Mounts, Mount{Method: method, Path: path})
+		}
+	}
 	return a.routes()
+}
+
+// mounts are the methods and paths of all Mounts that the sources of this module write.
+func mounts(t *testing.T) (all []string) {
+	t.Helper()
+	for _, folder := range []string{"../../adapters", "../../app", "../../cmd"} {
+		err := filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.Contains(name, "testdata") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if of, ok := n.(*ast.CompositeLit); ok && isMount(of.Type) {
+					all = append(all, mountIn(t, name, of.Elts))
+				} else if ok {
+					if list, ok := of.Type.(*ast.ArrayType); ok && isMount(list.Elt) {
+						for _, e := range of.Elts {
+							if one, ok := e.(*ast.CompositeLit); ok && one.Type == nil {
+								all = append(all, mountIn(t, name, one.Elts))
+							}
+						}
+					}
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func isMount(t ast.Expr) bool {
+	of, ok := t.(*ast.SelectorExpr)
+	if !ok || of.Sel.Name != "Mount" {
+		return false
+	}
+	from, ok := of.X.(*ast.Ident)
+	return ok && from.Name == "httpapi"
+}
+
+// mountIn is the method and path of a Mount, which must be written out.
+func mountIn(t *testing.T, file string, fields []ast.Expr) string {
+	t.Helper()
+	written := map[string]string{}
+	for _, e := range fields {
+		if pair, ok := e.(*ast.KeyValueExpr); ok {
+			if text, ok := pair.Value.(*ast.BasicLit); ok {
+				written[pair.Key.(*ast.Ident).Name], _ = strconv.Unquote(text.Value)
+			}
+		}
+	}
+	if written["Path"] == "" {
+		t.Errorf("%s: a Mount whose Path is no string in its place: it cannot be held against docs.go", file)
+	}
+	return written["Method"] + " " + written["Path"]
 }
 
 // TestEveryRouteIsDocumented: each route has its doc, each doc its route, no two operations one id, and what is read and answered is said.
 func TestEveryRouteIsDocumented(t *testing.T) {
-	var routes []string
+	routes := mounts(t)
 	for _, r := range served() {
-		routes = append(routes, r.method+" "+r.path)
+		if !r.mounted {
+			routes = append(routes, r.method+" "+r.path)
+		}
 	}
 	slices.Sort(routes)
 	if diff := gocmp.Diff(routes, slices.Sorted(maps.Keys(docs()))); diff != "" {
@@ -56,7 +126,7 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 			t.Errorf("%s and %s are both called %s", key, ids[d.id], d.id)
 		}
 		ids[d.id] = key
-		if d.id == "" || d.title == "" || d.status == 0 || (d.body == nil) != (d.example == "") || d.answer != nil && d.media != "" {
+		if d.id == "" || d.title == "" || d.status == 0 || (d.body == nil) != (d.example == "") || d.answer != nil && d.media != "" || d.secured && !d.mounted {
 			t.Errorf("%s: the doc lacks something: %+v", key, d)
 		}
 	}
@@ -243,7 +313,14 @@ func (w *writer) operation(r route, d doc) (o object) {
 	if d.about != "" {
 		o.set("description", d.about)
 	}
-	o.set("x-rate-limit-class", classes[r.class])
+	if r.mounted {
+		o.set("x-rate-limit-class", "its own")
+		if d.secured {
+			r.access = signedIn
+		}
+	} else {
+		o.set("x-rate-limit-class", classes[r.class])
+	}
 	if r.access != anyone && r.needs() != 0 {
 		o.set("x-api-key-scope", r.needs().String())
 	}
@@ -503,6 +580,8 @@ func (w *writer) schema(t reflect.Type, in bool) object {
 		return object{{"type", "integer"}}
 	case reflect.Float64:
 		return object{{"type", "number"}}
+	case reflect.Map:
+		return object{{"type", "object"}}
 	case reflect.Slice:
 		return object{{"type", "array"}, {"items", w.schema(t.Elem(), in)}}
 	case reflect.Struct:
@@ -614,6 +693,8 @@ func (w *writer) sample(t reflect.Type) any {
 		return []any{w.sample(t.Elem())}
 	case reflect.Bool:
 		return false
+	case reflect.Map:
+		return object{}
 	case reflect.Struct:
 		if t == reflect.TypeFor[time.Time]() {
 			return "2026-05-01T12:00:00Z"

@@ -125,6 +125,7 @@ var sentinels = []struct {
 	{errUnknownHost, 400, "host_unknown"},
 	{errCrossOrigin, 403, "cross_origin"},
 	{app.ErrPasswordNeeded, 422, "validation_failed"},
+	{app.ErrEmptySpan, 422, "validation_failed"},
 	{account.ErrNotOne, 422, "validation_failed"},
 	{id.ErrInvalid, 422, "validation_failed"},
 	{system.ErrFuture, 422, "validation_failed"},

@@ -44,6 +44,10 @@ var answers = map[string]told{
 	"app.AttemptsError":       {&app.AttemptsError{}, 429, "too_many_attempts", ""},
 	"audit.ErrEncoding":       {audit.ErrEncoding, 500, "internal", ""}, // what is kept is damaged
 	"audit.ErrDisorder":       {audit.ErrDisorder, 500, "internal", ""},
+	"app.ErrEmptySpan":        {app.ErrEmptySpan, 422, "validation_failed", ""},
+	"app.ErrTrailBroken":      {app.ErrTrailBroken, 500, "internal", ""},
+	"app.ErrTrailForged":      {app.ErrTrailForged, 500, "internal", ""},
+	"app.ErrTrailLost":        {app.ErrTrailLost, 500, "internal", ""},
 	"audit.ErrLine":           {audit.ErrLine, 500, "internal", ""},
 	"apikey.ErrEnded":         {apikey.ErrEnded, 409, "key_state", ""},
 	"apikey.ErrEnvironment":   {apikey.ErrEnvironment, 401, "token_invalid", ""},
