@@ -18,7 +18,7 @@ import (
 	"github.com/xteam/xteam/ports"
 )
 
-// Services are the use cases that are served. All but SetUp and Limiter are needed.
+// Services are the use cases that are served. All but those that may be nil are needed.
 type Services struct {
 	Guard    *app.Guard
 	Sessions *app.Sessions
@@ -27,6 +27,8 @@ type Services struct {
 	Rotator  *app.Rotator
 	Secrets  *app.Secrets // nil: /readyz tells nothing of them
 	APIKeys  *app.APIKeys
+	Tethers  *app.Tethers // nil, as Live: nothing is served that stays open
+	Live     *app.Live
 	View     *view.View
 	Pending  *app.Pending                // nil: nothing is in force before it is durable
 	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link

@@ -96,11 +96,14 @@ func (v *View) Check(c *token.Claims) error {
 	if verdict, ok := v.set.Withdraws(c); ok {
 		return &revocation.RevokedError{Verdict: verdict}
 	}
-	if int64(v.elapsed()) > v.goodFor.Load() {
+	if !v.Fresh() {
 		return revocation.ErrStale
 	}
 	return nil
 }
+
+// Fresh reports whether the view is young enough to be trusted: whether Check takes a token that nothing names.
+func (v *View) Fresh() bool { return int64(v.elapsed()) <= v.goodFor.Load() }
 
 // Epoch is the least epoch that a token may carry, as far as is known. It is 0 until the first was raised.
 func (v *View) Epoch() token.Epoch { return v.set.Epoch() }

@@ -9,13 +9,12 @@ import (
 
 	"github.com/xteam/xteam/adapters/journal"
 	"github.com/xteam/xteam/app/xteam/assembly"
-	"github.com/xteam/xteam/ports"
 )
 
 // open puts the embedded shape together. The cleanup closes it all, in the reverse order.
 func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	panic(wire.Build(
-		logger, secrets, database, options, facade, noFeeds, assembly.NewBuckets, journal.New, wire.Bind(new(ports.Journal), new(*journal.Journal)),
+		logger, secrets, database, options, facade, noFeeds, assembly.NewBuckets, journal.New,
 		assembly.Set,
 	))
 }

@@ -42,15 +42,18 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	journalJournal := journal.New(slogLogger)
+	live, cleanup3 := assembly.StartLive(ctx, journalJournal, assemblyDatabase)
 	buckets := assembly.NewBuckets()
-	limiter, cleanup3, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, journalJournal, slogLogger)
+	limiter, cleanup4, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, live, slogLogger)
 	if err != nil {
+		cleanup3()
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, journalJournal, limiter, assemblyOptions)
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, assemblyOptions)
 	if err != nil {
+		cleanup4()
 		cleanup3()
 		cleanup2()
 		cleanup()
@@ -58,11 +61,12 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	}
 	guard := app.NewGuard(core)
 	accounts := app.NewAccounts(core)
-	sessions, cleanup4 := assembly.StartSessions(ctx, core)
+	sessions, cleanup5 := assembly.StartSessions(ctx, core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	apiKeys, cleanup5 := assembly.StartAPIKeys(ctx, core, guard)
-	rotator, cleanup6, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, assemblySecrets, assemblyOptions, slogLogger)
+	apiKeys, cleanup6 := assembly.StartAPIKeys(ctx, core, guard)
+	rotator, cleanup7, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, assemblySecrets, assemblyOptions, slogLogger)
 	if err != nil {
+		cleanup6()
 		cleanup5()
 		cleanup4()
 		cleanup3()
@@ -71,10 +75,13 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	setUp := app.NewSetUp(core, accounts)
-	pending, cleanup7 := assembly.StartPending(ctx, core, slogLogger)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, assemblySecrets, assemblyOptions, slogLogger)
+	pending, cleanup8 := assembly.StartPending(ctx, core, slogLogger)
+	tethers, cleanup9 := assembly.StartTethers(ctx, core, assemblyOptions)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, assemblySecrets, tethers, live, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, api)
 	return xTeam, func() {
+		cleanup9()
+		cleanup8()
 		cleanup7()
 		cleanup6()
 		cleanup5()

@@ -11,13 +11,12 @@ import (
 	"github.com/xteam/xteam/adapters/journal"
 	"github.com/xteam/xteam/adapters/metrics"
 	"github.com/xteam/xteam/app/xteam/assembly"
-	"github.com/xteam/xteam/ports"
 )
 
 // open puts the service together. The cleanup closes it all, in the reverse order.
 func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system, func(), error) {
 	panic(wire.Build(
-		openOutput, newLog, metrics.New, watch, openSecrets, openDatabase, openRedis, openFeeds, openBuckets, options, newSystem, journal.New, wire.Bind(new(ports.Journal), new(*journal.Journal)),
+		openOutput, newLog, metrics.New, watch, openSecrets, openDatabase, openRedis, openFeeds, openBuckets, options, newSystem, journal.New,
 		assembly.Set,
 	))
 }

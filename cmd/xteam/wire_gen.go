@@ -68,17 +68,9 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	journalJournal := journal.New(logger)
+	live, cleanup6 := assembly.StartLive(ctx, journalJournal, assemblyDatabase)
 	buckets := openBuckets(mainRedisStores)
-	limiter, cleanup6, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, journalJournal, logger)
-	if err != nil {
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, journalJournal, limiter, assemblyOptions)
+	limiter, cleanup7, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, live, logger)
 	if err != nil {
 		cleanup6()
 		cleanup5()
@@ -88,14 +80,26 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, assemblyOptions)
+	if err != nil {
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	guard := app.NewGuard(core)
-	appAPIKeys, cleanup7 := assembly.StartAPIKeys(ctx, core, guard)
-	sessions, cleanup8 := assembly.StartSessions(ctx, core)
+	appAPIKeys, cleanup8 := assembly.StartAPIKeys(ctx, core, guard)
+	sessions, cleanup9 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
 	setUp := app.NewSetUp(core, accounts)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	rotator, cleanup9, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
+	rotator, cleanup10, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
 	if err != nil {
+		cleanup9()
 		cleanup8()
 		cleanup7()
 		cleanup6()
@@ -106,11 +110,14 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	pending, cleanup10 := assembly.StartPending(ctx, core, logger)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, secrets, assemblyOptions, logger)
+	pending, cleanup11 := assembly.StartPending(ctx, core, logger)
+	tethers, cleanup12 := assembly.StartTethers(ctx, core, assemblyOptions)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, secrets, tethers, live, assemblyOptions, logger)
 	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, mainOutput)
 	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup12()
+		cleanup11()
 		cleanup10()
 		cleanup9()
 		cleanup8()

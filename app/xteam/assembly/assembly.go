@@ -15,6 +15,7 @@ import (
 	"github.com/xteam/xteam/adapters/badgerstore"
 	"github.com/xteam/xteam/adapters/fieldcrypt"
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/journal"
 	"github.com/xteam/xteam/adapters/jwtcodec"
 	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/adapters/passhash"
@@ -33,6 +34,7 @@ type Options struct {
 	PasswordHasher string             // bcrypt or argon2id; default bcrypt
 	BcryptCost     int                // default 12; with argon2id, of the hashes that are left from before
 	Limits         app.LimiterOptions // all but its Now and Logger
+	Tethers        app.TethersOptions
 	Node           string             // this node's name in answers
 	HTTP           httpapi.Options    // of the transport, all but its Logger
 	Rotation       app.RotatorOptions // of the signing keys: Algorithm, Interval and Lag
@@ -204,6 +206,18 @@ func StartAPIKeys(ctx context.Context, c *app.Core, g *app.Guard) (*app.APIKeys,
 	return k, background(ctx, k.Run)
 }
 
+// StartTethers ends what is open once it would not be let in again, until the cleanup.
+func StartTethers(ctx context.Context, c *app.Core, o Options) (*app.Tethers, func()) {
+	t := app.NewTethers(c, o.Tethers)
+	return t, background(ctx, t.Run)
+}
+
+// StartLive stands before the journal, and tells of events until the cleanup.
+func StartLive(ctx context.Context, j *journal.Journal, db Database) (*app.Live, func()) {
+	l := app.NewLive(j, db.Stores.Events)
+	return l, background(ctx, l.Run)
+}
+
 // NewRevoker names this node in its answers.
 func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 	return app.NewRevoker(c, s, o.Node)
@@ -223,7 +237,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, o Options, journal
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, secrets *Secrets, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, secrets *Secrets, open *app.Tethers, live *app.Live, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -236,5 +250,5 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, View: v, Pending: owed, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: open, Live: live, View: v, Pending: owed, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

@@ -13,7 +13,8 @@ import (
 
 // Set makes the use cases of an open database.
 var Set = wire.NewSet(
-	StartView, NewCodec, StartRotator, NewPasswords, StartCore, StartPending, StartSessions, StartAPIKeys, StartLimiter, NewRevoker, app.NewGuard, app.NewAccounts, app.NewSetUp, NewAPI,
+	StartView, NewCodec, StartRotator, NewPasswords, StartCore, StartPending, StartSessions, StartAPIKeys, StartLimiter, StartTethers, StartLive, NewRevoker, app.NewGuard, app.NewAccounts, app.NewSetUp, NewAPI,
+	wire.Bind(new(ports.Journal), new(*app.Live)),
 	wire.Bind(new(ports.Codec), new(*jwtcodec.Codec)),
 	wire.Bind(new(ports.Passwords), new(*passhash.Hasher)),
 )

@@ -1,0 +1,277 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
+)
+
+var someAddress = netip.MustParseAddr("203.0.113.5")
+
+// tethers are running.
+func (w *world) tethers(o app.TethersOptions) *app.Tethers {
+	t := app.NewTethers(w.core, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); t.Run(ctx) }()
+	w.t.Cleanup(func() { cancel(); <-done })
+	return t
+}
+
+// hold holds for a caller, and answers where the end is told.
+func hold(t *app.Tethers, c app.Caller) (ended chan error, release func()) {
+	ended = make(chan error, 2)
+	release = t.Hold(c, someAddress, func(err error) { ended <- err })
+	return ended, release
+}
+
+func within(t testing.TB, d time.Duration, ended chan error) error {
+	t.Helper()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(d):
+		t.Fatalf("nothing ended within %v", d)
+		return nil
+	}
+}
+
+func stays(t testing.TB, ended chan error) {
+	t.Helper()
+	select {
+	case err := <-ended:
+		t.Fatalf("ended: %v", err)
+	default:
+	}
+}
+
+func TestWhatIsOpenEndsWithWhatItWasAdmittedBy(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct {
+		do   func(*world, app.Tokens, app.Caller) error
+		want revocation.Reason
+	}{
+		"logout": {func(w *world, _ app.Tokens, c app.Caller) error { return w.sessions.Logout(ctx, home, c) }, revocation.Logout},
+		"logout of all": {func(w *world, _ app.Tokens, c app.Caller) error {
+			_, err := w.sessions.LogoutAll(ctx, home, c)
+			return err
+		}, revocation.UserRevoked},
+		"disabled": {func(w *world, _ app.Tokens, c app.Caller) error { return w.accounts.Disable(ctx, root, c.User()) }, revocation.UserDisabled},
+		"everything": {func(w *world, _ app.Tokens, _ app.Caller) error {
+			_, err := w.revoker.Revoke(ctx, root, app.Selector{All: true}, "", false)
+			return err
+		}, revocation.EpochRaised},
+		"the token": {func(w *world, k app.Tokens, _ app.Caller) error {
+			_, err := w.revoker.Revoke(ctx, root, app.Selector{Token: k.Access}, "", false)
+			return err
+		}, revocation.UserRevoked},
+		"the session": {func(w *world, _ app.Tokens, c app.Caller) error {
+			_, err := w.revoker.Revoke(ctx, root, app.Selector{Session: c.Session().String()}, "", false)
+			return err
+		}, revocation.SessionEnded},
+		"an entry alone": {func(w *world, _ app.Tokens, c app.Caller) error {
+			now := instant.Of(w.core.Now())
+			w.view.Publish(ctx, revocation.Entry{Kind: revocation.Key, KeyID: c.Claims.KeyID, Reason: revocation.KeyRevoked, At: now, Until: instant.Forever})
+			return nil
+		}, revocation.KeyRevoked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tethers := w.tethers(app.TethersOptions{})
+			w.user("ann")
+			tk := w.signIn("ann")
+			ended, _ := hold(tethers, w.caller(tk))
+			if err := c.do(w, tk, w.caller(tk)); err != nil {
+				t.Fatal(err)
+			}
+			var revoked *revocation.RevokedError
+			if err := within(t, time.Second, ended); !errors.As(err, &revoked) || revoked.Reason != c.want {
+				t.Errorf("ended with %v; want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAKeysConnectionEndsWithTheKey(t *testing.T) {
+	w := newWorld(t)
+	tethers := w.tethers(app.TethersOptions{})
+	w.user("ann")
+	c := w.caller(w.signIn("ann"))
+	k := w.issue(c, apikey.UsersRead)
+	bearer, err := w.admitKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, _ := hold(tethers, bearer)
+	if err := w.keys.Revoke(context.Background(), home, c, k.Key.ID); err != nil {
+		t.Fatal(err)
+	}
+	var revoked *revocation.RevokedError
+	if err := within(t, time.Second, ended); !errors.As(err, &revoked) || revoked.Kind != revocation.APIKey {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestAnExpiredTokensConnectionEndsWithinASecond(t *testing.T) {
+	w := newWorld(t)
+	tethers := w.tethers(app.TethersOptions{})
+	w.user("ann")
+	ended, _ := hold(tethers, w.caller(w.signIn("ann")))
+	w.turn(30*time.Minute + 29*time.Second) // the leeway is 30 s
+	stays(t, ended)
+	w.turn(time.Second)
+	if err := within(t, time.Second, ended); !errors.Is(err, token.ErrExpired) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestWhatWasWithdrawnAfterTheAdmissionEnds(t *testing.T) {
+	w := newWorld(t)
+	tethers := w.tethers(app.TethersOptions{})
+	w.user("ann")
+	c := w.caller(w.signIn("ann"))
+	if err := w.sessions.Logout(context.Background(), home, c); err != nil {
+		t.Fatal(err)
+	}
+	ended, _ := hold(tethers, c)
+	if err := within(t, time.Second, ended); app.RefusalCode(err) != "token_revoked" {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestABlockedAddressAndTheStop(t *testing.T) {
+	w := newWorld(t)
+	var blocked atomic.Bool
+	tethers := w.tethers(app.TethersOptions{Blocked: func(a netip.Addr) bool { return blocked.Load() && a == someAddress }})
+	w.user("ann")
+	c := w.caller(w.signIn("ann"))
+	ended, _ := hold(tethers, c)
+	elsewhere := make(chan error, 2)
+	tethers.Hold(c, netip.MustParseAddr("203.0.113.6"), func(err error) { elsewhere <- err })
+	nobody, _ := hold(tethers, app.Caller{})
+	released, release := hold(tethers, c)
+	release()
+	release()
+	blocked.Store(true)
+	tethers.Look()
+	for _, e := range []chan error{ended, nobody} {
+		if err := within(t, time.Second, e); !errors.Is(err, app.ErrAddressBlocked) {
+			t.Errorf("ended with %v", err)
+		}
+	}
+	stays(t, elsewhere)
+	tethers.Stop()
+	if err := within(t, time.Second, elsewhere); !errors.Is(err, app.ErrStopping) {
+		t.Errorf("ended with %v", err)
+	}
+	late, _ := hold(tethers, c)
+	if err := within(t, time.Second, late); !errors.Is(err, app.ErrStopping) {
+		t.Errorf("ended with %v", err)
+	}
+	stays(t, released)
+	if _, err := tethers.Seat(c.User()); !errors.Is(err, app.ErrStopping) {
+		t.Errorf("a seat after the stop: %v", err)
+	}
+}
+
+// once is a source that is heard once and never again.
+type once struct{ ports.Revocations }
+
+func (once) Follow(ctx context.Context, fn func(ports.News) error) error {
+	if err := fn(ports.News{Caught: true}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAStaleViewEndsWhatIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := view.New(view.Options{}, view.Source{Name: "database", Truth: true, Revocations: once{}})
+		tethers := app.NewTethers(&app.Core{View: v, Now: time.Now}, app.TethersOptions{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = v.Run(ctx) }()
+		if err := v.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+		go tethers.Run(ctx)
+		ended, _ := hold(tethers, app.Caller{Claims: &token.Claims{ID: id.Token{1}, Subject: id.User{1}, Session: id.Session{1}, ExpiresAt: instant.Forever}})
+		begun := time.Now()
+		if err := <-ended; !errors.Is(err, revocation.ErrStale) || time.Since(begun) < 5*time.Second || time.Since(begun) > 6*time.Second {
+			t.Errorf("ended after %v with %v", time.Since(begun), err)
+		}
+		cancel()
+		synctest.Wait() // no goroutine is left, or the bubble says so
+	})
+}
+
+func TestSeats(t *testing.T) {
+	w := newWorld(t)
+	tethers := w.tethers(app.TethersOptions{MaxPerUser: 2, MaxOpen: 3})
+	seat := func(u byte) (func(), error) { return tethers.Seat(id.User{u}) }
+	crowded := func(err error, own bool) {
+		t.Helper()
+		var c *app.CrowdedError
+		if !errors.As(err, &c) || c.Own != own {
+			t.Errorf("got %v", err)
+		}
+	}
+	a, _ := seat(1)
+	b, _ := seat(1)
+	_, err := seat(1)
+	crowded(err, true)
+	c, _ := seat(2)
+	_, err = seat(3)
+	crowded(err, false)
+	a()
+	a()
+	if d, err := seat(3); err != nil {
+		t.Error(err)
+	} else {
+		d()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := tethers.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Drain: %v", err)
+	}
+	go func() { b(); c() }()
+	if err := tethers.Drain(t.Context()); err != nil || tethers.Open() != 0 {
+		t.Errorf("Drain: %v", err)
+	}
+}
+
+func TestOneUserAmongTenThousand(t *testing.T) {
+	w := newWorld(t)
+	tethers := w.tethers(app.TethersOptions{})
+	var wrong atomic.Int64
+	for i := range 10_000 {
+		c := app.Caller{Claims: &token.Claims{ID: id.Token{1, byte(i), byte(i >> 8)}, Subject: id.User{1, byte(i), byte(i >> 8)}, Session: id.Session{1, byte(i), byte(i >> 8)}, ExpiresAt: instant.Forever}}
+		tethers.Hold(c, someAddress, func(error) { wrong.Add(1) })
+	}
+	w.user("ann")
+	c := w.caller(w.signIn("ann"))
+	ended, _ := hold(tethers, c)
+	begun := time.Now()
+	if err := w.sessions.Logout(context.Background(), home, c); err != nil {
+		t.Fatal(err)
+	}
+	_ = within(t, time.Second, ended)
+	t.Logf("ended after %v", time.Since(begun))
+	if wrong.Load() != 0 {
+		t.Errorf("%d of others ended", wrong.Load())
+	}
+}
