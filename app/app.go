@@ -150,7 +150,7 @@ func (t Tunables) Policy() token.Policy {
 	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
 }
 
-// Core is what all use cases stand on. All fields but Rotator, Pending and Limiter are needed.
+// Core is what all use cases stand on. All fields but Rotator, Pending, Clocks and Limiter are needed.
 type Core struct {
 	Stores    Stores
 	View      *view.View
@@ -163,6 +163,7 @@ type Core struct {
 	Tunables  Tunables
 	Rotator   *Rotator // of signing keys, which makes itself known; nil: they never change
 	Pending   *Pending // keeps revocations that are in force and not written down yet; nil: what the database does not take is not in force
+	Clocks    *Clocks  // of the stores; nil: there is none but this node's
 	Limiter   *Limiter // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both
 }
 

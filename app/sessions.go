@@ -183,8 +183,11 @@ func (s *Sessions) makeRoom(ctx context.Context, r Request, acct *account.Accoun
 	return nil
 }
 
-// CanIssue reports whether tokens can be issued: not without a key that signs, nor while it is revoked, for no guard would take one.
+// CanIssue reports whether tokens can be issued: not without a key that signs, nor while it is revoked, for no guard would take one; nor while this node's clock is far off.
 func (s *Sessions) CanIssue() bool {
+	if s.core.Clocks.Far() {
+		return false
+	}
 	ids := s.core.Codec.KeyIDs()
 	return len(ids) > 0 && !s.core.View.KeyRevoked(ids[0])
 }
@@ -203,6 +206,9 @@ func (s *Sessions) lifetimes() session.Lifetimes {
 // issue signs an access token of the account as it is now, and answers for how long. It ends with its session at the latest. The epoch is that of the state by
 // which its bearer was judged: one that was raised since withdraws the token.
 func (s *Sessions) issue(acct *account.Account, x *session.Session, epoch token.Epoch, now instant.Instant) (secret.Text, time.Duration, error) {
+	if s.core.Clocks.Far() {
+		return secret.Text{}, 0, unavailable("issue a token", ErrClock)
+	}
 	if !s.CanIssue() {
 		return secret.Text{}, 0, unavailable("issue a token", errors.New("the key that signs is revoked, and another does not sign yet"))
 	}

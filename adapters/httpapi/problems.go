@@ -132,6 +132,7 @@ var sentinels = []struct {
 	{revocation.ErrInvalid, 422, "validation_failed"},
 	{ratelimit.ErrInvalid, 422, "validation_failed"},
 	{revocation.ErrStale, 503, "revocations_stale"},
+	{app.ErrClock, 503, "unavailable"},
 	{ports.ErrNoSpace, 507, "no_space"},
 	{id.ErrNotRandom, 503, "unavailable"},
 	{context.DeadlineExceeded, 503, "unavailable"},

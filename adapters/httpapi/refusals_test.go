@@ -57,6 +57,7 @@ var answers = map[string]told{
 	"apikey.ErrRotated":       {apikey.ErrRotated, 409, "key_state", ""},
 	"apikey.InvalidError":     {&apikey.InvalidError{Field: "name", Detail: "d"}, 422, "validation_failed", ""},
 	"apikey.LimitError":       {&apikey.LimitError{Limit: 50}, 409, "too_many_api_keys", ""},
+	"app.ErrClock":            {app.ErrClock, 503, "unavailable", ""},
 	"app.ErrForbidden":        {app.ErrForbidden, 403, "forbidden", ""},
 	"app.NotDurableError":     {&app.NotDurableError{Cause: ports.ErrNoSpace}, 503, "not_yet_durable", ""},
 	"app.ErrSetUp":            {app.ErrSetUp, 403, "setup_refused", ""},

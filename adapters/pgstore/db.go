@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/xteam/xteam/adapters/pgstore/queries"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -86,6 +88,25 @@ func (db *DB) Ping(ctx context.Context) error {
 		return db.told(ctx, "ask", &lost{err: err})
 	}
 	return nil
+}
+
+// Clock is the time by the server's clock.
+func (db *DB) Clock(ctx context.Context) (time.Time, error) {
+	if err := db.ready(ctx); err != nil {
+		return time.Time{}, err
+	}
+	conn, err := db.acquire(ctx)
+	if err != nil {
+		return time.Time{}, db.told(ctx, "ask", err)
+	}
+	defer conn.Release()
+	short, cancel := db.bound(ctx)
+	defer cancel()
+	now, err := queries.New(conn).Clock(short)
+	if err != nil {
+		return time.Time{}, db.told(ctx, "ask", &lost{err: err})
+	}
+	return instant.Instant(now).Time(), nil
 }
 
 // Close waits for the calls that are under way, ends every Follow with ports.ErrUnavailable and closes all connections. When the server does not answer, it gives up after ten seconds,

@@ -233,6 +233,9 @@ func TestTLS(t *testing.T) {
 		if err := db.Ping(t.Context()); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
+		if now, err := db.Clock(t.Context()); err != nil || time.Since(now).Abs() > 5*time.Second {
+			t.Errorf("%s: its clock: %v, %v", what, now, err)
+		}
 		var encrypted bool
 		if err := connected(t, strings.Replace(strings.Replace(url, "postgresql+asyncpg", "postgres", 1), "ssl=", "sslmode=", 1)).
 			QueryRow(t.Context(), "select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) where usename = 'xteam' and application_name = 'xteam'").Scan(&encrypted); err != nil || !encrypted {

@@ -128,6 +128,9 @@ DELETE FROM api_keys WHERE id IN (SELECT k.id FROM api_keys k WHERE k.kept < sql
 SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now;
 
+-- name: Clock :one
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now;
+
 -- name: SetDurable :exec
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local');
 

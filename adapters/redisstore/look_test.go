@@ -1,10 +1,12 @@
 package redisstore_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/xteam/xteam/adapters/redisstore"
+	ourports "github.com/xteam/xteam/ports"
 )
 
 // TestLook sees what each server is like, by asking it.
@@ -33,7 +35,14 @@ func TestLook(t *testing.T) {
 		}
 	}
 	gone := start(t)
+	store := open(t, at(gone))
+	if now, err := store.Clock(t.Context()); err != nil || time.Since(now).Abs() > 5*time.Second {
+		t.Errorf("its clock: %v, %v", now, err)
+	}
 	gone.kill()
+	if _, err := store.Clock(t.Context()); !errors.Is(err, ourports.ErrUnavailable) {
+		t.Errorf("the clock of a server that is gone: %v", err)
+	}
 	if _, err := redisstore.Look(t.Context(), at(gone)); err == nil {
 		t.Error("a server that is gone was seen")
 	}

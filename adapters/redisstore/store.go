@@ -104,6 +104,15 @@ func (s *Store) Check(ctx context.Context) error {
 	})
 }
 
+// Clock is the time by the server's clock, of a Cluster by that of any node.
+func (s *Store) Clock(ctx context.Context) (now time.Time, err error) {
+	err = s.call(ctx, "its clock", func(ctx context.Context) (err error) {
+		now, err = s.client.Time(ctx).Result()
+		return err
+	})
+	return now, err
+}
+
 // Evicting is Redis' maxmemory-policy as the last Check read it, and whether it could be read. Any but noeviction loses revocations when the memory is full.
 func (s *Store) Evicting() (policy string, known bool) {
 	s.mu.Lock()

@@ -14,7 +14,15 @@ import (
 // open puts the embedded shape together. The cleanup closes it all, in the reverse order.
 func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	panic(wire.Build(
-		logger, secrets, database, options, facade, noFeeds, assembly.NewBuckets, journal.New,
+		logger,
+		secrets,
+		database,
+		options,
+		facade,
+		noFeeds,
+		noClocks,
+		assembly.NewBuckets,
+		journal.New,
 		assembly.Set,
 	))
 }

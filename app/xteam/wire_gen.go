@@ -44,15 +44,25 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	journalJournal := journal.New(slogLogger)
 	live, cleanup3 := assembly.StartLive(ctx, journalJournal, assemblyDatabase)
 	buckets := assembly.NewBuckets()
-	limiter, cleanup4, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, live, slogLogger)
+	otherClocks := noClocks()
+	clocks, cleanup4, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, slogLogger)
 	if err != nil {
 		cleanup3()
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, assemblyOptions)
+	limiter, cleanup5, err := assembly.StartLimiter(ctx, buckets, clocks, assemblyOptions, live, slogLogger)
 	if err != nil {
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions)
+	if err != nil {
+		cleanup5()
 		cleanup4()
 		cleanup3()
 		cleanup2()
@@ -61,11 +71,12 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	}
 	guard := app.NewGuard(core)
 	accounts := app.NewAccounts(core)
-	sessions, cleanup5 := assembly.StartSessions(ctx, core)
+	sessions, cleanup6 := assembly.StartSessions(ctx, core)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	apiKeys, cleanup6 := assembly.StartAPIKeys(ctx, core, guard)
-	rotator, cleanup7, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, assemblySecrets, assemblyOptions, slogLogger)
+	apiKeys, cleanup7 := assembly.StartAPIKeys(ctx, core, guard)
+	rotator, cleanup8, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, assemblySecrets, assemblyOptions, slogLogger)
 	if err != nil {
+		cleanup7()
 		cleanup6()
 		cleanup5()
 		cleanup4()
@@ -75,11 +86,12 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	setUp := app.NewSetUp(core, accounts)
-	pending, cleanup8 := assembly.StartPending(ctx, core, slogLogger)
-	tethers, cleanup9 := assembly.StartTethers(ctx, core, assemblyOptions)
+	pending, cleanup9 := assembly.StartPending(ctx, core, slogLogger)
+	tethers, cleanup10 := assembly.StartTethers(ctx, core, assemblyOptions)
 	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, assemblySecrets, tethers, live, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, api)
 	return xTeam, func() {
+		cleanup10()
 		cleanup9()
 		cleanup8()
 		cleanup7()

@@ -227,6 +227,8 @@ func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Log
 // noFeeds: one process needs none.
 func noFeeds() assembly.Feeds { return nil }
 
+func noClocks() assembly.OtherClocks { return nil }
+
 func options(o Options) (assembly.Options, error) {
 	hosts, err := httpapi.ParseHosts(o.Hosts)
 	if err != nil {

@@ -30,6 +30,7 @@ var failures = []failure{
 	{"the source of secrets", "lacks a secret that was there", "the value of before is used on, and told of", []string{"app TestSecretsThatVanish"}},
 	{"the log", "cannot be written, or nobody reads it", "requests go on; lines are dropped and counted", []string{"tests/e2e TestLogNobodyReads", "tests/e2e TestLogPipeWithoutReader"}},
 	{"the certificate", "is renewed half-way, or not at all", "the old pair is served until both files agree", []string{"cmd/xteam TestCertificateRenewedHalfWay"}},
+	{"the clock", "differs from that of the database or of Redis", "limits that servers share are counted by the database's clock; from 5 s on somebody is told; from 5 min on no token is issued (503), and a start is refused", []string{"app TestClocks", "app TestNoTokenByAWrongClock"}},
 	{"the clock", "jumps", "told of in the log; what was revoked stays so", []string{"app/view TestAClockThatJumps"}},
 }
 

@@ -13,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -64,6 +64,9 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 	})
 	r.Gauge("xteam_signing_key_age_seconds", "Time since the key that signs was made, or since it was first seen when a setting gives it.", func() float64 {
 		return time.Since(keys.List()[0].Created.Time()).Seconds()
+	})
+	r.Gauge("xteam_clock_offset_seconds", "How far the clock of a store that servers share is ahead of this machine's; of several the one that differs most.", func() float64 {
+		return clocks.Most().Seconds()
 	})
 	r.Counter("xteam_log_lines_lost_total", "Lines of the log that could not be written, or came faster than they could be.", func() float64 { return float64(out.dropped.Load()) })
 	return watched{r}

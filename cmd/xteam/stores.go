@@ -60,7 +60,7 @@ func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 	db.Unlock(keyring)
 	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail()}
 	managed := func() (int64, error) { return -1, nil } // its space is for its own keepers to watch
-	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Space: managed}, func() {
+	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Space: managed, Clock: db.Clock}, func() {
 		if err := db.Close(); err != nil {
 			log.Error("The store could not be closed", "error", err.Error())
 		}
@@ -132,6 +132,17 @@ func openFeeds(r redisStores) assembly.Feeds {
 		return nil
 	}
 	return assembly.Feeds{{Name: "redis", Revocations: r.feed.Revocations()}}
+}
+
+// openClocks answers the clocks of what servers share beside the database.
+func openClocks(r redisStores) (all assembly.OtherClocks) {
+	if r.feed != nil {
+		all = append(all, app.Clock{Name: "Redis", Now: r.feed.Clock})
+	}
+	if r.buckets != nil && r.buckets != r.feed {
+		all = append(all, app.Clock{Name: "Redis of the rate limits", Now: r.buckets.Clock})
+	}
+	return all
 }
 
 // openBuckets answers the buckets that servers share, with those of this one to fall back to, or the latter alone. The shared ones log by themselves when they do not answer.

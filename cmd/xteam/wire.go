@@ -16,7 +16,19 @@ import (
 // open puts the service together. The cleanup closes it all, in the reverse order.
 func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system, func(), error) {
 	panic(wire.Build(
-		openOutput, newLog, metrics.New, watch, openSecrets, openDatabase, openRedis, openFeeds, openBuckets, options, newSystem, journal.New,
+		openOutput,
+		newLog,
+		metrics.New,
+		watch,
+		openSecrets,
+		openDatabase,
+		openRedis,
+		openFeeds,
+		openClocks,
+		openBuckets,
+		options,
+		newSystem,
+		journal.New,
 		assembly.Set,
 	))
 }

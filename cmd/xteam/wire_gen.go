@@ -70,7 +70,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	journalJournal := journal.New(logger)
 	live, cleanup6 := assembly.StartLive(ctx, journalJournal, assemblyDatabase)
 	buckets := openBuckets(mainRedisStores)
-	limiter, cleanup7, err := assembly.StartLimiter(ctx, buckets, assemblyOptions, live, logger)
+	otherClocks := openClocks(mainRedisStores)
+	clocks, cleanup7, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, logger)
 	if err != nil {
 		cleanup6()
 		cleanup5()
@@ -80,7 +81,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, assemblyOptions)
+	limiter, cleanup8, err := assembly.StartLimiter(ctx, buckets, clocks, assemblyOptions, live, logger)
 	if err != nil {
 		cleanup7()
 		cleanup6()
@@ -91,14 +92,27 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions)
+	if err != nil {
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	guard := app.NewGuard(core)
-	appAPIKeys, cleanup8 := assembly.StartAPIKeys(ctx, core, guard)
-	sessions, cleanup9 := assembly.StartSessions(ctx, core)
+	appAPIKeys, cleanup9 := assembly.StartAPIKeys(ctx, core, guard)
+	sessions, cleanup10 := assembly.StartSessions(ctx, core)
 	accounts := app.NewAccounts(core)
 	setUp := app.NewSetUp(core, accounts)
 	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	rotator, cleanup10, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
+	rotator, cleanup11, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
 	if err != nil {
+		cleanup10()
 		cleanup9()
 		cleanup8()
 		cleanup7()
@@ -110,12 +124,13 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	pending, cleanup11 := assembly.StartPending(ctx, core, logger)
-	tethers, cleanup12 := assembly.StartTethers(ctx, core, assemblyOptions)
+	pending, cleanup12 := assembly.StartPending(ctx, core, logger)
+	tethers, cleanup13 := assembly.StartTethers(ctx, core, assemblyOptions)
 	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, secrets, tethers, live, assemblyOptions, logger)
-	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, mainOutput)
+	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, mainOutput)
 	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup13()
 		cleanup12()
 		cleanup11()
 		cleanup10()

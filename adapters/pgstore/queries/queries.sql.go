@@ -158,6 +158,17 @@ func (q *Queries) AdoptRevocations(ctx context.Context) error {
 	return err
 }
 
+const clock = `-- name: Clock :one
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
+`
+
+func (q *Queries) Clock(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, clock)
+	var now int64
+	err := row.Scan(&now)
+	return now, err
+}
+
 const dropAPIKeys = `-- name: DropAPIKeys :execrows
 DELETE FROM api_keys WHERE id IN (SELECT k.id FROM api_keys k WHERE k.kept < $1 ORDER BY k.kept LIMIT $2)
 `

@@ -52,6 +52,8 @@ type Database struct {
 	Sealer ports.Sealer
 	// Space answers how many bytes are free for the store, -1 when that is not known, and why it does not take everything: ports.ErrNoSpace while it takes nothing new.
 	Space func() (free int64, err error)
+	// Clock is that of a server that others use too; nil: the store has none but this machine's.
+	Clock func(context.Context) (time.Time, error)
 }
 
 // MinFreeSpace is the default of the free space below which a store takes nothing new, in bytes.
@@ -126,6 +128,25 @@ func StartView(ctx context.Context, db Database, feeds Feeds, o Options, log *sl
 	return v, stop, nil
 }
 
+// OtherClocks are those of stores beside the database that nodes share.
+type OtherClocks []app.Clock
+
+// StartClocks compares the clock of this machine with those of the stores until the cleanup. It refuses one that is too far off.
+func StartClocks(ctx context.Context, db Database, others OtherClocks, log *slog.Logger) (*app.Clocks, func(), error) {
+	var all []app.Clock
+	if db.Clock != nil {
+		all = append(all, app.Clock{Name: "the database", Now: db.Clock})
+	}
+	if all = append(all, others...); all == nil {
+		return nil, func() {}, nil
+	}
+	c := app.NewClocks(log, time.Now, all...)
+	if err := c.Compare(ctx); err != nil {
+		return nil, nil, err
+	}
+	return c, background(ctx, c.Run), nil
+}
+
 // background runs work until the function that it answers is called, which waits for its end.
 func background(ctx context.Context, work func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -174,13 +195,13 @@ func NewPasswords(o Options) (*passhash.Hasher, error) {
 }
 
 // StartCore makes what the use cases stand on, and notes the lifetime of access tokens before the first is issued.
-func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, l *app.Limiter, o Options) (*app.Core, error) {
+func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, l *app.Limiter, clocks *app.Clocks, o Options) (*app.Core, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	c := &app.Core{
 		Stores: db.Stores, View: v, Codec: codec, Passwords: passwords, MACs: db.MACs, Journal: journal,
-		Random: rand.Reader, Now: o.Now, Tunables: o.Tunables, Limiter: l,
+		Random: rand.Reader, Now: o.Now, Tunables: o.Tunables, Limiter: l, Clocks: clocks,
 	}
 	if err := c.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start the use cases: %w", err)
@@ -227,8 +248,11 @@ func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 func NewBuckets() ports.Buckets { return memstore.NewBuckets(memstore.BucketsOptions{}) }
 
 // StartLimiter counts requests in buckets, and tells of those that are refused until the cleanup.
-func StartLimiter(ctx context.Context, buckets ports.Buckets, o Options, journal ports.Journal, log *slog.Logger) (*app.Limiter, func(), error) {
+func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks, o Options, journal ports.Journal, log *slog.Logger) (*app.Limiter, func(), error) {
 	o.Limits.Logger, o.Limits.Now = log, o.Now
+	if clocks != nil {
+		o.Limits.Now = func() time.Time { return clocks.Shared(time.Now()) }
+	}
 	l, err := app.NewLimiter(buckets, journal, rand.Reader, o.Limits)
 	if err != nil {
 		return nil, nil, err
