@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"time"
+
+	"github.com/xteam/xteam/app/view"
 )
 
 // KnownKeys is how many API keys the guard knows.
@@ -35,3 +37,8 @@ func (p *Pending) Settle(ctx context.Context) { p.settle(ctx, time.Second) }
 
 // MaxOwed bounds the revocations that wait to be written down.
 const MaxOwed = maxOwed
+
+// Healer is what the view is told to ask.
+func (h *Healing) Healer() view.Healer {
+	return view.Healer{Begin: h.begin, PutBack: h.putBack, Healed: h.healed}
+}

@@ -2,6 +2,7 @@ package ports
 
 import (
 	"context"
+	"time"
 
 	"github.com/xteam/xteam/domain/revocation"
 )
@@ -26,6 +27,12 @@ type Revocations interface {
 	// entry is delivered at least until its Until has passed; a wall clock that jumped, at any time, by less than a day, loses none.
 	// The first delivery with Caught comes when everything live has been delivered. An error of fn ends Follow with it.
 	Follow(ctx context.Context, fn func(News) error) error
+}
+
+// Claimer is a source of revocations that many nodes follow, of which one at a time is to put back what it has lost.
+type Claimer interface {
+	// Claim reports whether the caller is that one: for so long nobody else is told so.
+	Claim(ctx context.Context, howLong time.Duration) (mine bool, err error)
 }
 
 // Voucher is a source of revocations that others read without this program. After it has lost what it held, they trust it only once somebody says that it is whole again.

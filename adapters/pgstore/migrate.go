@@ -22,6 +22,7 @@ const (
 	lockMigration    = 0x787465616d_01
 	lockEvents       = 0x787465616d_02
 	lockHousekeeping = 0x787465616d_03
+	lockHealing      = 0x787465616d_10
 )
 
 // migrate makes or moves on the tables, under a lock: one node does it, the others wait and find it done. There is no way back, and tables that are newer

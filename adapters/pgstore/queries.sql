@@ -76,7 +76,7 @@ SELECT unnest(sqlc.arg(keys)::bytea[]), unnest(sqlc.arg(reasons)::smallint[]), u
 ON CONFLICT (key) DO NOTHING;
 
 -- name: Snapshot :one
-SELECT pg_current_snapshot()::text AS snapshot;
+SELECT pg_current_snapshot()::text AS snapshot, COALESCE(pg_relation_filenode('revocations'), 0)::bigint AS file;
 
 -- name: ListRevocations :many
 SELECT key, reason, asked_by, note, at, until, xid::text AS after_xid FROM revocations
@@ -114,6 +114,9 @@ SELECT pg_try_advisory_xact_lock(sqlc.arg(key)) AS locked;
 
 -- name: LockForConnection :exec
 SELECT pg_advisory_lock(sqlc.arg(key));
+
+-- name: TryLockForConnection :one
+SELECT pg_try_advisory_lock(sqlc.arg(key)) AS locked;
 
 -- name: DropRevocations :execrows
 DELETE FROM revocations WHERE key IN (SELECT r.key FROM revocations r WHERE r.until < sqlc.arg(before) ORDER BY r.until LIMIT sqlc.arg(most));

@@ -3,6 +3,8 @@ package pgstore
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -108,6 +110,7 @@ type following struct {
 	q    *queries.Queries
 	fn   func(ports.News) error
 	seen string // the snapshot at the beginning of the last round
+	file int64  // of the table: another one when it was emptied or made anew, as a dump is restored
 }
 
 // round delivers what is new, and ends with Caught. What is committed while it runs may be delivered in it and again in the next.
@@ -136,6 +139,9 @@ func (f *following) round(ctx context.Context) error {
 	}
 }
 
+// errEmptied ends a follower whose table is not the one that it has read: whoever follows again is given what is there.
+var errEmptied = errors.New("the table of revocations was emptied or made anew: perhaps a dump was restored")
+
 // place is where a page ends.
 type place struct {
 	xid string
@@ -145,11 +151,15 @@ type place struct {
 func (f *following) snapshot(ctx context.Context) (string, error) {
 	short, cancel := f.p.db.bound(ctx)
 	defer cancel()
-	s, err := f.q.Snapshot(short)
+	now, err := f.q.Snapshot(short)
 	if err != nil {
 		return "", f.p.db.told(ctx, "follow", &lost{err: err})
 	}
-	return s, nil
+	if f.file != 0 && f.file != now.File {
+		return "", fmt.Errorf("follow the database %s: %w: %w", f.p.db.name, ports.ErrUnavailable, errEmptied)
+	}
+	f.file = now.File
+	return now.Snapshot, nil
 }
 
 // page reads in the order in which entries were written, which is that of the table's pages too: so a million of them are read in one sweep over it.

@@ -193,6 +193,77 @@ func TestAFollowerEndsWithItsConnection(t *testing.T) {
 	}
 }
 
+// TestAFollowerEndsWithItsTable: rows of a dump that is restored under a running server are as old as the dump says, so that a follower would miss none of those that are gone.
+func TestAFollowerEndsWithItsTable(t *testing.T) {
+	for name, sql := range map[string]string{
+		"emptied":    "begin; create temp table kept as select * from revocations limit 1; truncate revocations; insert into revocations select * from kept; commit",
+		"made anew":  "begin; alter table revocations rename to old; create table revocations (like old including all); commit",
+		"moved back": "begin; create table other (like revocations including all); alter table revocations rename to later; alter table other rename to revocations; commit",
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, url := opened(t, pgstore.Options{Poll: 10 * time.Millisecond})
+			if err := db.Revocations().Record(t.Context(), anEntry(), anEntry()); err != nil {
+				t.Fatal(err)
+			}
+			ended, started := make(chan error, 1), make(chan struct{})
+			var once sync.Once
+			go func() {
+				ended <- db.Revocations().Follow(context.Background(), func(n ports.News) error {
+					if n.Caught {
+						once.Do(func() { close(started) })
+					}
+					return nil
+				})
+			}()
+			<-started
+			run1(t, connected(t, url), sql)
+			select {
+			case err := <-ended:
+				if !errors.Is(err, ports.ErrUnavailable) || !strings.Contains(err.Error(), "emptied or made anew") {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("the follower goes on")
+			}
+		})
+	}
+}
+
+// TestClaim: one of many is told that it shall put back what was lost, and another when its time is over or its node is gone.
+func TestClaim(t *testing.T) {
+	one, url := opened(t, pgstore.Options{})
+	two := reopened(t, url, pgstore.Options{})
+	claims := func(db *pgstore.DB, howLong time.Duration) bool {
+		t.Helper()
+		mine, err := db.Revocations().Claim(t.Context(), howLong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mine
+	}
+	if !claims(one, 300*time.Millisecond) {
+		t.Fatal("nobody has it, and the first was refused")
+	}
+	if claims(one, time.Hour) || claims(two, time.Hour) {
+		t.Error("two have it")
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for !claims(two, time.Hour) {
+		if time.Now().After(deadline) {
+			t.Fatal("its time is over, and nobody else gets it")
+		}
+	}
+	if claims(one, time.Hour) {
+		t.Error("two have it")
+	}
+	run1(t, connected(t, url), "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())")
+	for !claims(one, time.Hour) {
+		if time.Now().After(deadline) {
+			t.Fatal("who had it is gone, and nobody else gets it")
+		}
+	}
+}
+
 // TestBrokenConnections: a statement that was never sent, or whose transaction cannot have been committed, is tried once more.
 func TestBrokenConnections(t *testing.T) {
 	db, url := opened(t, patient)

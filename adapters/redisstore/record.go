@@ -30,6 +30,7 @@ type Revocations struct{ s *Store }
 var (
 	_ ports.Revocations = Revocations{}
 	_ ports.Voucher     = Revocations{}
+	_ ports.Claimer     = Revocations{}
 )
 
 // Revocations answers the port of revocations.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/xteam/xteam/domain/instant"
@@ -16,35 +17,72 @@ const (
 	healBatch = 1000
 	// healAhead is how long an entry must have to live to be put back: one that is nearly over may have been let go already.
 	healAhead = time.Minute
+	// healTurn is for how long one of many nodes is the one that puts back; healAgain is when another asks whether it is, or what failed is tried again.
+	healTurn  = 10 * time.Second
+	healAgain = 250 * time.Millisecond
 )
 
+// Healing is what a source had lost, and what of it this node has put back.
+type Healing struct {
+	Source  string
+	Truth   bool
+	Entries int
+	Cause   string // what the source was lost for, in its own words; at a start, that it lacked what another source holds
+	// Unvouched says that this node cannot know whether it holds everything that was acknowledged: it has just started, or its own view was stale.
+	Unvouched bool
+}
+
+// Healer sees to what the truth lost beside the entries themselves, and tells of what any source lost. Its functions may be called at once, for different sources.
+type Healer struct {
+	// Begin is called before the first entry is put back into a source, by the one of many nodes that does it. When it fails, it is called again before anything is put back.
+	Begin func(ctx context.Context, h Healing) error
+	// PutBack records entries in the truth, together with the changes of state that belong to them.
+	PutBack func(ctx context.Context, entries []revocation.Entry) error
+	// Healed is told of what was put back.
+	Healed func(h Healing)
+}
+
+// HealBy names who is to be asked and told when a source has lost something. It may be called once. What a source has lost waits for it when Options.AwaitHealer says so.
+func (v *View) HealBy(h Healer) {
+	v.healer.Store(&h)
+	close(v.healable)
+}
+
 // round is what a source has told since it is followed, compared with what the view holds: what it lacks, it has lost. An entry is missing when the view held it as the source
-// said for the first time that it had told everything, and the source has not told it by the time that it says so again: what was under way then has come in.
+// said for the first time that it had told everything, and the source has not told it by the time that it says so again: what was under way then has come in. What is told later is missed no more:
+// another node has put it back.
 type round struct {
+	Healing // of what is lost; its Entries count what was put back
+
+	mu      sync.Mutex
 	seed    maphash.Seed
 	told    []uint64 // the hashes of the keys that the source has told; nil once missing is known
 	missing map[string]revocation.Entry
 	judged  bool
 }
 
-func newRound() *round { return &round{seed: maphash.MakeSeed(), told: []uint64{}} }
+func newRound(h Healing) *round {
+	return &round{Healing: h, seed: maphash.MakeSeed(), told: []uint64{}}
+}
 
 // tell notes what the source told.
 func (r *round) tell(entries []revocation.Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for i := range entries {
 		switch {
-		case r.judged:
-			return
 		case r.missing != nil:
 			delete(r.missing, entries[i].Key())
-		default:
+		case !r.judged:
 			r.told = append(r.told, maphash.String(r.seed, entries[i].Key()))
 		}
 	}
 }
 
-// caught answers what the source has lost, and true, once that is known. held is what the view holds.
-func (r *round) caught(held *revocation.Set, now instant.Instant) (lost []revocation.Entry, known bool) {
+// caught answers true once, when it is known what the source has lost. held is what the view holds.
+func (r *round) caught(held *revocation.Set, now instant.Instant) (known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch {
 	case r.judged:
 	case r.missing == nil:
@@ -62,33 +100,73 @@ func (r *round) caught(held *revocation.Set, now instant.Instant) (lost []revoca
 		r.told = nil
 	default:
 		r.judged, known = true, true
-		for _, e := range r.missing {
-			lost = append(lost, e)
-		}
-		r.missing = nil
 	}
-	return lost, known
+	return known
 }
 
-// heal puts back what a source has lost, in batches, tells of it, and vouches for what is there then. Several nodes may do so at once: an entry that is there stays as it is.
-func (v *View) heal(ctx context.Context, s *source, lost []revocation.Entry) {
-	for rest := lost; len(rest) > 0; {
-		n := min(len(rest), healBatch)
-		if err := v.putBack(ctx, s, rest[:n]); err != nil {
-			if ctx.Err() == nil {
-				v.log.Error("A source of revocations has lost some, which could not be put back yet", "source", s.Name, "lost", len(lost), "left", len(rest), "error", err.Error())
+// some is a batch of what is still missing.
+func (r *round) some() []revocation.Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	batch := make([]revocation.Entry, 0, min(len(r.missing), healBatch))
+	for _, e := range r.missing {
+		if len(batch) == healBatch {
+			break
+		}
+		batch = append(batch, e)
+	}
+	return batch
+}
+
+// back notes that a batch was put back.
+func (r *round) back(batch []revocation.Entry) {
+	r.tell(batch)
+	r.Entries += len(batch)
+}
+
+// heal puts back what a source has lost, in batches, tells of it, and vouches for what is there then. Of several nodes one does it, and the others see that they miss nothing any more.
+func (v *View) heal(ctx context.Context, s *source, r *round) {
+	mine, begun, logged := false, false, false
+	for {
+		batch := r.some()
+		if len(batch) == 0 {
+			break
+		}
+		if !mine && !v.turn(ctx, s) {
+			if rest(ctx) != nil {
+				return // when it is followed again, it is compared again
 			}
-			return // when it is followed again, it is compared again
+			continue
 		}
-		rest = rest[n:]
-	}
-	if len(lost) > 0 {
-		v.log.Error("A source of revocations had lost some; they were put back", "source", s.Name, "entries", len(lost))
-		if v.opts.Healed != nil {
-			v.opts.Healed(s.Name, len(lost))
+		mine = true
+		if !begun {
+			if err := v.begin(ctx, r); err == nil {
+				begun = true
+			} else if rest(ctx) != nil {
+				return
+			}
+			continue
+		}
+		err := v.putBack(ctx, s, batch)
+		if err == nil {
+			r.back(batch)
+			continue
+		}
+		if ctx.Err() == nil && !logged {
+			logged = true
+			v.log.Error("A source of revocations has lost some, which could not be put back yet", "source", s.Name, "error", err.Error())
+		}
+		if rest(ctx) != nil {
+			break
 		}
 	}
-	if whole, ok := s.Revocations.(ports.Voucher); ok {
+	if r.Entries > 0 {
+		v.log.Error("A source of revocations had lost some; they were put back", "source", s.Name, "entries", r.Entries, "cause", r.Cause)
+		if h := v.healer.Load(); h != nil && h.Healed != nil {
+			h.Healed(r.Healing)
+		}
+	}
+	if whole, ok := s.Revocations.(ports.Voucher); ok && ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(ctx, v.opts.RecordTimeout)
 		defer cancel()
 		if err := whole.Vouch(ctx); err != nil && ctx.Err() == nil {
@@ -97,8 +175,50 @@ func (v *View) heal(ctx context.Context, s *source, lost []revocation.Entry) {
 	}
 }
 
+// turn reports whether this node is the one that puts back. Whoever is alone is; a source that does not say is asked again.
+func (v *View) turn(ctx context.Context, s *source) bool {
+	if v.opts.AwaitHealer {
+		select {
+		case <-v.healable:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	many, ok := s.Revocations.(ports.Claimer)
+	if !ok {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.opts.RecordTimeout)
+	defer cancel()
+	mine, err := many.Claim(ctx, healTurn)
+	return mine && err == nil
+}
+
+func (v *View) begin(ctx context.Context, r *round) error {
+	h := v.healer.Load()
+	if h == nil || h.Begin == nil {
+		return nil
+	}
+	return h.Begin(ctx, r.Healing)
+}
+
 func (v *View) putBack(ctx context.Context, s *source, entries []revocation.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*v.opts.RecordTimeout)
 	defer cancel()
+	if h := v.healer.Load(); s.Truth && h != nil && h.PutBack != nil {
+		return h.PutBack(ctx, entries)
+	}
 	return s.Revocations.Record(ctx, entries...)
+}
+
+// rest waits for healAgain.
+func rest(ctx context.Context) error {
+	timer := time.NewTimer(healAgain)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

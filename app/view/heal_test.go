@@ -32,7 +32,8 @@ func TestWhatASourceLostIsPutBack(t *testing.T) {
 				over.Until = instant.Of(time.Now()).Add(30 * time.Second) // nearly over: nobody misses it
 				db, other := newFeed(append(all, over)...), newFeed(append(all, over)...)
 				healed := map[string]int{}
-				v := view.New(view.Options{Logger: log.logger(), Healed: func(source string, n int) { healed[source] += n }}, database(db), redis(other))
+				v := view.New(view.Options{Logger: log.logger()}, database(db), redis(other))
+				v.HealBy(view.Healer{Healed: func(h view.Healing) { healed[h.Source] += h.Entries }})
 				defer run(t, v)()
 				after(3 * time.Second)
 				if len(healed) != 0 {
@@ -75,7 +76,8 @@ func TestWhatIsUnderWayIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db, other := newFeed(numbered(0)), newFeed(numbered(0))
 		healed := 0
-		v := view.New(view.Options{Healed: func(string, int) { healed++ }}, database(db), redis(other))
+		v := view.New(view.Options{}, database(db), redis(other))
+		v.HealBy(view.Healer{Healed: func(view.Healing) { healed++ }})
 		db.set(func(f *feed) { f.hung = true })
 		defer run(t, v)()
 		v.Publish(t.Context(), numbered(1)) // in the view and in the feed, and in the database a moment later

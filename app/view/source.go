@@ -34,25 +34,13 @@ var (
 
 // follow takes what s tells until ctx ends.
 func (v *View) follow(ctx context.Context, s *source) {
-	pause := firstPause
-	var healing sync.WaitGroup
-	defer healing.Wait()
+	pause, first := firstPause, true
+	cause := "at the start it lacked what another source holds"
 	for again := false; ; again = true {
-		is := newRound()
+		is := newRound(Healing{Source: s.Name, Truth: s.Truth, Cause: cause, Unvouched: first})
 		is.judged = !again && len(v.sources) == 1 // all that is held comes from it
-		err := s.Revocations.Follow(ctx, func(news ports.News) error {
-			v.take(news.Entries)
-			is.tell(news.Entries)
-			if news.Caught {
-				pause = firstPause
-				v.heard(s)
-				if v.whole() {
-					if lost, known := is.caught(v.set, instant.Of(v.opts.Now())); known {
-						healing.Go(func() { v.heal(ctx, s, lost) })
-					}
-				}
-			}
-			return nil
+		err := v.round(ctx, s, is, func(known bool) {
+			pause, first = firstPause, first && !known
 		})
 		if ctx.Err() != nil {
 			return
@@ -61,6 +49,7 @@ func (v *View) follow(ctx context.Context, s *source) {
 			err = errEnded
 		}
 		v.lost(s, err)
+		cause = err.Error()
 		select {
 		case <-ctx.Done():
 			return
@@ -70,14 +59,37 @@ func (v *View) follow(ctx context.Context, s *source) {
 	}
 }
 
-// whole reports whether everything that the truth held has come in once.
-func (v *View) whole() bool {
-	select {
-	case <-v.ready:
-		return true
-	default:
-		return false
+// round follows s once. What it turns out to have lost is put back meanwhile.
+func (v *View) round(ctx context.Context, s *source, is *round, caught func(known bool)) error {
+	healing, over := context.WithCancel(ctx)
+	var healed sync.WaitGroup
+	defer healed.Wait()
+	defer over()
+	return s.Revocations.Follow(ctx, func(news ports.News) error {
+		v.take(news.Entries)
+		is.tell(news.Entries)
+		if news.Caught {
+			v.heard(s)
+			known := v.comparable(s) && is.caught(v.set, instant.Of(v.opts.Now()))
+			caught(known)
+			if known {
+				healed.Go(func() { v.heal(healing, s, is) })
+			}
+		}
+		return nil
+	})
+}
+
+// comparable reports whether what s tells can be held against what the others hold: everything that the truth held has come in once, and for the truth everything that the others held.
+func (v *View) comparable(s *source) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, other := range v.sources {
+		if other != s && !other.caught && (other.Truth || s.Truth) {
+			return false
+		}
 	}
+	return true
 }
 
 // heard notes that the view has all that s held just now. (What s held when its round began, to be exact: a source has to give up a

@@ -34,8 +34,8 @@ type Options struct {
 	RecordTimeout time.Duration
 	// Visible is told how long after it was asked for a revocation was in force here, for each that came in after everything that the truth held; nil: nobody is.
 	Visible func(time.Duration)
-	// Healed is told of entries that a source had lost and that were put back from what the view holds; nil: nobody is.
-	Healed func(source string, entries int)
+	// AwaitHealer has what a source lost put back only once HealBy was called.
+	AwaitHealer bool
 	// Now is the clock; nil means time.Now. Ages are measured by its monotonic reading, where it has one.
 	Now func() time.Time
 	// Logger takes a line for each change of state; nil means none.
@@ -54,6 +54,9 @@ type View struct {
 	ready chan struct{} // closed once the truth has been caught up with
 	// goodFor is how long after start the view is fresh, in nanoseconds. It only rises.
 	goodFor atomic.Int64
+
+	healer   atomic.Pointer[Healer]
+	healable chan struct{} // closed once there is a healer
 
 	sources []*source
 	mu      sync.Mutex // guards the sources' states
@@ -75,7 +78,7 @@ func New(opts Options, sources ...Source) *View {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	v := &View{opts: opts, log: opts.Logger, set: revocation.NewSet(), start: opts.Now(), ready: make(chan struct{})}
+	v := &View{opts: opts, log: opts.Logger, set: revocation.NewSet(), start: opts.Now(), ready: make(chan struct{}), healable: make(chan struct{})}
 	v.goodFor.Store(math.MinInt64)
 	v.subscribers.set = v.set
 	truth := false

@@ -36,6 +36,7 @@ const (
 	AttemptsLimited         Kind = "attempts_limited"
 	KeyChanged              Kind = "key_changed"
 	EpochRaised             Kind = "epoch_raised"
+	SourceHealed            Kind = "source_healed" // what a source of revocations had lost was put back
 	AuditReviewed           Kind = "audit_reviewed"
 	AuditExported           Kind = "audit_exported"
 	AuditCut                Kind = "audit_cut" // records that were too old to be kept are gone
@@ -69,6 +70,7 @@ var messages = map[Kind]string{
 	AttemptsLimited:         "Too many attempts at a password",
 	KeyChanged:              "Signing key changed",
 	EpochRaised:             "Epoch raised",
+	SourceHealed:            "Lost revocations put back",
 	AuditReviewed:           "Audit trail reviewed",
 	AuditExported:           "Audit trail exported",
 	AuditCut:                "Audit trail cut",

@@ -855,14 +855,30 @@ func (q *Queries) SetTrailHead(ctx context.Context, body []byte) error {
 }
 
 const snapshot = `-- name: Snapshot :one
-SELECT pg_current_snapshot()::text AS snapshot
+SELECT pg_current_snapshot()::text AS snapshot, COALESCE(pg_relation_filenode('revocations'), 0)::bigint AS file
 `
 
-func (q *Queries) Snapshot(ctx context.Context) (string, error) {
+type SnapshotRow struct {
+	Snapshot string
+	File     int64
+}
+
+func (q *Queries) Snapshot(ctx context.Context) (SnapshotRow, error) {
 	row := q.db.QueryRow(ctx, snapshot)
-	var snapshot string
-	err := row.Scan(&snapshot)
-	return snapshot, err
+	var i SnapshotRow
+	err := row.Scan(&i.Snapshot, &i.File)
+	return i, err
+}
+
+const tryLockForConnection = `-- name: TryLockForConnection :one
+SELECT pg_try_advisory_lock($1) AS locked
+`
+
+func (q *Queries) TryLockForConnection(ctx context.Context, key int64) (bool, error) {
+	row := q.db.QueryRow(ctx, tryLockForConnection, key)
+	var locked bool
+	err := row.Scan(&locked)
+	return locked, err
 }
 
 const tryLockForTransaction = `-- name: TryLockForTransaction :one

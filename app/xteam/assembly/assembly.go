@@ -115,7 +115,7 @@ type Feeds []view.Source
 
 // StartView follows the database and the feeds until the cleanup, and answers once everything that is live has been heard of the database.
 func StartView(ctx context.Context, db Database, feeds Feeds, o Options, log *slog.Logger) (*view.View, func(), error) {
-	how := view.Options{MaxStaleness: o.MaxStaleness, Strict: o.Strict, Logger: log}
+	how := view.Options{MaxStaleness: o.MaxStaleness, Strict: o.Strict, Logger: log, AwaitHealer: true}
 	if o.Meter != nil {
 		how.Visible = o.Meter.Visible
 	}
@@ -209,10 +209,15 @@ func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec
 	return c, nil
 }
 
-// StartPending writes down the revocations that the database could not take at once, until the cleanup.
+// StartPending writes down the revocations that the database could not take at once, and sees to what sources of revocations have lost, until the cleanup.
 func StartPending(ctx context.Context, c *app.Core, log *slog.Logger) (*app.Pending, func()) {
-	p := app.NewPending(c, log)
-	return p, background(ctx, p.Run)
+	p, h := app.NewPending(c, log), app.NewHealing(c, log)
+	return p, background(ctx, func(ctx context.Context) {
+		var both sync.WaitGroup
+		both.Go(func() { p.Run(ctx) })
+		both.Go(func() { h.Run(ctx) })
+		both.Wait()
+	})
 }
 
 // StartSessions runs the sessions' housekeeping until the cleanup.

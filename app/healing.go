@@ -1,0 +1,180 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
+	"github.com/xteam/xteam/ports"
+)
+
+const (
+	// healers is how many records are mended at a time.
+	healers = 16
+	// maxHealings bounds what waits to be told of; healingAgain is when it is tried again.
+	maxHealings  = 64
+	healingAgain = time.Second
+)
+
+// lostNote is why the epoch is raised by itself.
+const lostNote = "the database was set back to an earlier point, and this node cannot know what else was lost"
+
+// Healing sees to what sources of revocations have lost. Into the database goes, with the entries that it lacks, what they say of sessions, accounts, API keys and the whole system: a session whose end was
+// lost would else live again once its entry is over. When nobody can vouch that these are all (a node finds, as it starts, that the database lacks what another source holds), the
+// epoch is raised first, so that every client refreshes once. An event tells of each loss.
+type Healing struct {
+	core *Core
+	log  *slog.Logger
+	told chan view.Healing
+}
+
+// NewHealing makes itself known to the core's view. Run is to be running beside it.
+func NewHealing(c *Core, log *slog.Logger) *Healing {
+	h := &Healing{core: c, log: log, told: make(chan view.Healing, maxHealings)}
+	c.View.HealBy(view.Healer{Begin: h.begin, PutBack: h.putBack, Healed: h.healed})
+	return h
+}
+
+// begin raises the epoch when the database was set back and nobody can vouch for the rest. It comes before the entries are put back: were the process to end between, the next start would see the
+// loss again. Once they are back no start sees it.
+func (h *Healing) begin(ctx context.Context, loss view.Healing) error {
+	if !loss.Truth || !loss.Unvouched {
+		return nil
+	}
+	c := h.core
+	now := c.now()
+	e, err := c.event(Request{}, audit.EpochRaised, audit.Critical, audit.Success)
+	if err != nil {
+		return err
+	}
+	e.Actor, e.Reason, e.Details = System, revocation.EpochRaised.String(), map[string]string{"selector": revocation.Epoch.String(), "note": lostNote, "cause": cut(loss.Cause, maxNote)}
+	var eff ports.Effects
+	err = c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
+		s, entry := c.wholeNow().of(s).RaiseEpoch(System, lostNote, now)
+		eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{e}}
+		return s, eff, nil
+	})
+	if err != nil {
+		h.log.Error("The database was set back, and the epoch could not be raised yet", "error", err.Error())
+		return err
+	}
+	h.log.Error("The database was set back, and nobody can vouch for what it lost: the epoch was raised, and every client refreshes once", "epoch", int64(eff.Revocations[0].Epoch), "cause", loss.Cause)
+	c.felt(ctx, eff)
+	return nil
+}
+
+// putBack records entries in the database, each with the change of state that it tells of.
+func (h *Healing) putBack(ctx context.Context, entries []revocation.Entry) error {
+	var bare []revocation.Entry // what no record belongs to
+	var mu sync.Mutex
+	todo, failed := make(chan *revocation.Entry), make([]error, healers)
+	var all sync.WaitGroup
+	for i := range healers {
+		all.Go(func() {
+			for e := range todo {
+				switch err := h.mend(ctx, e); {
+				case errors.Is(err, errNothing), errors.Is(err, ports.ErrNotFound):
+					mu.Lock()
+					bare = append(bare, *e)
+					mu.Unlock()
+				case err != nil:
+					failed[i] = err
+				}
+			}
+		})
+	}
+	for i := range entries {
+		todo <- &entries[i]
+	}
+	close(todo)
+	all.Wait()
+	if err := cmp.Or(failed...); err != nil || len(bare) == 0 {
+		return err
+	}
+	return h.core.Stores.Revocations.Record(ctx, bare...)
+}
+
+// mend makes one record agree with an entry, and stores both; errNothing when the entry names no record.
+func (h *Healing) mend(ctx context.Context, e *revocation.Entry) error {
+	s, eff := &h.core.Stores, ports.Effects{Revocations: []revocation.Entry{*e}}
+	switch e.Kind {
+	case revocation.Session:
+		return s.Sessions.Update(ctx, e.Session, func(x session.Session) (session.Session, ports.Effects, error) {
+			x, _ = x.End(e.Reason, session.End{Now: e.At, Until: e.Until})
+			return x, eff, nil
+		})
+	case revocation.User:
+		return s.Accounts.Update(ctx, e.User, func(a account.Account) (account.Account, ports.Effects, error) {
+			if a.Generation < e.Min {
+				a = a.RaiseTo(e.Min, e.Reason, true, a.Updated)
+			}
+			return a, eff, nil
+		})
+	case revocation.APIKey:
+		return s.APIKeys.Update(ctx, e.APIKey, func(k apikey.Key) (apikey.Key, ports.Effects, error) {
+			k, _ = k.Revoke(e.Reason, apikey.Act{Now: e.At, Until: e.Until})
+			return k, eff, nil
+		})
+	case revocation.Epoch, revocation.IssuedBefore:
+		return s.System.Update(ctx, func(is system.State) (system.State, ports.Effects, error) {
+			if e.Kind == revocation.Epoch && is.Epoch >= e.Epoch {
+				return is, eff, nil
+			}
+			return is.Knows(e), eff, nil
+		})
+	}
+	return errNothing
+}
+
+func (h *Healing) healed(loss view.Healing) {
+	select {
+	case h.told <- loss:
+	default: // the log tells of it
+	}
+}
+
+// Run tells of what was put back until ctx ends. What the database does not take is offered to it again.
+func (h *Healing) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case loss := <-h.told:
+			h.tell(ctx, loss)
+		}
+	}
+}
+
+func (h *Healing) tell(ctx context.Context, loss view.Healing) {
+	again := time.NewTicker(healingAgain)
+	defer again.Stop()
+	for {
+		e, err := h.core.event(Request{}, audit.SourceHealed, audit.Critical, audit.Success)
+		if err == nil {
+			e.Actor, e.Subject, e.Reason = System, loss.Source, "lost"
+			e.Details = map[string]string{"source": loss.Source, "entries": strconv.Itoa(loss.Entries), "cause": cut(loss.Cause, maxNote)}
+			bounded, cancel := context.WithTimeout(ctx, owedTry)
+			err = h.core.tell(bounded, e)
+			cancel()
+		}
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package view_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/revocation"
+)
+
+// claimed is a feed that tells one of many that it shall put back what was lost.
+type claimed struct {
+	*feed
+	mu     sync.Mutex
+	until  time.Time
+	claims int
+}
+
+func (c *claimed) Claim(_ context.Context, howLong time.Duration) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Now().Before(c.until) {
+		return false, nil
+	}
+	c.until, c.claims = time.Now().Add(howLong), c.claims+1
+	return true, nil
+}
+
+// keeper notes what it is asked and told as a healer.
+type keeper struct {
+	mu       sync.Mutex
+	begun    []view.Healing
+	healed   []view.Healing
+	truth    *feed
+	failing  int // so many more calls of begin and of put-back fail
+	putBacks int
+}
+
+var errBusy = errors.New("busy")
+
+func (k *keeper) fails() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.failing > 0 {
+		k.failing--
+		return errBusy
+	}
+	return nil
+}
+
+func (k *keeper) healer() view.Healer {
+	return view.Healer{
+		Begin: func(_ context.Context, h view.Healing) error {
+			if err := k.fails(); err != nil {
+				return err
+			}
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.begun = append(k.begun, h)
+			return nil
+		},
+		PutBack: func(ctx context.Context, entries []revocation.Entry) error {
+			if err := k.fails(); err != nil {
+				return err
+			}
+			k.mu.Lock()
+			k.putBacks++
+			k.mu.Unlock()
+			return k.truth.Record(ctx, entries...)
+		},
+		Healed: func(h view.Healing) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.healed = append(k.healed, h)
+		},
+	}
+}
+
+// Of three nodes one puts back what a source has lost, and tells of it; what failed is tried again.
+func TestOneOfManyPutsBack(t *testing.T) {
+	for name, truth := range map[string]bool{"redis": false, "database": true} {
+		for _, failing := range []int{0, 3} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					all := []revocation.Entry{numbered(0), numbered(1), numbered(2)}
+					db, other := &claimed{feed: newFeed(all...)}, &claimed{feed: newFeed(all...)}
+					k := &keeper{truth: db.feed}
+					for range 3 {
+						v := view.New(view.Options{AwaitHealer: true}, view.Source{Name: "database", Truth: true, Revocations: db}, view.Source{Name: "redis", Revocations: other})
+						v.HealBy(k.healer())
+						defer run(t, v)()
+					}
+					after(3 * time.Second)
+					if len(k.begun)+len(k.healed) != 0 {
+						t.Fatalf("nothing was lost: %+v, %+v", k.begun, k.healed)
+					}
+					s := other
+					if truth {
+						s = db
+					}
+					s.feed.set(func(f *feed) { f.down = true })
+					after(100 * time.Millisecond)
+					k.failing = failing
+					s.feed.set(func(f *feed) { f.down, f.entries = false, nil })
+					after(20 * time.Second)
+					if len(k.begun) != 1 || len(k.healed) != 1 {
+						t.Fatalf("%d begun and %d told, want one of each", len(k.begun), len(k.healed))
+					}
+					if h := k.healed[0]; h.Source != name || h.Truth != truth || h.Entries != 3 || h.Unvouched || h.Cause == "" {
+						t.Errorf("told of %+v", h)
+					}
+					if (k.putBacks > 0) != truth {
+						t.Errorf("%d times the healer was to put back", k.putBacks)
+					}
+					for i := range all {
+						if !s.feed.holds(bareEntry(all[i])) {
+							t.Errorf("entry %d was not put back", i)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// Whoever finds at its start that the database lacks what another source holds cannot know what else is gone, and says so before it puts anything back; a node that was there can. A
+// database that begins with nothing, and one that is ahead of the other source, have lost nothing.
+func TestWhoCannotVouch(t *testing.T) {
+	for name, c := range map[string]struct {
+		db, other []revocation.Entry
+		begun     bool
+	}{
+		"a first start":               {nil, nil, false},
+		"all as it was":               {[]revocation.Entry{numbered(0)}, []revocation.Entry{numbered(0)}, false},
+		"redis is empty":              {[]revocation.Entry{numbered(0)}, nil, false},
+		"the database was set back":   {[]revocation.Entry{numbered(0)}, []revocation.Entry{numbered(0), numbered(1)}, true},
+		"the database was made anew":  {nil, []revocation.Entry{numbered(0)}, true},
+		"redis comes later, and more": {[]revocation.Entry{numbered(0)}, []revocation.Entry{numbered(0), numbered(1)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db, other := newFeed(c.db...), newFeed(c.other...)
+				later := name == "redis comes later, and more"
+				other.set(func(f *feed) { f.down = later })
+				for n := range 2 {
+					k := &keeper{truth: db}
+					v := view.New(view.Options{AwaitHealer: true}, database(db), redis(other))
+					end := run(t, v)
+					after(3 * time.Second)
+					if later {
+						other.set(func(f *feed) { f.down = false })
+						after(3 * time.Second)
+					}
+					v.HealBy(k.healer()) // all that was lost waits for it
+					after(5 * time.Second)
+					unvouched := 0
+					for _, h := range k.begun {
+						if h.Truth && h.Unvouched {
+							unvouched++
+						}
+					}
+					if want := map[bool]int{true: 1}[c.begun && n == 0]; unvouched != want {
+						t.Errorf("start %d: %d times nobody could vouch, want %d", n, unvouched, want)
+					}
+					end()
+				}
+			})
+		})
+	}
+}
