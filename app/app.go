@@ -91,6 +91,7 @@ type Stores struct {
 	APIKeys     ports.APIKeys
 	Keys        ports.Keys
 	System      ports.System
+	Blocks      ports.Blocks
 	Revocations ports.Revocations
 	Events      ports.Events
 	Trail       ports.Trail

@@ -12,7 +12,7 @@ func TestStore(t *testing.T) {
 }
 
 func ported(db *badgerstore.DB) porttest.Store {
-	return porttest.Store{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(),
+	return porttest.Store{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(),
 		Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Close: db.Close}
 }
 

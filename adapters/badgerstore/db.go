@@ -55,6 +55,9 @@ func (db *DB) Sessions() *Sessions { return &Sessions{db} }
 // Keys answers the port of key rings.
 func (db *DB) Keys() *Keys { return &Keys{db} }
 
+// Blocks answers the port of blocked networks.
+func (db *DB) Blocks() *Blocks { return &Blocks{db} }
+
 // System answers the port of the system's state.
 func (db *DB) System() *System { return &System{db} }
 

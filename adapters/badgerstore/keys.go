@@ -14,6 +14,7 @@ const (
 	schemaKey      = "m/schema"
 	systemKey      = "m/system"
 	trailKey       = "m/trail"
+	blocksKey      = "m/blocks"
 	accountPrefix  = "a/"
 	emailPrefix    = "n/e"
 	usernamePrefix = "n/u"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/system"
@@ -81,4 +82,38 @@ func (p System) Load(ctx context.Context) (system.State, error) {
 	var v system.State
 	err := p.s.read(ctx, func() { v = p.s.system.value })
 	return v, err
+}
+
+// Blocks is the store's ports.Blocks.
+type Blocks struct{ s *Store }
+
+var _ ports.Blocks = Blocks{}
+
+// Blocks answers the port of blocked networks.
+func (s *Store) Blocks() Blocks { return Blocks{s} }
+
+// Update replaces the list by what change makes of it.
+func (p Blocks) Update(ctx context.Context, change func(block.List) (block.List, ports.Effects, error)) error {
+	return update(ctx, p.s, func() record[block.List] { return p.s.blocks }, cloneList, change, func(next record[block.List]) error {
+		p.s.blocks = next
+		return nil
+	})
+}
+
+// Load answers the list.
+func (p Blocks) Load(ctx context.Context) (block.List, error) {
+	var l block.List
+	err := p.s.read(ctx, func() { l = cloneList(p.s.blocks.value) })
+	return l, err
+}
+
+// Revision answers the list's.
+func (p Blocks) Revision(ctx context.Context) (n uint64, err error) {
+	err = p.s.read(ctx, func() { n = p.s.blocks.value.Revision })
+	return n, err
+}
+
+func cloneList(l block.List) block.List {
+	l.Blocks = slices.Clone(l.Blocks)
+	return l
 }

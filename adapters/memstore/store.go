@@ -12,6 +12,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
@@ -36,6 +37,7 @@ type Store struct {
 	apiKeys  map[id.APIKey]record[apikey.Key]
 	rings    map[string]record[keyset.Ring]
 	system   record[system.State] // always there
+	blocks   record[block.List]   // as well
 
 	entries []revocation.Entry  // in the order of their commits; only appended to
 	known   map[string]struct{} // revocation.Entry.Key of each
@@ -63,6 +65,7 @@ func New() *Store {
 		apiKeys:  map[id.APIKey]record[apikey.Key]{},
 		rings:    map[string]record[keyset.Ring]{},
 		system:   record[system.State]{version: 1},
+		blocks:   record[block.List]{version: 1},
 		known:    map[string]struct{}{},
 		news:     make(chan struct{}),
 	}

@@ -57,6 +57,9 @@ func (db *DB) APIKeys() *APIKeys { return &APIKeys{db} }
 // Keys answers the port of key rings.
 func (db *DB) Keys() *Keys { return &Keys{db} }
 
+// Blocks answers the port of blocked networks.
+func (db *DB) Blocks() *Blocks { return &Blocks{db} }
+
 // System answers the port of the system's state.
 func (db *DB) System() *System { return &System{db} }
 

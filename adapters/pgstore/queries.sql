@@ -131,6 +131,18 @@ DELETE FROM api_keys WHERE id IN (SELECT k.id FROM api_keys k WHERE k.kept < sql
 SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now;
 
+-- name: LockBlocks :one
+SELECT body FROM blocks FOR UPDATE;
+
+-- name: SetBlocks :exec
+UPDATE blocks SET revision = sqlc.arg(revision), body = sqlc.arg(body);
+
+-- name: FindBlocks :one
+SELECT body FROM blocks;
+
+-- name: FindBlocksRevision :one
+SELECT revision FROM blocks;
+
 -- name: Clock :one
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now;
 

@@ -9,6 +9,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
@@ -76,6 +77,8 @@ func reopening(t *testing.T, open Open) {
 	r = keysOf(s).bump(r)
 	do("Keys.Update", s.Keys.Update(t.Context(), r.Name, func(keyset.Ring) (keyset.Ring, ports.Effects, error) { return r, e(), nil }))
 	do("System.Update", s.System.Update(t.Context(), func(system.State) (system.State, ports.Effects, error) { return state, e(), nil }))
+	blocked := blocksOf(s).bump(block.List{})
+	do("Blocks.Update", s.Blocks.Update(t.Context(), func(block.List) (block.List, ports.Effects, error) { return blocked, e(), nil }))
 	entries := ofEachKind()
 	do("Revocations.Record", s.Revocations.Record(t.Context(), entries...))
 	effects.Revocations = append(effects.Revocations, entries...)
@@ -107,6 +110,7 @@ func reopening(t *testing.T, open Open) {
 		}
 		keysOf(s).holds(t, r)
 		systemOf(s).holds(t, state)
+		blocksOf(s).holds(t, blocked)
 		checkLinks(t, s, links[1:])
 		if h := headOf(t, s); h != (audit.Head{Last: head, Cut: cut}) {
 			t.Errorf("the head of the trail: got %+v", h)

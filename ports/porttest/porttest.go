@@ -28,6 +28,7 @@ type Store struct {
 	APIKeys     ports.APIKeys
 	Keys        ports.Keys
 	System      ports.System
+	Blocks      ports.Blocks
 	Revocations ports.Revocations
 	Events      ports.Events
 	Trail       ports.Trail
@@ -53,13 +54,14 @@ type Options struct {
 	Server bool
 }
 
-// All runs every suite of state on a store: Accounts, Sessions, APIKeys, Keys, System, Revocations, Events and Trail; for a durable one Durable too, and Syncs unless it is on a server.
+// All runs every suite of state on a store: Accounts, Sessions, APIKeys, Keys, System, Blocks, Revocations, Events and Trail; for a durable one Durable too, and Syncs unless it is on a server.
 func All(t *testing.T, open Open, o Options) {
 	t.Run("accounts", func(t *testing.T) { Accounts(t, open) })
 	t.Run("sessions", func(t *testing.T) { Sessions(t, open) })
 	t.Run("API keys", func(t *testing.T) { APIKeys(t, open) })
 	t.Run("keys", func(t *testing.T) { Keys(t, open) })
 	t.Run("system", func(t *testing.T) { System(t, open) })
+	t.Run("blocks", func(t *testing.T) { Blocks(t, open) })
 	t.Run("revocations", func(t *testing.T) { Revocations(t, open) })
 	t.Run("events", func(t *testing.T) { Events(t, open) })
 	t.Run("trail", func(t *testing.T) { Trail(t, open) })

@@ -143,6 +143,7 @@ func writes(s Store) []write {
 		{"Keys.Create", func() error { return s.Keys.Create(ctx, r, newEffects()) }},
 		{"Keys.Update", func() error { return updated(keysOf(s), r.Name) }},
 		{"System.Update", func() error { return updated(systemOf(s), struct{}{}) }},
+		{"Blocks.Update", func() error { return updated(blocksOf(s), struct{}{}) }},
 		{"Revocations.Record", func() error { return s.Revocations.Record(ctx, newEntry()) }},
 		{"Events.Record", func() error { return s.Events.Record(ctx, newEvent()) }},
 		{"Trail.Append", func() error {

@@ -308,6 +308,28 @@ func (q *Queries) FindAccountByUsername(ctx context.Context, username []byte) (F
 	return i, err
 }
 
+const findBlocks = `-- name: FindBlocks :one
+SELECT body FROM blocks
+`
+
+func (q *Queries) FindBlocks(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, findBlocks)
+	var body []byte
+	err := row.Scan(&body)
+	return body, err
+}
+
+const findBlocksRevision = `-- name: FindBlocksRevision :one
+SELECT revision FROM blocks
+`
+
+func (q *Queries) FindBlocksRevision(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, findBlocksRevision)
+	var revision int64
+	err := row.Scan(&revision)
+	return revision, err
+}
+
 const findLinks = `-- name: FindLinks :many
 SELECT seq, sealed FROM trail WHERE seq = ANY($1::bigint[]) ORDER BY seq
 `
@@ -617,6 +639,17 @@ func (q *Queries) LockAccount(ctx context.Context, id []byte) ([]byte, error) {
 	return sealed, err
 }
 
+const lockBlocks = `-- name: LockBlocks :one
+SELECT body FROM blocks FOR UPDATE
+`
+
+func (q *Queries) LockBlocks(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, lockBlocks)
+	var body []byte
+	err := row.Scan(&body)
+	return body, err
+}
+
 const lockForConnection = `-- name: LockForConnection :exec
 SELECT pg_advisory_lock($1)
 `
@@ -759,6 +792,20 @@ func (q *Queries) SetAccount(ctx context.Context, arg SetAccountParams) error {
 		arg.Sealed,
 		arg.ID,
 	)
+	return err
+}
+
+const setBlocks = `-- name: SetBlocks :exec
+UPDATE blocks SET revision = $1, body = $2
+`
+
+type SetBlocksParams struct {
+	Revision int64
+	Body     []byte
+}
+
+func (q *Queries) SetBlocks(ctx context.Context, arg SetBlocksParams) error {
+	_, err := q.db.Exec(ctx, setBlocks, arg.Revision, arg.Body)
 	return err
 }
 
