@@ -24,8 +24,8 @@ type Block struct {
 
 // The bounds.
 const (
-	Max       = 10_000 // blocks at a time
-	MaxReason = 100    // bytes
+	Max       = 5_000 // blocks at a time
+	MaxReason = 100   // bytes
 	maxBy     = 64
 )
 
