@@ -5,6 +5,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -29,6 +30,7 @@ type Services struct {
 	APIKeys  *app.APIKeys
 	Tethers  *app.Tethers // nil, as Live: nothing is served that stays open
 	Live     *app.Live
+	Trail    *app.Trail // nil: the audit trail is not served
 	View     *view.View
 	Pending  *app.Pending                // nil: nothing is in force before it is durable
 	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link
@@ -47,6 +49,7 @@ type Options struct {
 	Hosts   Hosts        // default: any
 	Origins Origins      // default: none
 	Cookies Cookies      // default: none
+	Version string       // of the program, in exports in CEF; default unknown
 }
 
 // API is the REST transport of one system. It holds no state of its own but a counter and the store's last answer to /readyz.
@@ -64,6 +67,7 @@ type API struct {
 	store    asked
 	verifier *route // serves verifyPath and all below it
 	quotas   map[*app.Policy]*quota
+	version  string
 }
 
 // New serves the services.
@@ -73,7 +77,7 @@ func New(s Services, o Options) *API {
 	}
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails; a request id is no secret
-	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), hosts: o.Hosts, origins: o.Origins, cookies: o.Cookies, prefix: hex.EncodeToString(b[:]) + "-", quotas: quotas(s.Limiter.Policies())}
+	a := &API{Services: s, log: o.Logger, mux: http.NewServeMux(), proxies: o.Proxies.plain(), hosts: o.Hosts, origins: o.Origins, cookies: o.Cookies, prefix: hex.EncodeToString(b[:]) + "-", quotas: quotas(s.Limiter.Policies()), version: cmp.Or(o.Version, "unknown")}
 	a.probes = probesOf(a.routes())
 	for _, r := range a.routes() {
 		r.api = a

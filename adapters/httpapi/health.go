@@ -35,6 +35,15 @@ type ageCheck struct {
 	AgeMS *float64 `json:"age_ms,omitempty"`
 }
 
+// lagCheck is a check of what is done behind the requests.
+type lagCheck struct {
+	check `json:",inline"`
+	LagMS float64 `json:"lag_ms"` // how old the oldest event is that is not linked into the audit trail
+}
+
+// auditLate is how old an event may be that is not linked, and a round of linking, before that is told of.
+const auditLate = 10 * time.Second
+
 type readiness struct {
 	Status string `json:"status"`
 	Checks struct {
@@ -43,11 +52,13 @@ type readiness struct {
 		Signing    check     `json:"signing"`
 		RateLimit  check     `json:"rate_limit"`
 		Secrets    *ageCheck `json:"secrets,omitempty"`
+		Audit      *lagCheck `json:"audit,omitempty"`
 	} `json:"checks"`
 }
 
 // ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503. Limits that cannot be counted are told of, and
-// take nothing away; so is a store that takes no new users and sign-ins for lack of space, as long as it takes revocations: no other node would be better off. Revocations that are in force and not written down yet are told of too.
+// take nothing away; so is a store that takes no new users and sign-ins for lack of space, as long as it takes revocations: no other node would be better off. Revocations that are in force and not written down yet are told of too,
+// and events that are not linked into the audit trail in time.
 func (a *API) ready(x *exchange) error {
 	begun := time.Now()
 	st := a.View.Status()
@@ -76,6 +87,13 @@ func (a *API) ready(x *exchange) error {
 		out.Checks.Secrets = &ageCheck{check{"ok", 0}, &old}
 		if fault != nil { // the last good ones are used on
 			out.Checks.Secrets.Status = "degraded"
+		}
+	}
+	if a.Trail != nil {
+		st := a.Trail.Status()
+		out.Checks.Audit = &lagCheck{check{"ok", 0}, ms(st.Lag)}
+		if st.Err != nil || st.Lag > auditLate { // events are kept, and linked later
+			out.Checks.Audit.Status = "degraded"
 		}
 	}
 	all := st.OK && ok && signing

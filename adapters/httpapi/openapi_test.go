@@ -31,7 +31,7 @@ import (
 
 // served are the routes of a system that has everything, those of other transports as their docs have them.
 func served() []route {
-	a := &API{Services: Services{SetUp: &app.SetUp{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
+	a := &API{Services: Services{SetUp: &app.SetUp{}, Trail: &app.Trail{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
 	for _, key := range slices.Sorted(maps.Keys(docs())) {
 		if method, path, _ := strings.Cut(key, " "); docs()[key].mounted {
 			a.Mounts = append(a.Mounts, Mount{Method: method, Path: path})
@@ -681,6 +681,9 @@ var examples = map[string]any{
 	"algorithm": "ES256", "state": "primary", "then": "retiring", "before": "hs-4e07408562bedb8b60ce05c1decfe3ad", "node": "node-1", "ms": 0.4, "latency_ms": 0.1, "age_ms": 12.5, "kind": "access_token",
 	"code": "token_revoked", "detail": "the access token is revoked", "by": "operator", "note": "a lost laptop", "iss": "xteam", "sub": "6b86b273ff34fce19d6b804eff5a3f57", "aud": []string{"xteam"}, "client_id": "xteam",
 	"jti": "4b227777d4dd1fc61c6f884f48641d02", "sid": "5feceb66ffc86f38d952786c6d696c79", "gen": 1, "ep": 0, "scope": "", "roles": []string{"user"}, "names": "user", "ended_reason": "user_revoked", "hint": "Revoke the keys of other services by hand.",
+	"seq": 17, "next_after": 17, "last": 17, "first": 1, "last_good": 17, "head": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9", "key_id": "6b86b273ff34fce1", "records": 17, "checkpoints": 2, "erased": 1,
+	"message": "Token revoked", "severity": "info", "outcome": "success", "actor": "6b86b273ff34fce19d6b804eff5a3f57", "subject": "5feceb66ffc86f38d952786c6d696c79", "request_id": "3f2a-1", "value": "read", "fault": "changed",
+	"text": "record 17 was changed: record 18 holds another hash of it", "more": 0, "chain": "6b86b273ff34fce19d6b804eff5a3f57", "public": "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "lag_ms": 0,
 	"next": "AZ-G0IGITH1lmi_qoMVa0BU", "is_active": true, "current": true,
 }
 

@@ -48,6 +48,7 @@ var answers = map[string]told{
 	"app.ErrTrailBroken":      {app.ErrTrailBroken, 500, "internal", ""},
 	"app.ErrTrailForged":      {app.ErrTrailForged, 500, "internal", ""},
 	"app.ErrTrailLost":        {app.ErrTrailLost, 500, "internal", ""},
+	"audit.ErrKey":            {audit.ErrKey, 500, "internal", ""},
 	"audit.ErrLine":           {audit.ErrLine, 500, "internal", ""},
 	"apikey.ErrEnded":         {apikey.ErrEnded, 409, "key_state", ""},
 	"apikey.ErrEnvironment":   {apikey.ErrEnvironment, 401, "token_invalid", ""},

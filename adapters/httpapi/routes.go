@@ -16,6 +16,7 @@ const (
 	auth      = app.Auth
 	read      = app.Read
 	write     = app.Write
+	expensive = app.Expensive
 	refresh   = app.Refresh // charged by the handler, once it has read the token
 	verifying = app.Verify  // charged to the credential when it is good, to the address when it is not
 )
@@ -92,6 +93,15 @@ func (a *API) routes() []route {
 		{method: "GET", path: "/openapi.json", class: read, access: anyone, serve: a.openAPI},
 		{method: "GET", path: "/docs", class: read, access: anyone, serve: a.docs},
 		{method: "GET", path: "/docs/problems", class: read, access: anyone, serve: a.problems},
+	}
+	if a.Trail != nil {
+		all = append(all,
+			route{method: "GET", path: v1 + "/admin/audit", class: read, access: admin, serve: a.auditTrail},
+			route{method: "GET", path: v1 + "/admin/audit/export", class: expensive, access: admin, serve: a.exportAudit},
+			route{method: "GET", path: v1 + "/admin/audit/verify", class: expensive, access: admin, serve: a.verifyAudit},
+			route{method: "GET", path: v1 + "/admin/audit/keys", class: read, access: admin, serve: a.auditKeys},
+			route{method: "POST", path: v1 + "/admin/audit/review", class: write, access: admin, serve: a.reviewAudit},
+			route{method: "POST", path: v1 + "/admin/audit/erase", class: write, access: admin, serve: a.eraseAudit})
 	}
 	if a.SetUp != nil {
 		all = append(all,

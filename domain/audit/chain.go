@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -409,3 +410,27 @@ func (h *Head) Cuts(cut Checkpoint) error {
 	}
 	return nil
 }
+
+// keyBegin begins the text of a public key.
+const keyBegin = "ed25519:"
+
+// KeyText is a public key as people carry it.
+func KeyText(public ed25519.PublicKey) string {
+	return keyBegin + base64.RawURLEncoding.EncodeToString(public)
+}
+
+// ErrKey says that a text is no public key.
+var ErrKey = errors.New("a public key of an audit trail is ed25519: and 43 characters, as `xteam audit pubkey` prints it")
+
+// ParseKey reads what KeyText wrote.
+func ParseKey(text string) (ed25519.PublicKey, error) {
+	digits, ok := strings.CutPrefix(text, keyBegin)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(digits)
+	if !ok || err != nil || len(b) != ed25519.PublicKeySize {
+		return nil, ErrKey
+	}
+	return b, nil
+}
+
+// Names are those of the details, sorted.
+func (p *Personal) Names() []string { return p.names(nil) }
