@@ -126,11 +126,7 @@ func (a *API) exportAudit(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	h := x.Header()
-	h["Content-Type"] = linesType
-	if o.CEF {
-		h["Content-Type"] = textType
-	}
+	x.Header()["Content-Type"] = textType
 	x.WriteHeader(http.StatusOK)
 	out := bufio.NewWriterSize(&patient{x, http.NewResponseController(x.ResponseWriter)}, 64<<10)
 	err = write(x.ctx(), out)
@@ -148,8 +144,6 @@ func (a *API) exportAudit(x *exchange) error {
 	}
 	panic(http.ErrAbortHandler) // the client sees that this is not all
 }
-
-var linesType = []string{"application/jsonl"}
 
 // patient lets a long answer take as long as it makes progress.
 type patient struct {

@@ -114,7 +114,7 @@ func docs() map[string]doc {
 		"GET " + v1 + "/admin/audit/export": {id: "exportAudit", title: "Export the audit trail", about: "A line for each record, in the form of JSON or CEF, and at the end a signed count and head; an export without that end is not whole. `xteam audit verify --file` reads it. It is told of in the trail.",
 			query: []parameter{{"format", "`jsonl`, which it is when it is not given, or `cef`", "jsonl"}, {"from", "a time (RFC 3339): from the first record of that time or later on", "2026-05-01T00:00:00Z"},
 				{"to", "a time: up to the last record of that time or earlier", "2026-06-01T00:00:00Z"}},
-			status: 200, media: "application/jsonl"},
+			status: 200, media: "text/plain"},
 		"GET " + v1 + "/admin/audit/verify":  {id: "verifyAudit", title: "Verify the audit trail", about: "Reads all of it. What is wrong is answered with its place, not refused.", status: 200, answer: auditReport{}},
 		"GET " + v1 + "/admin/audit/keys":    {id: "auditKeys", title: "Public keys of the audit trail", about: "With one of them an export is verified anywhere. Keep it elsewhere.", status: 200, answer: auditKeys{}},
 		"POST " + v1 + "/admin/audit/review": {id: "reviewAudit", title: "Record a review of the audit trail", body: reviewBody{}, without: true, example: `{"note":"all of May, nothing odd"}`, status: 204},

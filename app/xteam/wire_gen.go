@@ -87,10 +87,12 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	}
 	setUp := app.NewSetUp(core, accounts)
 	pending, cleanup9 := assembly.StartPending(ctx, core, slogLogger)
-	tethers, cleanup10 := assembly.StartTethers(ctx, core, assemblyOptions)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, assemblySecrets, tethers, live, assemblyOptions, slogLogger)
+	trail, cleanup10 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
+	tethers, cleanup11 := assembly.StartTethers(ctx, core, assemblyOptions)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, assemblySecrets, tethers, live, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, api)
 	return xTeam, func() {
+		cleanup11()
 		cleanup10()
 		cleanup9()
 		cleanup8()

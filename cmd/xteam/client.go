@@ -119,6 +119,7 @@ var flags = map[string]string{
 	"email": "--email", "username": "--username", "full_name": "--full-name", "role": "--role",
 	"user_id": "--user", "session_id": "--session", "token": "--token", "jti": "--jti", "kid": "--key", "force": "--force", "issued_before": "--issued-before", "reason": "--reason",
 	"limit": "--limit", "cursor": "--cursor",
+	"format": "--format", "from": "--from", "to": "--to", "user": "--user", "note": "--note",
 }
 
 // Error is one line: the fields and what they take, else the detail.

@@ -66,11 +66,11 @@ and from a file .env in the working directory; the environment wins.`,
 	users.AddCommand(c.usersCreate(), c.usersList(), c.usersShow(), c.usersDisable(), c.usersEnable(), c.usersSetRole(), c.usersSetPassword(), c.usersUnlock())
 	secret := &cobra.Command{Use: "secret", Short: "Secrets", Args: cobra.NoArgs, Example: "  xteam secret generate"}
 	secret.AddCommand(c.secretGenerate())
-	keys, apiKeys := c.keys(), c.apiKeys()
-	for _, group := range []*cobra.Command{root, users, secret, keys, apiKeys} {
+	keys, apiKeys, trail := c.keys(), c.apiKeys(), c.audit()
+	for _, group := range []*cobra.Command{root, users, secret, keys, apiKeys, trail} {
 		group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
-	root.AddCommand(c.serve(), c.dev(), users, keys, apiKeys, c.revoke(), c.explain(), secret, c.config(), c.doctor(), c.migrate(), c.backup(), c.restore(), c.version())
+	root.AddCommand(c.serve(), c.dev(), users, keys, apiKeys, c.revoke(), c.explain(), trail, secret, c.config(), c.doctor(), c.migrate(), c.backup(), c.restore(), c.version())
 	return root
 }
 

@@ -31,6 +31,8 @@ var failures = []failure{
 	{"the log", "cannot be written, or nobody reads it", "requests go on; lines are dropped and counted", []string{"tests/e2e TestLogNobodyReads", "tests/e2e TestLogPipeWithoutReader"}},
 	{"the certificate", "is renewed half-way, or not at all", "the old pair is served until both files agree", []string{"cmd/xteam TestCertificateRenewedHalfWay"}},
 	{"the clock", "differs from that of the database or of Redis", "limits that servers share are counted by the database's clock; from 5 s on somebody is told; from 5 min on no token is issued (503), and a start is refused", []string{"app TestClocks", "app TestNoTokenByAWrongClock"}},
+	{"the audit trail", "cannot be appended to, or its head is not signed as it should be", "events are committed with their changes as before, and linked later; told of in the log, by /readyz and by a metric; what does not hold is never signed",
+		[]string{"app TestATrailThatWasChangedIsNeitherSignedNorGoneOnWith", "adapters/httpapi TestReadinessTellsOfAuditThatIsBehind", "app TestAStartThatWasInterruptedIsGoneOnWith"}},
 	{"the clock", "jumps", "told of in the log; what was revoked stays so", []string{"app/view TestAClockThatJumps"}},
 }
 

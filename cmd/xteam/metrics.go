@@ -13,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -67,6 +67,15 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 	})
 	r.Gauge("xteam_clock_offset_seconds", "How far the clock of a store that servers share is ahead of this machine's; of several the one that differs most.", func() float64 {
 		return clocks.Most().Seconds()
+	})
+	r.Counter("xteam_audit_linked_total", "Events that this process has linked into the audit trail.", func() float64 { return float64(trail.Linked()) })
+	r.Gauge("xteam_audit_records", "Records of the audit trail, by the number of the last.", func() float64 { return float64(trail.Status().Seq) })
+	r.Gauge("xteam_audit_lag_seconds", "Age of the oldest event that was not linked when it was last looked; 0 when all were.", func() float64 { return trail.Status().Lag.Seconds() })
+	r.Gauge("xteam_audit_linking", "1 while events are linked into the audit trail, 0 while they cannot be.", func() float64 {
+		if trail.Status().Err != nil {
+			return 0
+		}
+		return 1
 	})
 	r.Counter("xteam_log_lines_lost_total", "Lines of the log that could not be written, or came faster than they could be.", func() float64 { return float64(out.dropped.Load()) })
 	return watched{r}

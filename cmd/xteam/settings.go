@@ -54,6 +54,9 @@ type settings struct {
 
 	MinFreeSpace int64 // of the store's folder, in bytes; 0: it is not watched
 
+	AuditCheckpoints string        // a file; empty: checkpoints are logged, and no more
+	AuditRetention   time.Duration // 0: everything is kept
+
 	MetricsAddr string // empty: on Addr, behind the role of an administrator
 
 	MaxStaleness time.Duration
@@ -276,6 +279,16 @@ var table = []setting{
 	{name: "MIN_FREE_SPACE", initial: "256MiB", takes: "a number of bytes up to 1024GiB, such as 268435456, 256MiB or 1GiB; or 0",
 		meaning: "the free space of the store's disk below which new users and sign-ins get 507, while tokens are judged and revocations and events go on, from a reserve of 32 MiB in the end; 0: it is not watched, and a full disk kills the process",
 		set:     func(s *settings, v string) bool { return size(&s.MinFreeSpace, v) }},
+	{name: "AUDIT_CHECKPOINTS", without: "the log alone", takes: "the path of a file, or nothing",
+		meaning: "where signed checkpoints of the audit trail are appended to, once a minute while there are new records, beside the log: on another machine they show what whoever owns the store and the keys has changed, and `xteam audit verify` holds the trail against them",
+		set:     func(s *settings, v string) bool { return path(&s.AuditCheckpoints, v) }},
+	{name: "AUDIT_RETENTION", initial: "0", takes: "0, or a duration from 24h to 876000h",
+		meaning: "how long events and their records in the audit trail are kept; what is left can be verified as before. 0: for ever",
+		set: func(s *settings, v string) bool {
+			d, err := time.ParseDuration(v)
+			s.AuditRetention = d
+			return err == nil && (d == 0 || d >= day && d <= 876000*time.Hour)
+		}},
 	{name: "METRICS_ADDR", without: "on HTTP_ADDR, for administrators", takes: "host:port, such as 127.0.0.1:9100, or nothing",
 		meaning: "an address of its own for /metrics, open to whoever reaches it; production warns of one that is not of this machine or a private network",
 		set: func(s *settings, v string) bool {

@@ -80,6 +80,8 @@ func TestSettingsRefused(t *testing.T) {
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},
 		"REVOCATION_STRICT":           {"yes", "1"},
 		"MIN_FREE_SPACE":              {"256MB", "-1", "1.5GiB", "256 MiB", "MiB", "1025GiB", "1099511627777", "99999999999999999999", "1TiB", "+1"},
+		"AUDIT_CHECKPOINTS":           {"a\x00b"},
+		"AUDIT_RETENTION":             {"1", "23h", "-24h", "876001h", "400d"},
 		"METRICS_ADDR":                {"9100", "localhost", "localhost:http", "localhost:65536"},
 
 		"RATE_LIMIT_URL":                 {"redis://", "memory", "memory://", "http://:planted-secret@h"},

@@ -125,11 +125,13 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	pending, cleanup12 := assembly.StartPending(ctx, core, logger)
-	tethers, cleanup13 := assembly.StartTethers(ctx, core, assemblyOptions)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, secrets, tethers, live, assemblyOptions, logger)
-	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, mainOutput)
+	trail, cleanup13 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, logger)
+	tethers, cleanup14 := assembly.StartTethers(ctx, core, assemblyOptions)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, secrets, tethers, live, assemblyOptions, logger)
+	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, mainOutput)
 	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup14()
 		cleanup13()
 		cleanup12()
 		cleanup11()

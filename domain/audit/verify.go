@@ -427,7 +427,9 @@ func (f *File) cef(line []byte) {
 	v := f.v
 	if c, ok := parseCEFEnd(string(line)); ok {
 		f.end(&c)
-		f.lines = v.seq
+		if f.lines = v.seq; !v.out.OK() {
+			v.out.Good = 0 // nothing says which of them
+		}
 		v.seq, v.hash, v.first = c.Seq, c.Head, c.Before
 		v.begun, v.out.First = f.lines > 0, c.First
 		if c.Seq+1-c.First != f.lines {

@@ -41,6 +41,7 @@ type Options struct {
 	// JWKS serves the public keys that it is given a way to ask for, under /.well-known/jwks.json; nil: nothing is served there.
 	JWKS    func(keys func() []keyset.Key) http.Handler
 	Now     func() time.Time // the clock by which tokens and sessions are judged; nil: time.Now
+	Trail   app.TrailOptions // of the audit trail: Retention and Send
 	Meter   ports.Meter      // nil: nothing is counted
 	Metrics http.Handler     // served to administrators under /metrics; nil: nothing is
 }
@@ -244,6 +245,13 @@ func StartLive(ctx context.Context, j *journal.Journal, db Database) (*app.Live,
 	return l, background(ctx, l.Run)
 }
 
+// StartTrail links events into the audit trail until the cleanup, which links what is left.
+func StartTrail(ctx context.Context, c *app.Core, db Database, o Options, log *slog.Logger) (*app.Trail, func()) {
+	o.Trail.Logger = log
+	t := app.NewTrail(c, db.Sealer, o.Trail)
+	return t, background(ctx, t.Run)
+}
+
 // NewRevoker names this node in its answers.
 func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 	return app.NewRevoker(c, s, o.Node)
@@ -266,7 +274,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, secrets *Secrets, open *app.Tethers, live *app.Live, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, secrets *Secrets, open *app.Tethers, live *app.Live, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -279,5 +287,5 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: open, Live: live, View: v, Pending: owed, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: open, Live: live, Trail: trail, View: v, Pending: owed, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

@@ -19,6 +19,7 @@ var Set = wire.NewSet(
 	NewPasswords,
 	StartCore,
 	StartPending,
+	StartTrail,
 	StartSessions,
 	StartAPIKeys,
 	StartLimiter,
