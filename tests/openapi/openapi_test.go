@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -24,6 +25,28 @@ import (
 const patience = 60 * time.Second
 
 const password = "correct-Horse-battery-9-staple"
+
+// binary is the real program, built once.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(build(m)) }
+
+func build(m *testing.M) int {
+	folder, err := os.MkdirTemp("", "xteam-openapi")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	binary = filepath.Join(folder, "xteam")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "github.com/xteam/xteam/cmd/xteam")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
 
 func fatal(t *testing.T, err error) {
 	t.Helper()
@@ -147,16 +170,10 @@ func needs(t *testing.T, programs ...string) {
 	}
 }
 
-// serve builds and starts the real program with an administrator root and a user ann, and answers where it serves.
+// serve starts the real program with an administrator root and a user ann, and answers where it serves.
 func serve(t *testing.T) (url string) {
 	t.Helper()
 	folder := t.TempDir()
-	binary := filepath.Join(folder, "xteam")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "github.com/xteam/xteam/cmd/xteam")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + folder, "DATA_DIR=" + filepath.Join(folder, "data"), "HTTP_ADDR=127.0.0.1:0", "BCRYPT_COST=10", "RATE_LIMIT_ENABLED=false"}
 	for name, role := range map[string]string{"root": "admin", "ann": "user"} {
 		cmd := exec.CommandContext(t.Context(), binary, "users", "create", "--email", name+"@example.com", "--username", name, "--role", role, "--password-stdin")
