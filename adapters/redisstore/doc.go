@@ -19,7 +19,7 @@
 //
 // All lie in one slot of a Cluster. What stands for one id is gone when nothing that it names can be valid any more, and a day later at the earliest.
 //
-//	xteam:{r}:epoch              the least epoch (claim ep) that is still good, in decimal; 0 if none was raised. No such key: this Redis does not know everything, trust nothing
+//	xteam:{r}:epoch              the least epoch (claim ep) that is still good, in decimal; 0 if none was raised. No such key: this Redis is new, or has lost something, and no node has vouched for it yet: trust nothing
 //	xteam:{r}:jti:JTI            is there when the token is revoked; the claim as it stands in the token
 //	xteam:{r}:sid:SID            is there when the session is revoked
 //	xteam:{r}:gen:SUB            the least generation (claim gen) of the user that is still good, in decimal; no such key: all are

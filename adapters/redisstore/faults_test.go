@@ -56,6 +56,7 @@ func TestEveryLossIsNoticed(t *testing.T) {
 			o := at(server)
 			s := open(t, o)
 			record(t, s, newEntries(20)...)
+			ok(t, s.Revocations().Vouch(t.Context()))
 			n := follow(t, s)
 			beats := n.beats()
 			eventually(t, "a second beat", func() bool { return n.beats() > beats })

@@ -60,7 +60,7 @@ func (f *follower) start(ctx context.Context) error {
 		if f.server, err = f.s.who(ctx); err != nil {
 			return err
 		}
-		f.place, err = f.s.begin(ctx, false)
+		f.place, err = f.s.begin(ctx)
 		f.heard, f.checked = time.Now(), time.Now()
 		return err
 	})

@@ -139,14 +139,13 @@ func ends(until instant.Instant) string {
 	return strconv.FormatInt(until.Seconds()+1, 10)
 }
 
-// beginScript marks data that has no mark yet, and answers where a follower begins. KEYS: id, epoch, live, stream, count. ARGV: an id, whether new data may be trusted at once.
+// beginScript marks data that has no mark yet, and answers where a follower begins. KEYS: id, epoch, live, stream, count. ARGV: an id.
 // The stream always holds an entry, and live a name, so that their loss is seen.
 var beginScript = redis.NewScript(`
 local id = redis.call('GET', KEYS[1])
 if not id then
   id = ARGV[1]
   redis.call('SET', KEYS[1], id)
-  if ARGV[2] == '1' and redis.call('EXISTS', KEYS[3], KEYS[4], KEYS[5]) == 0 then redis.call('SET', KEYS[2], '0', 'NX') end
 end
 if not redis.call('ZSCORE', KEYS[3], 'id') then redis.call('ZADD', KEYS[3], '+inf', 'id') end
 local last = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)
@@ -163,12 +162,8 @@ type place struct {
 	vouched  bool   // the epoch was there
 }
 
-func (s *Store) begin(ctx context.Context, trust bool) (place, error) {
-	flag := 0
-	if trust {
-		flag = 1
-	}
-	got, err := beginScript.Run(ctx, s.client, s.keys.fixed(), newID(), flag).Slice()
+func (s *Store) begin(ctx context.Context) (place, error) {
+	got, err := beginScript.Run(ctx, s.client, s.keys.fixed(), newID()).Slice()
 	if err != nil {
 		return place{}, err
 	}
@@ -203,8 +198,8 @@ if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', KEYS[1], redis.call
 return 1
 `)
 
-// Vouch says that everything that the caller knows to be revoked has been recorded here: after a loss, readers in other languages refuse until somebody does. New data that
-// Check marks is trusted at once.
+// Vouch says that everything that the caller knows to be revoked has been recorded here: of new data, and after a loss, readers in other languages refuse until somebody does. An empty
+// Redis may be new, or have lost everything; only who knows the database can tell.
 func (r Revocations) Vouch(ctx context.Context) error {
 	return r.s.call(ctx, "the vouching for revocations", func(ctx context.Context) error {
 		return vouchScript.Run(ctx, r.s.client, []string{r.s.keys.of("epoch"), r.s.keys.of("raised")}).Err()

@@ -89,14 +89,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // Close ends every call that is under way, and the use of the store. Those who follow get an error.
 func (s *Store) Close() error { return errors.Join(s.client.Close(), s.once.Close()) }
 
-// Check asks Redis whether it can be used, by a write, reads how it evicts, and marks data that is new: from then on a reader in another language trusts it. ErrReadOnly,
+// Check asks Redis whether it can be used, by a write, reads how it evicts, and marks data that is new. A reader in another language trusts that only once a node has vouched for it. ErrReadOnly,
 // ErrDenied and ErrFull say what has to be changed; another error, that Redis does not answer.
 func (s *Store) Check(ctx context.Context) error {
 	return s.call(ctx, "the start check", func(ctx context.Context) error {
 		if err := s.client.Set(ctx, s.keys.of("probe"), "1", time.Second).Err(); err != nil {
 			return err
 		}
-		if _, err := s.begin(ctx, true); err != nil {
+		if _, err := s.begin(ctx); err != nil {
 			return err
 		}
 		s.setPolicy(s.readPolicy(ctx))
