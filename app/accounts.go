@@ -85,10 +85,11 @@ func (a *Accounts) createAs(ctx context.Context, by Actor, uid id.User, reg Regi
 		e.Actor = e.Subject // who registers acts for themselves
 	}
 	if role == account.RoleAdmin {
-		if err := take(ctx, a.one); err != nil {
+		leave, err := a.turn(ctx)
+		if err != nil {
 			return none, err
 		}
-		defer func() { <-a.one }()
+		defer leave()
 	}
 	if how.alone {
 		if some, err := a.administered(ctx); err != nil {
@@ -199,16 +200,14 @@ func (a *Accounts) SetPassword(ctx context.Context, by Actor, uid id.User, passw
 	})
 }
 
-// change makes one change at a time, so that of two administrators who demote each other one is left. That holds for one process: nodes of a cluster do not wait
-// for one another.
+// change makes one change at a time, on all nodes, so that of two administrators who demote each other one is left.
 func (a *Accounts) change(ctx context.Context, by Actor, uid id.User, k audit.Kind, sev audit.Severity, details map[string]string,
 	f func(account.Account, account.Act) (account.Account, []revocation.Entry)) error {
-	select {
-	case a.one <- struct{}{}:
-		defer func() { <-a.one }()
-	case <-ctx.Done():
-		return ctx.Err()
+	leave, err := a.turn(ctx)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	others, err := a.others(ctx, by, uid)
 	if err != nil {
 		return err
@@ -238,6 +237,19 @@ func (a *Accounts) change(ctx context.Context, by Actor, uid id.User, k audit.Ki
 		a.core.felt(ctx, eff)
 	}
 	return err
+}
+
+// turn waits until nobody else makes or takes away an administrator, on any node.
+func (a *Accounts) turn(ctx context.Context) (leave func(), err error) {
+	if err := take(ctx, a.one); err != nil {
+		return nil, err
+	}
+	others, err := a.core.turn(ctx, "administrators")
+	if err != nil {
+		<-a.one
+		return nil, err
+	}
+	return func() { others(); <-a.one }, nil
 }
 
 // others reports whether the system can do without the account: it is no administrator's, another is, or the operator insists.

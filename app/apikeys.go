@@ -200,7 +200,7 @@ func (a *APIKeys) Revoke(ctx context.Context, r Request, c Caller, kid id.APIKey
 }
 
 // RevokeLine is Revoke, and ends too whatever lives of the keys that kid made, that these made, and so on: it answers all that it ended, kid first. What somebody makes by
-// kid meanwhile is ended too; on another node of a cluster, a key that is made in that very instant may be left for a second call. A rotated key cannot ask for it.
+// kid meanwhile is ended too. A rotated key cannot ask for it.
 func (a *APIKeys) RevokeLine(ctx context.Context, r Request, c Caller, kid id.APIKey) ([]id.APIKey, error) {
 	return a.revokeOwn(ctx, r, c, kid, true)
 }
@@ -417,20 +417,22 @@ func (a *APIKeys) event(r Request, c Caller, k audit.Kind, kid id.APIKey) (audit
 	return e, err
 }
 
-// turn waits until no other of the owner's keys is being made on this node, nor a line of them revoked; then leave is to be called. Whoever asks is judged within it: what
+// turn waits until no other of the owner's keys is being made, nor a line of them revoked, on any node; then leave is to be called. Whoever asks is judged within it: what
 // ended a key before lets it make none.
 func (a *APIKeys) turn(ctx context.Context, owner id.User) (leave func(), err error) {
 	turn := a.making[int(owner[0])%len(a.making)]
-	select {
-	case turn <- struct{}{}:
-		return func() { <-turn }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := take(ctx, turn); err != nil {
+		return nil, err
 	}
+	others, err := a.core.turn(ctx, "api-keys/"+owner.String())
+	if err != nil {
+		<-turn
+		return nil, err
+	}
+	return func() { others(); <-turn }, nil
 }
 
-// room refuses one key more than the owner may have beside the live ones and, if ended counts, those that are kept. It is asked within the owner's turn. Nodes that make keys of
-// one owner in the same instant may each make one.
+// room refuses one key more than the owner may have beside the live ones and, if ended counts, those that are kept. It is asked within the owner's turn.
 func (a *APIKeys) room(ctx context.Context, acct *account.Account, now instant.Instant, most int, ended bool) error {
 	all, err := a.list(ctx, acct, now)
 	if err != nil {

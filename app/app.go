@@ -93,6 +93,7 @@ type Stores struct {
 	System      ports.System
 	Blocks      ports.Blocks
 	Revocations ports.Revocations
+	Turns       ports.Turns // nil: no other process uses the database
 	Events      ports.Events
 	Trail       ports.Trail
 	TrailCare   ports.TrailCare
@@ -192,6 +193,14 @@ func (c *Core) horizon(ctx context.Context, now instant.Instant) (instant.Instan
 		return 0, err
 	}
 	return s.Horizon(now, c.Tunables.Leeway), nil
+}
+
+// turn waits until nobody else, on any node, has the turn of that name. Whoever waits for it on this node does so before, by other means.
+func (c *Core) turn(ctx context.Context, name string) (leave func(), err error) {
+	if c.Stores.Turns == nil {
+		return func() {}, nil
+	}
+	return c.Stores.Turns.Turn(ctx, name)
 }
 
 // surely is horizon, or, while the database does not answer and what is revoked is put in force all the same, a time that is late enough whatever is configured.

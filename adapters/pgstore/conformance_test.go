@@ -4,11 +4,23 @@ import (
 	"testing"
 
 	"github.com/xteam/xteam/adapters/pgstore"
+	"github.com/xteam/xteam/ports"
 	"github.com/xteam/xteam/ports/porttest"
 )
 
 func TestStore(t *testing.T) {
 	porttest.All(t, func(t testing.TB, dir string) porttest.Store { return ported(open(t, dir)) }, porttest.Options{Durable: true, Server: true})
+}
+
+func TestTurns(t *testing.T) {
+	porttest.Turns(t, func(t testing.TB) []ports.Turns {
+		url := database(t, t.TempDir())
+		all := make([]ports.Turns, 3)
+		for i := range all {
+			all[i] = reopened(t, url, patient).Turns()
+		}
+		return all
+	})
 }
 
 func open(t testing.TB, dir string) *pgstore.DB {

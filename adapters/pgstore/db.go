@@ -26,6 +26,8 @@ type DB struct {
 	opened  time.Time // by both clocks
 
 	locks     *stripes
+	named     locksByName   // the turns of this process
+	turns     chan struct{} // holds one for each turn
 	followers followers
 	noteLost  sync.Once // tells of the first
 
