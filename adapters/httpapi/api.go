@@ -34,6 +34,7 @@ type Services struct {
 	View     *view.View
 	Pending  *app.Pending                // nil: nothing is in force before it is durable
 	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link
+	Blocks   *app.Blocks                 // nil: nobody is turned away for their address, and there are no routes to have them so
 	Limiter  *app.Limiter                // nil: nothing is limited
 	Probe    func(context.Context) error // asks the store whether it answers; for /readyz
 	Meter    ports.Meter                 // nil: nothing is counted

@@ -72,7 +72,7 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	s.accounts = app.NewAccounts(s.core)
 	guard := app.NewGuard(s.core)
 	s.keys = app.NewAPIKeys(s.core, guard)
-	s.all = httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, View: v, Rotator: rotator, Secrets: secrets, Trail: app.NewTrail(s.core, plain{}, app.TrailOptions{}),
+	s.all = httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, Blocks: app.NewBlocks(s.core, app.BlocksOptions{Proxies: with(logger, o).Proxies.Trusted}), View: v, Rotator: rotator, Secrets: secrets, Trail: app.NewTrail(s.core, plain{}, app.TrailOptions{}),
 		Probe: func(context.Context) error { return s.probe }}
 	s.h = httpapi.New(s.all, with(logger, o)).Handler()
 	return s

@@ -27,6 +27,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := a.begin(w, r) // the request's id, and where it comes from
 	defer x.end()
 	x.setHeaders() // on every answer, a refusal too
+	if x.turnedAway() {
+		return
+	}
 	if err := x.hosted(); err != nil {
 		x.turn(err)
 		return

@@ -180,6 +180,7 @@ func full(t *testing.T, waits bool) (s *service, link string) {
 	if !waits {
 		s.user("root", account.RoleAdmin)
 	}
+	s.block("203.0.113.0/24")
 	s.all.SetUp = app.NewSetUp(s.core, s.accounts)
 	if waits {
 		offered, err := s.all.SetUp.Offer(t.Context())

@@ -105,6 +105,12 @@ func docs() map[string]doc {
 		"POST " + v1 + "/admin/keys/{kid}/retire": {id: "retireSigningKey", title: "End a retiring signing key", status: 204, refuses: "key_state"},
 		"POST " + v1 + "/admin/keys/{kid}/revoke": {id: "revokeSigningKey", title: "Revoke a signing key", about: "Everything that it signed is dead at once, and another key takes its place.",
 			body: revokeSigningKeyBody{}, example: `{"reason":"it was in a backup"}`, status: 200, answer: revoked{}, refuses: "key_state"},
+		"GET " + v1 + "/admin/blocked-ips": {id: "listBlockedIPs", title: "List blocked addresses", query: ofPages, status: 200, answer: list[blockedIP]{}},
+		"POST " + v1 + "/admin/blocked-ips": {id: "blockIP", title: "Block an address or a network",
+			about: "Whoever comes from it is refused everywhere: by this server from the next request, by the others within a second. A block of the same network is replaced. What would shut out whoever could take it back needs `force`: this machine, your own address, a trusted proxy, or a very wide network.",
+			body:  blockBody{}, needs: "cidr", example: `{"cidr":"198.51.100.0/24","reason":"guesses passwords","expires_in_seconds":3600}`, status: 201, answer: blockedIP{}, refuses: "block_risky too_many_blocks"},
+		"DELETE " + v1 + "/admin/blocked-ips": {id: "unblockIP", title: "Unblock an address or a network", about: "It stands in the query, since a network has a slash.",
+			query: []parameter{{"cidr", "the network as it was blocked; it must be given", "203.0.113.0/24"}}, status: 204, refuses: "not_found"},
 		"POST " + v1 + "/admin/explain": {id: "explain", title: "Explain a token", about: "What an access token, a refresh token or an API key says, whether it would be taken now, and if not, why. It is neither repeated nor logged.",
 			body: explainBody{}, needs: "token", example: `{"token":"eyJhbGciOiJIUzI1NiJ9.e30.x"}`, status: 200, answer: explanation{}},
 
@@ -185,6 +191,9 @@ func memberMeanings() map[string]string {
 // advice is what a code means and what a client does about it, by code.
 func advice() map[string][2]string {
 	return map[string][2]string{
+		"address_blocked":        {"The address that the request comes from is blocked.", "Ask whoever runs the server. The same address gets the same answer again."},
+		"block_risky":            {"The block would shut out whoever could take it back, or very many; detail says whom.", "Block less, or insist with force."},
+		"too_many_blocks":        {"There are as many blocks as may be.", "Unblock some, or block a wider network in their place."},
 		"body_too_large":         {"The body is longer than this route reads.", "Send less."},
 		"credentials_invalid":    {"The name and the password are of no account that may sign in. Which of them is wrong is not told, nor whether the account is disabled.", "Ask for them again."},
 		"cross_origin":           {"A page of another origin used the cookie.", "Name its origin in CORS_ORIGINS, or send the token in Authorization."},

@@ -72,6 +72,7 @@ const (
 	cursorUsers       byte = 1 // and the id of the last user
 	cursorSessions    byte = 2 // of one user: and their id, the time and the id of the last session
 	cursorAllSessions byte = 3 // of everybody: the same
+	cursorBlocks      byte = 4 // and the last network, in the form of IPv6, with the family and the length of its mask
 )
 
 // cursorText is base64url without padding (RFC 4648, section 5).

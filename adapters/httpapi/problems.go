@@ -15,6 +15,7 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
@@ -98,12 +99,15 @@ var sentinels = []struct {
 	{apikey.ErrEnvironment, 401, "token_invalid"},
 	{apikey.ErrInvalid, 401, "token_invalid"},
 	{apikey.ErrExpired, 401, "token_expired"},
+	{app.ErrAddressBlocked, 403, "address_blocked"},
 	{app.ErrForbidden, 403, "forbidden"},
 	{app.ErrSetUp, 403, "setup_refused"},
 	{ports.ErrNotFound, 404, "not_found"},
 	{keyset.ErrUnknown, 404, "not_found"},
 	{errNoDemand, 404, "not_found"},
 	{errNoRoute, 404, "not_found"},
+	{block.ErrUnknown, 404, "not_found"},
+	{block.ErrFull, 409, "too_many_blocks"},
 	{ports.ErrTaken, 409, "taken"},
 	{apikey.ErrEnded, 409, "key_state"},
 	{apikey.ErrRotated, 409, "key_state"},
@@ -128,6 +132,8 @@ var sentinels = []struct {
 	{app.ErrEmptySpan, 422, "validation_failed"},
 	{account.ErrNotOne, 422, "validation_failed"},
 	{id.ErrInvalid, 422, "validation_failed"},
+	{app.ErrBlockTime, 422, "validation_failed"},
+	{block.ErrInvalid, 422, "validation_failed"},
 	{system.ErrFuture, 422, "validation_failed"},
 	{revocation.ErrInvalid, 422, "validation_failed"},
 	{ratelimit.ErrInvalid, 422, "validation_failed"},
@@ -157,6 +163,7 @@ func problemOf(err error) (p problem, known bool) {
 		owed     *app.NotDurableError
 		syntax   *syntaxError
 		method   *methodError
+		risky    *block.RiskyError
 		early    *keyset.EarlyError
 		key      *keyset.KeyError
 	)
@@ -189,6 +196,8 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 503, Code: "not_yet_durable", Detail: "the revocation is in force, and not yet durable: the database does not take it now; it is written down when the database is back, unless this server ends before", retry: time.Second}, true
 	case errors.As(err, &syntax):
 		return problem{Status: 400, Code: "malformed_json", Detail: syntax.detail}, true
+	case errors.As(err, &risky):
+		return problem{Status: 409, Code: "block_risky", Detail: risky.Error()}, true
 	case errors.As(err, &early):
 		return problem{Status: 409, Code: "key_state", Detail: early.Error()}, true
 	case errors.As(err, &key) && !errors.Is(err, keyset.ErrUnknown) && !errors.Is(err, keyset.ErrDuplicate):

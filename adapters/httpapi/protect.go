@@ -25,6 +25,9 @@ func (a *API) ProtectKeys(scope apikey.Scopes, next http.Handler) http.Handler {
 func (a *API) protect(to *route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := a.begin(w, r)
+		if x.turnedAway() {
+			return
+		}
 		if err := x.admit(to); err != nil {
 			x.setHeaders()
 			x.refuse(err)
@@ -39,6 +42,9 @@ func (a *API) protect(to *route, next http.Handler) http.Handler {
 func (a *API) Limit(class *app.Own, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := a.begin(w, r)
+		if x.turnedAway() {
+			return
+		}
 		c := app.Charge{Own: class}
 		if who, ok := CallerFrom(r.Context()); ok {
 			c.User, c.Key = who.User(), who.Claims.APIKey

@@ -15,6 +15,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
@@ -40,6 +41,12 @@ var answers = map[string]told{
 	"account.ErrOwnAccount":   {account.ErrOwnAccount, 409, "own_account", ""},
 	"account.ErrNotOne":       {account.ErrNotOne, 422, "validation_failed", ""},
 	"account.InvalidError":    {&account.InvalidError{Field: "email", Detail: "d"}, 422, "validation_failed", ""},
+	"app.ErrAddressBlocked":   {app.ErrAddressBlocked, 403, "address_blocked", ""},
+	"app.ErrBlockTime":        {app.ErrBlockTime, 422, "validation_failed", ""},
+	"block.ErrFull":           {block.ErrFull, 409, "too_many_blocks", ""},
+	"block.ErrInvalid":        {block.ErrInvalid, 422, "validation_failed", ""},
+	"block.ErrUnknown":        {block.ErrUnknown, 404, "not_found", ""},
+	"block.RiskyError":        {&block.RiskyError{Detail: "d"}, 409, "block_risky", ""},
 	"app.ErrPasswordNeeded":   {app.ErrPasswordNeeded, 422, "validation_failed", ""},
 	"app.AttemptsError":       {&app.AttemptsError{}, 429, "too_many_attempts", ""},
 	"audit.ErrEncoding":       {audit.ErrEncoding, 500, "internal", ""}, // what is kept is damaged

@@ -103,6 +103,12 @@ func (a *API) routes() []route {
 			route{method: "POST", path: v1 + "/admin/audit/review", class: write, access: admin, serve: a.reviewAudit},
 			route{method: "POST", path: v1 + "/admin/audit/erase", class: write, access: admin, serve: a.eraseAudit})
 	}
+	if a.Blocks != nil {
+		all = append(all,
+			route{method: "GET", path: v1 + "/admin/blocked-ips", class: read, access: admin, serve: a.listBlocks},
+			route{method: "POST", path: v1 + "/admin/blocked-ips", class: write, access: admin, contains: true, serve: a.blockAddress},
+			route{method: "DELETE", path: v1 + "/admin/blocked-ips", class: write, access: admin, serve: a.unblockAddress})
+	}
 	if a.SetUp != nil {
 		all = append(all,
 			route{method: "GET", path: "/setup", class: read, access: anyone, serve: a.aboutSetUp},

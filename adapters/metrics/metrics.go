@@ -26,7 +26,7 @@ var _ ports.Meter = (*Registry)(nil)
 
 // outcomes are how a request that the guard judged can end. What is not among them is counted as "other".
 var outcomes = []string{"admitted", "forbidden", "token_missing", "token_malformed", "token_invalid", "token_expired", "token_revoked", "revocations_stale",
-	"rate_limited"}
+	"rate_limited", "address_blocked"}
 
 // New is a registry with everything at 0, and with what the Go runtime and the operating system tell of the process.
 func New() *Registry {

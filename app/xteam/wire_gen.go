@@ -85,13 +85,26 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
+	blocks, cleanup9, err := assembly.StartBlocks(ctx, core, assemblyOptions, slogLogger)
+	if err != nil {
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	setUp := app.NewSetUp(core, accounts)
-	pending, cleanup9 := assembly.StartPending(ctx, core, slogLogger)
-	trail, cleanup10 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
-	tethers, cleanup11 := assembly.StartTethers(ctx, core, assemblyOptions)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, assemblySecrets, tethers, live, assemblyOptions, slogLogger)
-	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, api)
+	pending, cleanup10 := assembly.StartPending(ctx, core, slogLogger)
+	trail, cleanup11 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
+	tethers, cleanup12 := assembly.StartTethers(ctx, core, blocks, assemblyOptions)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, assemblySecrets, tethers, live, assemblyOptions, slogLogger)
+	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, api)
 	return xTeam, func() {
+		cleanup12()
 		cleanup11()
 		cleanup10()
 		cleanup9()

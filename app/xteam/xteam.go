@@ -105,6 +105,7 @@ type XTeam struct {
 	revoker  *app.Revoker
 	keys     *app.APIKeys
 	signing  *app.Rotator
+	blocks   *app.Blocks
 	api      *httpapi.API
 	close    func()
 }
@@ -212,6 +213,9 @@ func (x *XTeam) APIKeys() *app.APIKeys { return x.keys }
 // Keys rotates, retires, revokes and lists the keys that sign access tokens.
 func (x *XTeam) Keys() *app.Rotator { return x.signing }
 
+// Blocks turns away addresses and networks: at the Handler, at Protect and at Limit.
+func (x *XTeam) Blocks() *app.Blocks { return x.blocks }
+
 // What the injector calls.
 
 func logger(o Options) *slog.Logger { return o.Logger }
@@ -257,6 +261,6 @@ func options(o Options) (assembly.Options, error) {
 	return assembly.Options{Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
-func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, api *httpapi.API) *XTeam {
-	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, keys: k, signing: signing, api: api}
+func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, blocks *app.Blocks, api *httpapi.API) *XTeam {
+	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, keys: k, signing: signing, blocks: blocks, api: api}
 }

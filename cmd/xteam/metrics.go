@@ -13,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -34,6 +34,7 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 		}
 		return 0
 	})
+	r.Gauge("xteam_blocked_networks", "Blocked addresses and networks that are held in memory.", func() float64 { return float64(blocks.Len()) })
 	r.Gauge("xteam_password_hashes_running", "Passwords that are being hashed.", func() float64 {
 		running, _ := passwords.Load()
 		return float64(running)

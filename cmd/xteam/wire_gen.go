@@ -126,11 +126,29 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	}
 	pending, cleanup12 := assembly.StartPending(ctx, core, logger)
 	trail, cleanup13 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, logger)
-	tethers, cleanup14 := assembly.StartTethers(ctx, core, assemblyOptions)
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, secrets, tethers, live, assemblyOptions, logger)
-	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, mainOutput)
+	blocks, cleanup14, err := assembly.StartBlocks(ctx, core, assemblyOptions, logger)
+	if err != nil {
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	tethers, cleanup15 := assembly.StartTethers(ctx, core, blocks, assemblyOptions)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, secrets, tethers, live, assemblyOptions, logger)
+	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, mainOutput)
 	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup15()
 		cleanup14()
 		cleanup13()
 		cleanup12()

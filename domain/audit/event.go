@@ -31,6 +31,8 @@ const (
 	APIKeyRotated           Kind = "api_key_rotated"
 	APIKeyRevoked           Kind = "api_key_revoked"
 	APIKeyRefused           Kind = "api_key_refused"
+	AddressBlocked          Kind = "address_blocked"
+	AddressUnblocked        Kind = "address_unblocked"
 	PermissionDenied        Kind = "permission_denied"
 	RateLimited             Kind = "rate_limited"
 	AttemptsLimited         Kind = "attempts_limited"
@@ -65,6 +67,8 @@ var messages = map[Kind]string{
 	APIKeyRotated:           "API key rotated",
 	APIKeyRevoked:           "API key revoked",
 	APIKeyRefused:           "API key refused",
+	AddressBlocked:          "Address blocked",
+	AddressUnblocked:        "Address unblocked",
 	PermissionDenied:        "Permission denied",
 	RateLimited:             "Rate limit exceeded",
 	AttemptsLimited:         "Too many attempts at a password",

@@ -31,6 +31,7 @@ type Options struct {
 	Tunables       app.Tunables
 	MaxStaleness   time.Duration      // of the view; default 5 s
 	Strict         bool               // trust the database only
+	Poll           time.Duration      // how often the database is asked for blocks of other nodes; default, and at most, 500 ms
 	PasswordHasher string             // bcrypt or argon2id; default bcrypt
 	BcryptCost     int                // default 12; with argon2id, of the hashes that are left from before
 	Limits         app.LimiterOptions // all but its Now and Logger
@@ -233,9 +234,20 @@ func StartAPIKeys(ctx context.Context, c *app.Core, g *app.Guard) (*app.APIKeys,
 	return k, background(ctx, k.Run)
 }
 
+// StartBlocks loads the blocked addresses, and follows them until the cleanup.
+func StartBlocks(ctx context.Context, c *app.Core, o Options, log *slog.Logger) (*app.Blocks, func(), error) {
+	b := app.NewBlocks(c, app.BlocksOptions{Proxies: o.HTTP.Proxies.Trusted, Poll: o.Poll, Logger: log})
+	if err := b.Start(ctx); err != nil {
+		return nil, nil, err
+	}
+	return b, background(ctx, b.Run), nil
+}
+
 // StartTethers ends what is open once it would not be let in again, until the cleanup.
-func StartTethers(ctx context.Context, c *app.Core, o Options) (*app.Tethers, func()) {
+func StartTethers(ctx context.Context, c *app.Core, b *app.Blocks, o Options) (*app.Tethers, func()) {
+	o.Tethers.Blocked = b.Blocked
 	t := app.NewTethers(c, o.Tethers)
+	b.OnChange(t.Look)
 	return t, background(ctx, t.Run)
 }
 
@@ -274,7 +286,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, secrets *Secrets, open *app.Tethers, live *app.Live, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, blocks *app.Blocks, secrets *Secrets, open *app.Tethers, live *app.Live, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -287,5 +299,5 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: open, Live: live, Trail: trail, View: v, Pending: owed, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: open, Live: live, Trail: trail, View: v, Pending: owed, Blocks: blocks, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

@@ -24,6 +24,7 @@ var Set = wire.NewSet(
 	StartAPIKeys,
 	StartLimiter,
 	StartClocks,
+	StartBlocks,
 	StartTethers,
 	StartLive,
 	NewRevoker,
