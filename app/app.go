@@ -152,7 +152,7 @@ func (t Tunables) Policy() token.Policy {
 	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
 }
 
-// Core is what all use cases stand on. All fields but Rotator, Pending, Clocks and Limiter are needed.
+// Core is what all use cases stand on. All fields but Rotator, Pending, Nodes, Clocks and Limiter are needed.
 type Core struct {
 	Stores    Stores
 	View      *view.View
@@ -165,6 +165,7 @@ type Core struct {
 	Tunables  Tunables
 	Rotator   *Rotator // of signing keys, which makes itself known; nil: they never change
 	Pending   *Pending // keeps revocations that are in force and not written down yet; nil: what the database does not take is not in force
+	Nodes     *Nodes   // this one and the others, which makes itself known; nil: this one is alone
 	Clocks    *Clocks  // of the stores; nil: there is none but this node's
 	Limiter   *Limiter // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both
 }
@@ -218,6 +219,7 @@ func (c *Core) felt(ctx context.Context, e ports.Effects) {
 	ctx = context.WithoutCancel(ctx)
 	if len(e.Revocations) > 0 {
 		c.View.Publish(ctx, e.Revocations...)
+		witnessed(ctx, e.Revocations)
 	}
 	c.Journal.Write(ctx, e.Events...)
 }

@@ -48,7 +48,8 @@ type Selector struct {
 type Revoked struct {
 	SessionsEnded int
 	AtLeast       bool       // not all sessions could be counted in time: there may be more
-	Nodes         []NodeTime // how long each node took to refuse
+	Nodes         []NodeTime // how long each node took to refuse, as the one that was asked saw it; that one first
+	Missing       []string   // the nodes that live and have not said in time that they refuse; they will, when they next hear of it
 	Hint          string     // what is left to be done by hand; empty when nothing is
 }
 
@@ -74,17 +75,20 @@ func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note stri
 	if len(note) > maxNote {
 		return Revoked{}, errNote
 	}
+	ctx, seen := witnessing(ctx)
 	ended, err := rv.revoke(ctx, by, sel, cut(note, maxNote), dryRun)
 	if err != nil {
 		return Revoked{}, err
 	}
-	took := time.Since(begun) // this node refuses from here on
-	out, err := ended.inTime(ctx)
+	var nodes Confirmation
 	if !dryRun {
-		out.Nodes = []NodeTime{{rv.node, took}}
-	} else if err != nil {
+		nodes = rv.core.Nodes.refuse(ctx, seen.entries, begun, rv.node)
+	}
+	out, err := ended.inTime(ctx)
+	if dryRun && err != nil {
 		return Revoked{}, err
 	}
+	out.Nodes, out.Missing = nodes.Nodes, nodes.Missing
 	if sel.Key != "" && rv.core.Rotator != nil {
 		out.Hint = rv.core.Rotator.hint(sel.Key)
 	}

@@ -449,6 +449,8 @@ type KeyRotation struct {
 	Was    string          // the id of the key that signs no more, or that will not once Signs has come; empty: there was none
 	Signs  instant.Instant // from when it signs
 	LagsTo instant.Instant // until when other services may not know it yet, of a public key; 0: nobody fetches it
+	// Nodes are those that had the new key before it signed, and how long they took; empty where there is one alone, or where it waits.
+	Nodes []NodeTime
 	// Until is until when the one before verifies, unless it goes on signing; when WasGiven, only as long as the settings give it.
 	Until    instant.Instant
 	WasGiven bool
@@ -459,6 +461,13 @@ type KeyRotation struct {
 func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, graceful bool) (KeyRotation, error) {
 	if algorithm != "" && !slices.Contains(keyset.Algorithms(), algorithm) {
 		return KeyRotation{}, &SelectorError{"alg", fmt.Sprintf("must be one of %v", keyset.Algorithms())}
+	}
+	var nodes []NodeTime
+	if !graceful {
+		var err error
+		if nodes, err = r.publish(ctx, by, algorithm); err != nil {
+			return KeyRotation{}, err
+		}
 	}
 	r.turn.Lock()
 	defer r.turn.Unlock()
@@ -480,7 +489,7 @@ func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, gracef
 		return KeyRotation{}, err
 	}
 	held := r.ring.Load()
-	out := KeyRotation{Key: held.primary(), Was: was.ID, Signs: r.core.now(), WasGiven: was.Given()}
+	out := KeyRotation{Key: held.primary(), Was: was.ID, Signs: r.core.now(), WasGiven: was.Given(), Nodes: nodes}
 	if before, ok := held.keys.Find(was.ID); ok && before.State == keyset.Retiring {
 		out.Until = before.Changed.Add(held.terms.Tokens)
 	}
@@ -495,6 +504,50 @@ func (r *Rotator) Rotate(ctx context.Context, by Actor, algorithm string, gracef
 		out.LagsTo = at
 	}
 	return out, nil
+}
+
+// publish puts the key that is to sign at once into the ring, and waits until every other node that lives has it: a token that it signs is taken everywhere from the first on. Alone there is nobody
+// to wait for, and it is made when it signs.
+func (r *Rotator) publish(ctx context.Context, by Actor, algorithm string) ([]NodeTime, error) {
+	if r.core.Nodes == nil || !r.core.Nodes.accompanied() {
+		return nil, nil
+	}
+	kid, err := r.published(ctx, by, algorithm)
+	if err != nil || kid == "" {
+		return nil, err
+	}
+	return r.core.Nodes.spread(ctx, kid)
+}
+
+// published is the id of the key that waits to sign with that algorithm, a new one if there was none; or nothing when one of another algorithm waits.
+func (r *Rotator) published(ctx context.Context, by Actor, algorithm string) (string, error) {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	if err := r.load(ctx); err != nil && !errors.Is(err, errNoPrimary) {
+		return "", err
+	}
+	if algorithm == "" {
+		algorithm = cmp.Or(r.o.Algorithm, r.ring.Load().primary().Algorithm)
+	}
+	waits := func() string {
+		for _, k := range r.ring.Load().keys.Keys {
+			if k.State == keyset.Next && k.Algorithm == algorithm {
+				return k.ID
+			}
+		}
+		return ""
+	}
+	if kid := waits(); kid != "" {
+		return kid, nil
+	}
+	err := r.rotate(ctx, by, algorithm, true, nil)
+	if errors.Is(err, keyset.ErrPending) {
+		return "", nil
+	}
+	if err == nil {
+		err = r.load(ctx)
+	}
+	return waits(), err
 }
 
 // rotate is Rotate in the database, if it is still wanted there: another node may have been first. Nil is always wanted. The turn is held.
@@ -712,8 +765,17 @@ func (r *Rotator) step(ctx context.Context) error {
 		}
 		held = r.ring.Load()
 	}
-	if _, due := held.all.Step(keyset.Sign, held.terms, now); len(due) == 0 {
+	_, due := held.all.Step(keyset.Sign, held.terms, now)
+	if len(due) == 0 {
 		return nil
+	}
+	for _, k := range due {
+		if k.State != keyset.Primary {
+			continue
+		}
+		if _, err := r.core.Nodes.spread(ctx, k.ID); err != nil {
+			return err
+		}
 	}
 	e, err := r.changed(Actor{Name: System}, "", "")
 	if err != nil {

@@ -23,6 +23,21 @@ func TestTurns(t *testing.T) {
 	})
 }
 
+func TestNodes(t *testing.T) {
+	porttest.Nodes(t, func(t testing.TB) (one, other ports.Nodes) {
+		dir := t.TempDir()
+		a, b := open(t, dir), open(t, dir)
+		t.Cleanup(func() {
+			for _, db := range []*pgstore.DB{a, b} {
+				if err := db.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		return a.Nodes(), b.Nodes()
+	})
+}
+
 func open(t testing.TB, dir string) *pgstore.DB {
 	t.Helper()
 	db, err := pgstore.Open(t.Context(), database(t, dir), patient)

@@ -62,6 +62,9 @@ func (db *DB) Keys() *Keys { return &Keys{db} }
 // Blocks answers the port of blocked networks.
 func (db *DB) Blocks() *Blocks { return &Blocks{db} }
 
+// Nodes answers the port of the nodes' words.
+func (db *DB) Nodes() *Nodes { return &Nodes{db} }
+
 // System answers the port of the system's state.
 func (db *DB) System() *System { return &System{db} }
 

@@ -13,6 +13,14 @@ func TestStore(t *testing.T) {
 		s := single(t)
 		porttest.Revocations(t, func(t testing.TB, _ string) porttest.Store { return ported(t, at(s)) })
 	})
+	t.Run("nodes", func(t *testing.T) {
+		s := single(t)
+		porttest.Nodes(t, func(t testing.TB) (one, other ourports.Nodes) {
+			o := at(s)
+			o.Namespace = own()
+			return open(t, o).Nodes(), open(t, o).Nodes()
+		})
+	})
 	t.Run("buckets", func(t *testing.T) {
 		s := single(t)
 		porttest.Buckets(t, func(t testing.TB) ourports.Buckets { return open(t, at(s)).Buckets() })

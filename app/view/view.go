@@ -116,6 +116,9 @@ func (v *View) Least(user id.User, from token.Generation) token.Generation {
 	return v.set.Least(user, from)
 }
 
+// Holds reports whether everything that an entry names is refused here.
+func (v *View) Holds(e *revocation.Entry) bool { return v.set.Holds(e) }
+
 // KeyRevoked reports whether the signing key kid is known to be revoked.
 func (v *View) KeyRevoked(kid string) bool { return v.set.KeyRevoked(kid) }
 
@@ -188,7 +191,7 @@ func (v *View) take(entries []revocation.Entry) {
 
 // seen measures how long an entry was on its way, unless it was there before this node was.
 func (v *View) seen(e *revocation.Entry) {
-	if v.opts.Visible == nil {
+	if v.opts.Visible == nil || e.By == revocation.Canary {
 		return
 	}
 	select {

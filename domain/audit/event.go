@@ -38,6 +38,7 @@ const (
 	AttemptsLimited         Kind = "attempts_limited"
 	KeyChanged              Kind = "key_changed"
 	EpochRaised             Kind = "epoch_raised"
+	CanaryFailed            Kind = "canary_failed" // nodes have not said that they refuse a token that was revoked
 	SourceHealed            Kind = "source_healed" // what a source of revocations had lost was put back
 	AuditReviewed           Kind = "audit_reviewed"
 	AuditExported           Kind = "audit_exported"
@@ -74,6 +75,7 @@ var messages = map[Kind]string{
 	AttemptsLimited:         "Too many attempts at a password",
 	KeyChanged:              "Signing key changed",
 	EpochRaised:             "Epoch raised",
+	CanaryFailed:            "Canary failed",
 	SourceHealed:            "Lost revocations put back",
 	AuditReviewed:           "Audit trail reviewed",
 	AuditExported:           "Audit trail exported",

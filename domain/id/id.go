@@ -20,6 +20,7 @@ type (
 	token   struct{}
 	event   struct{}
 	apiKey  struct{}
+	node    struct{}
 )
 
 // What an identifier can name.
@@ -34,6 +35,8 @@ type (
 	Event = Of[event]
 	// APIKey names an API key; it stands in the key's own text.
 	APIKey = Of[apiKey]
+	// Node names one process of the server, from its start to its end.
+	Node = Of[node]
 )
 
 // ErrNotRandom says that a source gave nothing but zeroes, which a working one does once in 2^128 times.

@@ -63,6 +63,9 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }
 
+// Canary is the By of entries that withdraw what nobody was handed: they prove that revocations are heard, and are no news to people.
+const Canary = "canary"
+
 // Entry withdraws tokens. It is never changed and never taken back: it ends when nothing it names can still be valid.
 // Which of the fields under the kind are set depends on it; the others are zero.
 type Entry struct {

@@ -126,6 +126,27 @@ func (s *Set) Withdraws(c *token.Claims) (Verdict, bool) {
 	return Verdict{Kind: kind, Reason: first.reason(), At: first.at()}, true
 }
 
+// Holds reports whether everything that e names is withdrawn, by e or by another entry of its kind.
+func (s *Set) Holds(e *Entry) bool {
+	switch e.Kind {
+	case Token:
+		return s.tokens.lookup((*[16]byte)(&e.Token), 0) != none
+	case Session:
+		return s.SessionEnded(e.Session)
+	case User:
+		return e.Min > 0 && s.users.lookup((*[16]byte)(&e.User), e.Min-1) != none
+	case Key:
+		return s.KeyRevoked(e.KeyID)
+	case Epoch:
+		return s.Epoch() >= e.Epoch
+	case IssuedBefore:
+		return s.IssuedBefore() >= e.Before
+	case APIKey:
+		return s.apiKeys.lookup((*[16]byte)(&e.APIKey), 0) != none
+	}
+	return false
+}
+
 // Epoch is the highest epoch of the entries: the least that a token may carry. It is 0 while there is none.
 func (s *Set) Epoch() token.Epoch { return s.rules.Load().epoch }
 

@@ -554,3 +554,40 @@ func TestAllMayAdd(t *testing.T) {
 		t.Errorf("Len() = %d, want 1500", got)
 	}
 }
+
+// TestHolds: what an entry names is withdrawn once the entry, or a wider one of its kind, is there; and not before.
+func TestHolds(t *testing.T) {
+	for _, e := range []revocation.Entry{
+		{Kind: revocation.Token, Token: id.Token{1}}, {Kind: revocation.Session, Session: id.Session{1}}, {Kind: revocation.User, User: id.User{1}, Min: 5}, {Kind: revocation.Key, KeyID: "k"},
+		{Kind: revocation.Epoch, Epoch: 5}, {Kind: revocation.IssuedBefore, Before: 5}, {Kind: revocation.APIKey, APIKey: id.APIKey{1}},
+	} {
+		e.Reason, e.At, e.Until = revocation.Logout, 6, instant.Forever
+		s := revocation.NewSet()
+		if s.Holds(&e) {
+			t.Errorf("%s: an empty set holds it", e.Kind)
+		}
+		s.Add(e)
+		if !s.Holds(&e) {
+			t.Errorf("%s: it is not held", e.Kind)
+		}
+		wider, narrower := e, e
+		wider.Min, wider.Epoch, wider.Before = e.Min*2, e.Epoch*2, e.Before*2
+		if e.Min > 0 || e.Epoch > 0 || e.Before > 0 {
+			if s.Holds(&wider) {
+				t.Errorf("%s: a wider one is held", e.Kind)
+			}
+			narrower.Min, narrower.Epoch, narrower.Before = e.Min/2, e.Epoch/2, e.Before/2
+			if !s.Holds(&narrower) {
+				t.Errorf("%s: a narrower one is not held", e.Kind)
+			}
+		}
+		other := e
+		other.Token, other.Session, other.User, other.KeyID, other.APIKey = id.Token{2}, id.Session{2}, id.User{2}, "l", id.APIKey{2}
+		if e.Kind != revocation.Epoch && e.Kind != revocation.IssuedBefore && s.Holds(&other) {
+			t.Errorf("%s: another is held", e.Kind)
+		}
+	}
+	if revocation.NewSet().Holds(&revocation.Entry{}) {
+		t.Error("an entry of no kind is held")
+	}
+}

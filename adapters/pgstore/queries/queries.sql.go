@@ -254,6 +254,15 @@ func (q *Queries) DropSessions(ctx context.Context, arg DropSessionsParams) (int
 	return result.RowsAffected(), nil
 }
 
+const dropWord = `-- name: DropWord :exec
+DELETE FROM nodes WHERE id = $1 OR said < clock_timestamp() - interval '1 hour'
+`
+
+func (q *Queries) DropWord(ctx context.Context, id []byte) error {
+	_, err := q.db.Exec(ctx, dropWord, id)
+	return err
+}
+
 const findAPIKey = `-- name: FindAPIKey :one
 SELECT sealed FROM api_keys WHERE id = $1
 `
@@ -396,6 +405,36 @@ func (q *Queries) FindTrailHead(ctx context.Context) ([]byte, error) {
 	var body []byte
 	err := row.Scan(&body)
 	return body, err
+}
+
+const hearWords = `-- name: HearWords :many
+SELECT id, text, (extract(epoch FROM clock_timestamp() - said) * 1000000)::bigint AS age FROM nodes WHERE said > clock_timestamp() - interval '1 minute'
+`
+
+type HearWordsRow struct {
+	ID   []byte
+	Text []byte
+	Age  int64
+}
+
+func (q *Queries) HearWords(ctx context.Context) ([]HearWordsRow, error) {
+	rows, err := q.db.Query(ctx, hearWords)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HearWordsRow
+	for rows.Next() {
+		var i HearWordsRow
+		if err := rows.Scan(&i.ID, &i.Text, &i.Age); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listAPIKeys = `-- name: ListAPIKeys :many
@@ -727,6 +766,21 @@ func (q *Queries) PlaceEvents(ctx context.Context, most int32) (int64, error) {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const sayWord = `-- name: SayWord :exec
+INSERT INTO nodes (id, said, text) VALUES ($1, clock_timestamp(), $2)
+ON CONFLICT (id) DO UPDATE SET said = excluded.said, text = excluded.text
+`
+
+type SayWordParams struct {
+	ID   []byte
+	Text []byte
+}
+
+func (q *Queries) SayWord(ctx context.Context, arg SayWordParams) error {
+	_, err := q.db.Exec(ctx, sayWord, arg.ID, arg.Text)
+	return err
 }
 
 const serverFacts = `-- name: ServerFacts :one

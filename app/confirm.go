@@ -1,0 +1,118 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/xteam/xteam/domain/revocation"
+)
+
+// The kinds of question that nodes ask one another.
+const (
+	askRevoked = "revoked" // JSON of entries: does the guard refuse all that they name?
+	askKey     = "key"     // a kid: does the codec take what it signs?
+	askCanary  = "canary"  // a token that was revoked: is it refused?
+)
+
+// witness gathers the revocations that a call put in force.
+type witness struct {
+	mu      sync.Mutex
+	entries []revocation.Entry
+}
+
+type witnessKey struct{}
+
+// witnessing has the revocations of what is called with the context gathered.
+func witnessing(ctx context.Context) (context.Context, *witness) {
+	w := &witness{}
+	return context.WithValue(ctx, witnessKey{}, w), w
+}
+
+func witnessed(ctx context.Context, entries []revocation.Entry) {
+	if w, ok := ctx.Value(witnessKey{}).(*witness); ok {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.entries = append(w.entries, entries...)
+	}
+}
+
+// refuse asks all nodes whether they refuse what entries name, and answers who does, and how long after begun. This node does already.
+func (n *Nodes) refuse(ctx context.Context, entries []revocation.Entry, begun time.Time, self string) Confirmation {
+	took := time.Since(begun)
+	alone := Confirmation{Nodes: []NodeTime{{self, took}}}
+	if n == nil || len(entries) == 0 || !n.accompanied() {
+		return alone
+	}
+	asked := slices.Clone(entries)
+	for i := range asked {
+		asked[i].By, asked[i].Note = "", "" // which are nobody's business there
+	}
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return alone
+	}
+	before := time.Since(begun) // until the question is asked
+	c := n.Confirm(ctx, askRevoked, body)
+	for i := range c.Nodes {
+		if c.Nodes[i].Took += before; i == 0 {
+			c.Nodes[i].Took = took
+		}
+	}
+	return c
+}
+
+// accompanied reports whether another node lives.
+func (n *Nodes) accompanied() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, h := range n.others {
+		if h.live() {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsKey answers the question askKey. A key that is not here is looked for.
+func (n *Nodes) holdsKey(_ context.Context, body []byte) bool {
+	r := n.core.Rotator
+	if r == nil || r.Holds(string(body)) {
+		return r != nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now := time.Now(); now.Sub(n.woken) >= 100*time.Millisecond {
+		n.woken = now
+		r.again()
+	}
+	return false
+}
+
+// spread has every node that lives hold a signing key, and answers who does. A *UnconfirmedError names those that do not.
+func (n *Nodes) spread(ctx context.Context, kid string) ([]NodeTime, error) {
+	if n == nil || !n.accompanied() {
+		return nil, nil
+	}
+	c := n.Confirm(ctx, askKey, []byte(kid))
+	if len(c.Missing) > 0 {
+		return c.Nodes, &UnconfirmedError{"the new key " + kid, c.Missing}
+	}
+	return c.Nodes, nil
+}
+
+// holdsRevoked answers the question askRevoked.
+func (c *Core) holdsRevoked(_ context.Context, body []byte) bool {
+	var entries []revocation.Entry
+	if json.Unmarshal(body, &entries) != nil {
+		return false
+	}
+	for i := range entries {
+		if !c.View.Holds(&entries[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,507 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/node"
+	"github.com/xteam/xteam/ports"
+)
+
+const (
+	// confirmFor is how long nodes are waited for at the most: two polls of a database, and some.
+	confirmFor = 3 * time.Second
+	// forgetAnswers is how long an answer is repeated after its question was last heard.
+	forgetAnswers = 10 * time.Second
+	// hearWithin bounds one exchange of words.
+	hearWithin = 2 * time.Second
+	// retryAnswer is how often a question is looked at again that could not be answered yet.
+	retryAnswer = 5 * time.Millisecond
+	// maxQuestions is how many questions of one other node are listened to at a time.
+	maxQuestions = 64
+)
+
+// Board is a place where nodes leave word. There may be several, of which some are faster and some surer: a word is left at all, and the latest counts.
+type Board struct {
+	Name  string
+	Nodes ports.Nodes
+}
+
+// NodesOptions are what a node says of itself.
+type NodesOptions struct {
+	Name    string // for people: a host's name
+	Version string
+	Canary  time.Duration // how often a canary is sent; 0: none is
+	Logger  *slog.Logger  // nil: nobody is told
+}
+
+// Nodes are this node and the others of its system. Each says every second that it lives, and what it knows; and asks the others whether they know something, such as a revocation: who
+// asks hears from each that it does, and how long that took. Without a board there is this node alone.
+//
+// A question is a part of the word of whoever asks, and an answer of the word of whoever answers: so nothing is lost, and nothing is done twice, when a word is.
+type Nodes struct {
+	core   *Core
+	o      NodesOptions
+	boards []Board
+	self   id.Node
+	began  instant.Instant
+	kick   chan struct{} // holds one when there is something to say at once,
+	wakes  chan struct{} // and when there is something to answer
+
+	mu       sync.Mutex
+	serial   int64                   // of this node's words
+	asking   map[string]*question    // of this node's, by number
+	answers  map[string]time.Time    // to others' questions, and when those were last heard
+	open     map[string]questionWord // of others, not answered yet
+	others   map[id.Node]*heardNode
+	checkers map[string]func(context.Context, []byte) bool
+	canary   node.Canary
+	// doubted is the canary that this node takes, and since when it has been asked about it.
+	doubted   string
+	doubtedAt time.Time
+	woken     time.Time // when the rotator was last woken for a key that is asked for
+}
+
+// heardNode is what was last heard of another node.
+type heardNode struct {
+	word wordText
+	at   time.Time // when it was said, by this node's clock
+}
+
+// question is one that this node asks.
+type question struct {
+	questionWord
+	begun    time.Time
+	answered map[id.Node]time.Duration
+	heard    chan struct{} // holds one when an answer came
+}
+
+// wordText is what a word says.
+type wordText struct {
+	Serial  int64          `json:"serial"` // the later word has the greater one
+	Name    string         `json:"name"`
+	Version string         `json:"version"`
+	Started int64          `json:"started"` // µs since 1970, as all times here
+	ViewAge int64          `json:"view_age"`
+	Fresh   bool           `json:"fresh"`
+	Live    int            `json:"live"`
+	Canary  int64          `json:"canary"`
+	Failed  bool           `json:"canary_failed,omitempty"`
+	Asks    []questionWord `json:"asks,omitempty"`
+	Answers []string       `json:"answers,omitempty"`
+}
+
+type questionWord struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"`
+	Body []byte `json:"body"`
+}
+
+// NewNodes makes itself known to the core. Run is to be running beside it.
+func NewNodes(c *Core, o NodesOptions, boards ...Board) (*Nodes, error) {
+	self, err := id.New[id.Node](c.Random)
+	if err != nil {
+		return nil, unavailable("draw the id of this node", err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Nodes{core: c, o: o, boards: boards, self: self, began: c.now(), kick: make(chan struct{}, 1), wakes: make(chan struct{}, 1), asking: map[string]*question{}, answers: map[string]time.Time{},
+		open: map[string]questionWord{}, others: map[id.Node]*heardNode{}, checkers: map[string]func(context.Context, []byte) bool{}}
+	n.Answer(askRevoked, c.holdsRevoked)
+	n.Answer(askKey, n.holdsKey)
+	n.Answer(askCanary, n.judgesCanary)
+	c.Nodes = n
+	return n, nil
+}
+
+// Name is how this node is called.
+func (n *Nodes) Name() string { return n.o.Name }
+
+// Answer has questions of a kind answered by holds: true once this node knows what the body tells. It is asked again until it does, or nobody wants to know any more. It is to be called before Run.
+func (n *Nodes) Answer(kind string, holds func(ctx context.Context, body []byte) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.checkers[kind] = holds
+}
+
+// Confirmation is what came of a question.
+type Confirmation struct {
+	Nodes   []NodeTime // who knows, this node first and the others in the order of their answers; the time is from the question to the answer's arrival
+	Missing []string   // who lives and has not said so in time
+}
+
+// Confirm asks every node that lives whether it knows something, and answers when all have said so, or the time is over, or ctx ends. A node that stops to live meanwhile is not waited for.
+func (n *Nodes) Confirm(ctx context.Context, kind string, body []byte) Confirmation {
+	begun := time.Now()
+	if n == nil {
+		return Confirmation{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmFor)
+	defer cancel()
+	q, err := n.ask(kind, body, begun)
+	if err != nil {
+		return Confirmation{Missing: n.names(nil)}
+	}
+	defer n.asked(q)
+	self := n.awaits(ctx, kind, body, begun)
+	look := time.NewTicker(100 * time.Millisecond) // for those who stop to live
+	defer look.Stop()
+	for {
+		if c, all := n.tally(q, self); all || ctx.Err() != nil {
+			return c
+		}
+		select {
+		case <-ctx.Done():
+		case <-q.heard:
+		case <-look.C:
+		}
+	}
+}
+
+// awaits has this node know it too, and answers after how long it did; 0: it did not.
+func (n *Nodes) awaits(ctx context.Context, kind string, body []byte, begun time.Time) time.Duration {
+	n.mu.Lock()
+	holds := n.checkers[kind]
+	n.mu.Unlock()
+	for holds != nil {
+		if holds(ctx, body) {
+			return max(time.Since(begun), 1)
+		}
+		if !pause(ctx, retryAnswer) {
+			break
+		}
+	}
+	return 0
+}
+
+func (n *Nodes) ask(kind string, body []byte, begun time.Time) (*question, error) {
+	number, err := id.New[id.Token](n.core.Random)
+	if err != nil {
+		return nil, err
+	}
+	q := &question{questionWord: questionWord{number.String(), kind, body}, begun: begun, answered: map[id.Node]time.Duration{}, heard: make(chan struct{}, 1)}
+	n.mu.Lock()
+	n.asking[q.ID] = q
+	n.mu.Unlock()
+	n.say()
+	return q, nil
+}
+
+func (n *Nodes) asked(q *question) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.asking, q.ID)
+}
+
+// tally looks who of those that live has answered, and whether all have.
+func (n *Nodes) tally(q *question, self time.Duration) (c Confirmation, all bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if self > 0 {
+		c.Nodes = append(c.Nodes, NodeTime{n.o.Name, self})
+	} else {
+		c.Missing = append(c.Missing, n.o.Name)
+	}
+	var others []NodeTime
+	for who, h := range n.others {
+		took, ok := q.answered[who]
+		switch {
+		case ok:
+			others = append(others, NodeTime{h.word.Name, took})
+		case h.live():
+			c.Missing = append(c.Missing, h.word.Name)
+		}
+	}
+	slices.SortFunc(others, func(a, b NodeTime) int { return int(a.Took - b.Took) })
+	c.Nodes = append(c.Nodes, others...)
+	slices.Sort(c.Missing)
+	return c, len(c.Missing) == 0
+}
+
+func (h *heardNode) live() bool { return time.Since(h.at) < node.Silence }
+
+// names are the others that live, but for those who are known.
+func (n *Nodes) names(but map[id.Node]time.Duration) (all []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for who, h := range n.others {
+		if _, ok := but[who]; !ok && h.live() {
+			all = append(all, h.word.Name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// List tells of every node that lives, this one first, the others by name.
+func (n *Nodes) List() []node.Status {
+	own := n.word()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := []node.Status{status(n.self, own, 0)}
+	var others []node.Status
+	for who, h := range n.others {
+		if h.live() {
+			others = append(others, status(who, h.word, time.Since(h.at)))
+		}
+	}
+	slices.SortFunc(others, func(a, b node.Status) int {
+		return cmpText(a.Name, b.Name, a.ID.String(), b.ID.String())
+	})
+	return append(all, others...)
+}
+
+func cmpText(pairs ...string) int {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i] != pairs[i+1] {
+			return map[bool]int{true: -1, false: 1}[pairs[i] < pairs[i+1]]
+		}
+	}
+	return 0
+}
+
+func status(who id.Node, w wordText, seen time.Duration) node.Status {
+	return node.Status{ID: who, Name: w.Name, Version: w.Version, Started: instant.Instant(w.Started), ViewAge: time.Duration(w.ViewAge) * time.Microsecond, Fresh: w.Fresh, Live: w.Live,
+		Canary: node.Canary{At: instant.Instant(w.Canary), Failed: w.Failed}, Seen: seen}
+}
+
+// word is what this node says now.
+func (n *Nodes) word() wordText {
+	st := n.core.View.Status()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.serial++
+	w := wordText{Serial: n.serial, Name: n.o.Name, Version: n.o.Version, Started: int64(n.began), ViewAge: st.Age.Microseconds(), Fresh: st.OK, Live: st.Live,
+		Canary: int64(n.canary.At), Failed: n.canary.Failed, Answers: slices.Sorted(maps.Keys(n.answers))}
+	for _, number := range slices.Sorted(maps.Keys(n.asking)) {
+		w.Asks = append(w.Asks, n.asking[number].questionWord)
+	}
+	return w
+}
+
+// say has the word said at once.
+func (n *Nodes) say() { signal(n.kick) }
+
+// Run says this node's word, and hears the others', until ctx ends; then it takes its leave.
+func (n *Nodes) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	if n.o.Canary > 0 {
+		running.Go(func() { n.sing(ctx, n.o.Canary) })
+	}
+	if len(n.boards) == 0 {
+		<-ctx.Done()
+		return
+	}
+	for _, b := range n.boards {
+		running.Go(func() { n.listen(ctx, b) })
+	}
+	running.Go(func() { n.answer(ctx) })
+	beat := time.NewTicker(node.Beat)
+	defer beat.Stop()
+	unable := map[string]bool{}
+	for {
+		n.tell(ctx, unable)
+		select {
+		case <-ctx.Done():
+			n.leave(ctx)
+			return
+		case <-beat.C:
+		case <-n.kick:
+		}
+	}
+}
+
+// tell leaves the word at every board at once. One that hangs holds up the next word by hearWithin at the most.
+func (n *Nodes) tell(ctx context.Context, unable map[string]bool) {
+	text, err := json.Marshal(n.word())
+	if err != nil || len(text) > node.MaxWord {
+		n.o.Logger.Error("This node's word cannot be said", "bytes", len(text))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, hearWithin)
+	defer cancel()
+	faults := make([]error, len(n.boards))
+	var saying sync.WaitGroup
+	for i, b := range n.boards {
+		saying.Go(func() { faults[i] = b.Nodes.Say(ctx, node.Word{Node: n.self, Text: text}) })
+	}
+	saying.Wait()
+	for i, b := range n.boards {
+		switch err := faults[i]; {
+		case err != nil && !unable[b.Name] && ctx.Err() == nil:
+			unable[b.Name] = true
+			n.o.Logger.Warn("This node cannot leave word for the others", "board", b.Name, "error", err.Error())
+		case err == nil && unable[b.Name]:
+			unable[b.Name] = false
+			n.o.Logger.Info("This node can leave word for the others again", "board", b.Name)
+		}
+	}
+}
+
+func (n *Nodes) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hearWithin/2)
+	defer cancel()
+	var leaving sync.WaitGroup
+	for _, b := range n.boards {
+		leaving.Go(func() { _ = b.Nodes.Leave(ctx, n.self) }) // else it is forgotten in a moment
+	}
+	leaving.Wait()
+}
+
+// listen hears what is said at one board.
+func (n *Nodes) listen(ctx context.Context, b Board) {
+	for ctx.Err() == nil {
+		within, cancel := context.WithTimeout(ctx, hearWithin)
+		asked := time.Now()
+		words, err := b.Nodes.Hear(within)
+		if err == nil {
+			n.hear(words, asked)
+		}
+		if err = b.Nodes.Wait(within); err != nil {
+			pause(ctx, node.Beat/4)
+		}
+		cancel()
+	}
+}
+
+// hear takes in what others said. A word's age was told some time after it was asked for.
+func (n *Nodes) hear(words []node.Word, asked time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	for i := range words {
+		w := &words[i]
+		if w.Node == n.self {
+			continue
+		}
+		at := asked.Add(-w.Age)
+		is := n.others[w.Node]
+		var text wordText
+		if json.Unmarshal(w.Text, &text) != nil { // of a version that says it otherwise
+			text = wordText{Name: w.Node.String()}
+		}
+		switch {
+		case is == nil:
+			if !w.Live() {
+				continue
+			}
+			is = &heardNode{word: text, at: at}
+			n.others[w.Node] = is
+			n.o.Logger.Info("Another node is there", "node", text.Name, "version", text.Version)
+		case text.Serial >= is.word.Serial:
+			is.word = text
+			if at.After(is.at) {
+				is.at = at
+			}
+		}
+		n.takeAnswers(w.Node, text.Answers, now)
+		n.takeQuestions(text.Asks, now)
+	}
+	for who, is := range n.others {
+		if !is.live() {
+			n.o.Logger.Info("A node is not heard any more", "node", is.word.Name)
+			delete(n.others, who)
+		}
+	}
+	for number, last := range n.answers {
+		if now.Sub(last) > forgetAnswers {
+			delete(n.answers, number)
+		}
+	}
+}
+
+func (n *Nodes) takeAnswers(from id.Node, answers []string, now time.Time) {
+	for _, number := range answers {
+		q, ok := n.asking[number]
+		if !ok {
+			continue
+		}
+		if _, had := q.answered[from]; !had {
+			q.answered[from] = now.Sub(q.begun)
+			signal(q.heard)
+		}
+	}
+}
+
+func (n *Nodes) takeQuestions(asks []questionWord, now time.Time) {
+	for i, q := range asks {
+		if i == maxQuestions {
+			return
+		}
+		if _, done := n.answers[q.ID]; done {
+			n.answers[q.ID] = now
+			continue
+		}
+		if _, known := n.open[q.ID]; !known {
+			n.open[q.ID] = q
+			signal(n.wakes)
+		}
+	}
+}
+
+// answer answers others' questions as soon as this node knows what they ask for.
+func (n *Nodes) answer(ctx context.Context) {
+	since := map[string]time.Time{}
+	for {
+		n.mu.Lock()
+		open := maps.Clone(n.open)
+		n.mu.Unlock()
+		some := false
+		for number, q := range open {
+			if since[number].IsZero() {
+				since[number] = time.Now()
+			}
+			n.mu.Lock()
+			holds := n.checkers[q.Kind]
+			n.mu.Unlock()
+			known := holds != nil && holds(ctx, q.Body)
+			if !known && time.Since(since[number]) < confirmFor {
+				continue
+			}
+			delete(since, number)
+			n.mu.Lock()
+			delete(n.open, number)
+			if known {
+				n.answers[number] = time.Now()
+			}
+			n.mu.Unlock()
+			some = some || known
+		}
+		if some {
+			n.say()
+		}
+		again := time.Hour
+		if len(since) > 0 {
+			again = retryAnswer
+		}
+		timer := time.NewTimer(again)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-n.wakes:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// UnconfirmedError says that nodes that live have not taken something in time.
+type UnconfirmedError struct {
+	What  string
+	Nodes []string
+}
+
+func (e *UnconfirmedError) Error() string {
+	return fmt.Sprintf("%s has not reached %v yet: ask again in a moment, or stop those nodes", e.What, e.Nodes)
+}
