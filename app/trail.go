@@ -49,12 +49,20 @@ type Trail struct {
 	seen  uint64     // the last record that this node knows of
 	yield int        // for so many rounds another node is left to link
 	kept  audit.Checkpoint
-	sent  audit.Checkpoint
-	tried instant.Instant // when the last one was sent
-	said  string          // the fault that was logged last
+	tried audit.Checkpoint // the last that was logged, and handed over to be sent
+	at    instant.Instant  // when
+	said  string           // the fault that was logged last
 
+	outbox chan audit.Checkpoint // what Run sends, apart from linking: a place that does not answer holds nothing up
+	posted atomic.Pointer[posted]
 	linked atomic.Uint64
 	status atomic.Pointer[TrailStatus]
+}
+
+// posted is what became of the last checkpoint that was to be sent.
+type posted struct {
+	c   audit.Checkpoint
+	err error
 }
 
 // TrailStatus is how linking goes.
@@ -63,7 +71,7 @@ type TrailStatus struct {
 	Lag  time.Duration // how old the oldest event was then that was not linked; 0: all were
 	Seq  uint64        // the last record
 	Err  error         // of the last round; nil: it went well
-	Sent error         // why the last checkpoint could not be sent; nil: it was, or need not
+	Sent error         // why the last checkpoint could not be sent; nil: it was, or need not be
 }
 
 // NewTrail is a trail that Run keeps.
@@ -80,8 +88,9 @@ func NewTrail(c *Core, sealer ports.Sealer, o TrailOptions) *Trail {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	t := &Trail{core: c, sealer: sealer, o: o}
+	t := &Trail{core: c, sealer: sealer, o: o, outbox: make(chan audit.Checkpoint, 1)}
 	t.status.Store(&TrailStatus{})
+	t.posted.Store(&posted{})
 	return t
 }
 
@@ -256,7 +265,7 @@ func (t *Trail) Link(ctx context.Context) (n int, err error) {
 
 // link is Link; unless it is urgent it leaves the work to another node that is at it. The turn is held.
 func (t *Trail) link(ctx context.Context, urgent bool) (n int, err error) {
-	st := TrailStatus{At: t.core.Now(), Sent: t.status.Load().Sent}
+	st := TrailStatus{At: t.core.Now()}
 	defer func() {
 		if st.Err = err; err != nil {
 			last := t.status.Load()
@@ -290,7 +299,7 @@ func (t *Trail) link(ctx context.Context, urgent bool) (n int, err error) {
 		}
 		if len(events) == 0 {
 			st.Lag = 0
-			st.Sent = t.send(ctx, &head.Last, false)
+			t.hand(&head.Last)
 			return n, nil
 		}
 		st.Lag = max(t.core.now().Sub(events[0].Time), 0)
@@ -342,27 +351,53 @@ func (t *Trail) append(ctx context.Context, k *trailKey, head *audit.Head, event
 	return len(links), nil
 }
 
-// send logs a checkpoint and hands it on, once a while, if it is another than the last. The turn is held.
-func (t *Trail) send(ctx context.Context, c *audit.Checkpoint, last bool) error {
+// hand logs a checkpoint and hands it over to be sent, once a while, if it is another than the last, or could not be sent. The turn is held.
+func (t *Trail) hand(c *audit.Checkpoint) {
 	now := t.core.now()
-	early := now >= t.tried && now.Sub(t.tried) < t.o.Checkpoint
-	if c.Seq == t.sent.Seq && c.Head == t.sent.Head || early && !last {
-		return t.status.Load().Sent
+	done := t.posted.Load()
+	if c.Seq == 0 || c.Same(&t.tried) && (t.o.Send == nil || c.Same(&done.c)) || now >= t.at && now.Sub(t.at) < t.o.Checkpoint {
+		return
 	}
-	t.tried = now
-	line := c.AppendLine(nil)
-	if t.o.Send != nil {
-		if err := t.o.Send(ctx, append(line, '\n')); err != nil {
-			return err
-		}
+	if t.at = now; !c.Same(&t.tried) {
+		t.log(c)
 	}
-	t.sent = *c
-	t.o.Logger.Info("Audit checkpoint", "records", c.Seq, "head", c.Head.String(), "checkpoint", string(line))
-	return nil
+	t.tried = *c
+	select {
+	case t.outbox <- *c:
+	default: // the one before has not gone yet
+	}
+}
+
+func (t *Trail) log(c *audit.Checkpoint) {
+	t.o.Logger.Info("Audit checkpoint", "records", c.Seq, "head", c.Head.String(), "checkpoint", string(c.AppendLine(nil)))
+}
+
+// send sends a checkpoint.
+func (t *Trail) send(ctx context.Context, c audit.Checkpoint) {
+	if t.o.Send == nil {
+		return
+	}
+	err := t.o.Send(ctx, append(c.AppendLine(nil), '\n'))
+	if err != nil {
+		c = t.posted.Load().c
+	}
+	t.posted.Store(&posted{c, err})
 }
 
 // Run links what is committed, and cuts away what is too old, until ctx ends.
 func (t *Trail) Run(ctx context.Context) {
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case c := <-t.outbox:
+				t.send(ctx, c)
+			}
+		}
+	}()
 	tick := time.NewTicker(t.o.Every)
 	defer tick.Stop()
 	var looked time.Time
@@ -376,26 +411,45 @@ func (t *Trail) Run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			t.last()
+			t.last(sent)
+			select {
+			case <-sent:
+			case <-time.After(lastWait):
+			}
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// last links what is left when the process ends, and sends the head, if the store still answers.
-func (t *Trail) last() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+// last links what is left when the process ends, and sends the head. It waits for neither longer than lastWait.
+func (t *Trail) last(sent <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWait)
 	defer cancel()
 	t.turn.Lock()
 	defer t.turn.Unlock()
 	if _, err := t.link(ctx, true); err != nil || t.linked.Load() == 0 {
 		return
 	}
-	if _, head, err := t.open(ctx); err == nil {
-		_ = t.send(ctx, &head.Last, true)
+	_, head, err := t.open(ctx)
+	if err != nil || head.Last.Same(&t.tried) && t.o.Send == nil || head.Last.Same(&t.posted.Load().c) {
+		return
+	}
+	t.log(&head.Last)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		<-sent // one after the other
+		t.send(ctx, head.Last)
+	}()
+	select {
+	case <-over:
+	case <-ctx.Done():
 	}
 }
+
+// lastWait bounds what is done when the process ends.
+const lastWait = 2 * time.Second
 
 // round links once, and logs faults when they change.
 func (t *Trail) round(ctx context.Context) {
@@ -405,7 +459,7 @@ func (t *Trail) round(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	sent := t.status.Load().Sent
+	sent := t.posted.Load().err
 	said := ""
 	if err != nil || sent != nil {
 		said = errors.Join(err, sent).Error()
@@ -425,7 +479,11 @@ func (t *Trail) round(ctx context.Context) {
 }
 
 // Status is how linking goes on this node.
-func (t *Trail) Status() TrailStatus { return *t.status.Load() }
+func (t *Trail) Status() TrailStatus {
+	st := *t.status.Load()
+	st.Sent = t.posted.Load().err
+	return st
+}
 
 // Linked is how many records this process has linked.
 func (t *Trail) Linked() uint64 { return t.linked.Load() }

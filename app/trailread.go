@@ -490,10 +490,15 @@ func (t *Trail) Cut(ctx context.Context, by Actor, before instant.Instant) (n ui
 		}
 	}
 	if at.Seq == head.Cut.Seq {
-		return 0, nil
+		if at.Seq > 0 { // what an interrupted cut has left
+			err = t.core.Stores.TrailCare.Cut(ctx, head.Cut)
+		}
+		return 0, err
 	}
 	at = k.signed(at)
-	if err := t.core.Stores.TrailCare.Cut(ctx, at); err != nil {
+	if err := t.core.Stores.TrailCare.Cut(ctx, at); errors.Is(err, audit.ErrDisorder) {
+		return 0, nil // another node was first
+	} else if err != nil {
 		return 0, err
 	}
 	n = at.Seq - head.Cut.Seq

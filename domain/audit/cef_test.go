@@ -45,9 +45,9 @@ func TestCEF(t *testing.T) {
 }
 
 func TestAnExportInCEFIsVerifiedByItsBytes(t *testing.T) {
-	trail := newTrail(newSigner("audit"), 5, 3)
+	trail := newTrail(newSigner("audit"), 3, 3)
 	whole := trail.exportCEF()
-	if r := verifiedFile(t, trail.signer, whole, trail.head.Last); !r.OK() || r.Records != 5 || r.Last.Seq != 5 {
+	if r := verifiedFile(t, trail.signer, whole, trail.head.Last); !r.OK() || r.Records != 3 || r.Last.Seq != 3 {
 		t.Fatalf("untouched: %+v", r)
 	}
 	for i := range whole {
@@ -55,6 +55,9 @@ func TestAnExportInCEFIsVerifiedByItsBytes(t *testing.T) {
 		b[i] ^= 1 << (i % 8)
 		if r := verifiedFile(t, trail.signer, b); r.OK() {
 			t.Fatalf("bit %d of byte %d, in %q, was missed", i%8, i, whole[max(i-20, 0):min(i+20, len(whole))])
+		}
+		if i%5 > 0 {
+			continue
 		}
 		if r := verifiedFile(t, trail.signer, whole[:i]); r.OK() {
 			t.Fatalf("a cut at byte %d was missed", i)

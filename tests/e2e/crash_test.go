@@ -117,6 +117,9 @@ func TestKilledUnderLoad(t *testing.T) {
 		s.want(http.StatusOK, http.MethodGet, me, a.Access, nil)
 	}
 	s.want(http.StatusOK, http.MethodGet, me, boss.Access, nil)
+	if a := s.want(http.StatusOK, http.MethodGet, "/api/v1/admin/audit/verify", boss.Access, nil); !strings.Contains(a.Text, `"ok":true`) || strings.Contains(a.Text, `"records":0`) {
+		t.Errorf("the audit trail after the kill: %s", a.Text)
+	}
 	if err := s.end(syscall.SIGTERM); err != nil {
 		t.Errorf("the stop: %v", err)
 	}

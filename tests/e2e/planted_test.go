@@ -224,6 +224,25 @@ func TestPlantedSecrets(t *testing.T) {
 		p.search(t, "the output of a second server", []byte(r.out+r.err))
 	}
 
+	// The audit trail, as it is shown and exported.
+	for _, format := range []string{"jsonl", "cef"} {
+		name := filepath.Join(t.TempDir(), "audit."+format)
+		r := xteam(t, env, "", "audit", "export", "--out", name, "--format", format)
+		if r.code != 0 {
+			t.Errorf("xteam audit export: %d %s", r.code, r.err)
+		}
+		text, err := os.ReadFile(name)
+		if err != nil || bytes.Count(text, []byte("ann@example.com")) == 0 {
+			t.Errorf("the export, of %d bytes, %v, does not tell of ann", len(text), err)
+		}
+		p.search(t, "the export "+format, text)
+	}
+	if r := xteam(t, env, "", "audit", "tail", "-n", "100", "--json"); r.code != 0 {
+		t.Errorf("xteam audit tail: %d %s", r.code, r.err)
+	} else {
+		p.search(t, "xteam audit tail", []byte(r.out))
+	}
+
 	keep(s.want(http.StatusOK, http.MethodPost, login, "", object{"username": "ann", "password": changed}))
 	if err := s.end(syscall.SIGTERM); err != nil {
 		t.Error(err)
