@@ -86,7 +86,7 @@ func openRedis(ctx context.Context, s settings, log *slog.Logger) (r redisStores
 		if s.Environment == production && (o.Exposed() || o.Password.IsZero()) {
 			return nil, fmt.Errorf("%s: production takes a Redis that asks for a password, over TLS: rediss://USER:PASSWORD@HOST:PORT", setting)
 		}
-		o.Logger = log
+		o.Logger, o.Now = log, machineClock
 		one, err := redisstore.New(o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", setting, err)
@@ -173,7 +173,7 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, HTTP: s.HTTP,
 		Trail: app.TrailOptions{Retention: s.AuditRetention, Send: sendCheckpoints(s.AuditCheckpoints)},
 		Meter: registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
-		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) },
+		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) }, Now: machineClock,
 	}
 }
 

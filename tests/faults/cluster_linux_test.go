@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,22 +42,36 @@ func build(m *testing.M) int {
 	return m.Run()
 }
 
-// cluster is some nodes on one database and one Redis.
+// cluster is some nodes on one database and one Redis, or what a shape puts in its place.
 type cluster struct {
 	t        testing.TB
 	redis    *redisServer
+	others   []*redisServer // further ones, of a shape
+	links    []*link        // from each node to Redis, of a shape
+	clocks   []string       // a file for each node that says by how many seconds its clock is off, of a shape
 	postgres *postgresServer
 	nodes    []*node
 	client   *http.Client
 }
 
+// plan is what a cluster is made of.
+type plan struct {
+	nodes, users int
+	redis        []string                         // arguments of Redis
+	shape        func(c *cluster)                 // what else is there, started before the nodes
+	env          []string                         // of every node
+	each         func(c *cluster, n int) []string // of one node
+	program      func(t testing.TB) string        // nil: the program as it is
+}
+
 // node is one `xteam serve`.
 type node struct {
 	*process
-	n    int
-	base string
-	out  *lines
-	env  []string
+	n       int
+	program string
+	base    string
+	out     *lines
+	env     []string
 }
 
 // lines keeps what a process writes, and tells of its ready line.
@@ -85,16 +100,28 @@ func (l *lines) Write(p []byte) (int, error) {
 const password = "correct-Horse-battery-9-staple"
 
 // newCluster starts servers and nodes, and users who can sign in.
-func newCluster(t testing.TB, nodes, users int, redisArgs []string, more ...string) *cluster {
+func newCluster(t testing.TB, p plan) *cluster {
 	t.Helper()
-	c := &cluster{t: t, redis: startRedis(t, redisArgs...), postgres: startPostgres(t)}
+	c := &cluster{t: t, redis: startRedis(t, p.redis...), postgres: startPostgres(t)}
 	c.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	t.Cleanup(c.client.CloseIdleConnections)
-	for i := range nodes {
-		c.nodes = append(c.nodes, c.join(i, more...))
+	if p.shape != nil {
+		p.shape(c)
+	}
+	for i := range p.nodes {
+		env := p.env
+		if p.each != nil {
+			env = slices.Concat(env, p.each(c, i))
+		}
+		n := c.node(i, env...)
+		if p.program != nil {
+			n.program = p.program(t)
+		}
+		c.serve(n)
+		c.nodes = append(c.nodes, n)
 	}
 	c.command(password, "users", "create", "--email", "admin@example.com", "--username", "admin", "--role", "admin", "--password-stdin")
-	for i := range users {
+	for i := range p.users {
 		a := c.call(0, http.MethodPost, "/api/v1/auth/register", "", map[string]any{"email": fmt.Sprintf("u%d@example.com", i), "username": fmt.Sprintf("user%d", i), "password": password})
 		if a.status != http.StatusCreated {
 			t.Fatalf("register: %d %s", a.status, a.text)
@@ -106,15 +133,21 @@ func newCluster(t testing.TB, nodes, users int, redisArgs []string, more ...stri
 // join starts one more node.
 func (c *cluster) join(i int, more ...string) *node {
 	c.t.Helper()
-	n := &node{n: i, out: &lines{ready: make(chan string, 1)}}
-	n.env = append([]string{"PATH=" + os.Getenv("PATH"), "DATA_DIR=" + filepath.Join(c.t.TempDir(), "data"), "HTTP_ADDR=127.0.0.1:0", "BCRYPT_COST=10", "RATE_LIMIT_ENABLED=false",
-		"DATABASE_URL=" + c.postgres.url(), "REDIS_URL=" + c.redis.url(), "SECRET_KEY=k3yOfTests-7Zt0Lw4Vb9Xn2Rk8Hs5Jd1Fg6Pc", "ROOT_KEY=r00tOfTests-q2Wn8Xb5Vt1Lc7Zk4Mj9Hd3Gs"}, more...)
-	n.process = &process{t: c.t, name: fmt.Sprintf("node %d", i), dir: c.t.TempDir()}
+	n := c.node(i, more...)
 	c.serve(n)
 	return n
 }
 
-// serve starts a node, and waits until it takes requests.
+// node is one that was not started yet. What is given last of its environment counts.
+func (c *cluster) node(i int, more ...string) *node {
+	n := &node{n: i, program: binary}
+	n.env = append([]string{"PATH=" + os.Getenv("PATH"), "DATA_DIR=" + filepath.Join(c.t.TempDir(), "data"), fmt.Sprintf("HTTP_ADDR=127.0.0.1:%d", freePort(c.t)), "BCRYPT_COST=10", "RATE_LIMIT_ENABLED=false",
+		"DATABASE_URL=" + c.postgres.url(), "REDIS_URL=" + c.redis.url(), "SECRET_KEY=k3yOfTests-7Zt0Lw4Vb9Xn2Rk8Hs5Jd1Fg6Pc", "ROOT_KEY=r00tOfTests-q2Wn8Xb5Vt1Lc7Zk4Mj9Hd3Gs"}, more...)
+	n.process = &process{t: c.t, name: fmt.Sprintf("node %d", i), dir: c.t.TempDir()}
+	return n
+}
+
+// serve starts a node, and waits until it takes requests. One that was started before keeps its address, so that clients need not hear of it.
 func (c *cluster) serve(n *node) {
 	c.t.Helper()
 	log, err := os.OpenFile(filepath.Join(c.t.TempDir(), "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -123,7 +156,7 @@ func (c *cluster) serve(n *node) {
 	}
 	n.log = log
 	n.out = &lines{ready: make(chan string, 1)}
-	n.cmd = exec.Command(binary, "serve")
+	n.cmd = exec.Command(n.program, "serve")
 	n.cmd.Env, n.cmd.Dir, n.cmd.Stdout, n.cmd.Stderr = n.env, n.dir, n.out, log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {
@@ -139,7 +172,9 @@ func (c *cluster) serve(n *node) {
 	})
 	select {
 	case url := <-n.out.ready:
-		n.base = url
+		if n.base == "" {
+			n.base = url
+		}
 	case <-time.After(patience):
 		text, _ := os.ReadFile(log.Name())
 		c.t.Fatalf("node %d is not ready:\n%s", n.n, text)

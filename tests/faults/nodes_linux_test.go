@@ -12,7 +12,7 @@ import (
 
 // Three nodes on one database and one Redis are one service: what one hands out the others take, and what one withdraws none of them takes a moment later. A guarded call asks Redis nothing.
 func TestThreeNodes(t *testing.T) {
-	c := newCluster(t, 3, 3, nil)
+	c := newCluster(t, plan{nodes: 3, users: 3})
 	a := c.signIn(0, 0)
 	for n := range c.nodes {
 		if got := c.call(n, http.MethodGet, me, a.AccessToken, nil); got.status != http.StatusOK {

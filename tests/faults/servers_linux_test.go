@@ -1,14 +1,17 @@
 package faults_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -99,15 +102,19 @@ func needs(t testing.TB, program string) string {
 	return path
 }
 
-// freePort is a port of the loopback interface that nobody had a moment ago.
+// freePort is a port of the loopback interface that nobody had a moment ago, below those that the system gives to clients: who is killed finds its own free again.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 10000 + rand.IntN(22000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // until waits for a condition.
@@ -128,22 +135,42 @@ func until(t testing.TB, what string, holds func() bool) {
 // redisServer is a Redis that writes each command to its disk before it answers.
 type redisServer struct {
 	*process
-	port int
+	port     int
+	user     string
+	password string
 }
 
 func startRedis(t testing.TB, more ...string) *redisServer {
 	t.Helper()
 	server := needs(t, "redis-server")
 	r := &redisServer{port: freePort(t)}
+	if i := slices.Index(more, "--requirepass"); i >= 0 {
+		r.password = more[i+1]
+	}
 	dir := t.TempDir()
 	r.process = &process{t: t, name: "Redis", dir: dir,
 		args:  append([]string{server, "--bind", "127.0.0.1", "--port", strconv.Itoa(r.port), "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always"}, more...),
-		ready: func() bool { return r.say("PING") == "+PONG" }}
+		ready: func() bool { got := r.say("PING"); return got == "+PONG" || strings.HasPrefix(got, "-NOAUTH") }}
 	r.start()
 	return r
 }
 
-func (r *redisServer) url() string { return fmt.Sprintf("redis://127.0.0.1:%d", r.port) }
+func (r *redisServer) url() string {
+	if r.password != "" {
+		return fmt.Sprintf("redis://:%s@127.0.0.1:%d", r.password, r.port)
+	}
+	return fmt.Sprintf("redis://127.0.0.1:%d", r.port)
+}
+
+// info is one line of what Redis tells of itself.
+func (r *redisServer) info(section, name string) string {
+	for line := range strings.Lines(r.ask("INFO", section)) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			return v
+		}
+	}
+	return ""
+}
 
 // say sends one command and answers the first line of what comes back, or nothing.
 func (r *redisServer) say(words ...string) string {
@@ -160,16 +187,54 @@ func (r *redisServer) ask(words ...string) string {
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "*%d\r\n", len(words))
-	for _, w := range words {
-		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(w), w)
+	say := func(words []string) {
+		fmt.Fprintf(&b, "*%d\r\n", len(words))
+		for _, w := range words {
+			fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(w), w)
+		}
 	}
+	answers := bufio.NewReader(conn)
+	if r.password != "" {
+		say(append(append([]string{"AUTH"}, strings.Fields(r.user)...), r.password))
+	}
+	say(words)
 	if _, err := conn.Write(b.Bytes()); err != nil {
 		return ""
 	}
+	if r.password != "" {
+		if _, err := answers.ReadString('\n'); err != nil {
+			return ""
+		}
+	}
 	answer := make([]byte, 64<<10)
-	n, _ := conn.Read(answer)
+	n, _ := answers.Read(answer)
 	return string(answer[:n])
+}
+
+// keepCopy copies what Redis has on its disk, and restored has it begin with a copy.
+func (r *redisServer) keepCopy() string {
+	r.t.Helper()
+	to := filepath.Join(r.t.TempDir(), "copy")
+	copyFolder(r.t, filepath.Join(r.dir, "appendonlydir"), to)
+	return to
+}
+
+func (r *redisServer) restored(from string) {
+	r.t.Helper()
+	r.kill()
+	if err := os.RemoveAll(filepath.Join(r.dir, "appendonlydir")); err != nil {
+		r.t.Fatal(err)
+	}
+	copyFolder(r.t, from, filepath.Join(r.dir, "appendonlydir"))
+	r.start()
+}
+
+// copyFolder copies a folder with its owners.
+func copyFolder(t testing.TB, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
 }
 
 // postgresServer is a PostgreSQL with one database.
@@ -227,4 +292,53 @@ func startPostgres(t testing.TB) *postgresServer {
 
 func (p *postgresServer) url() string {
 	return fmt.Sprintf("postgres://xteam:%s@127.0.0.1:%d/postgres?sslmode=disable", postgresPassword, p.port)
+}
+
+// sql runs statements as the owner of everything, and answers what they print.
+func (p *postgresServer) sql(text string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, needs(p.t, "psql"), "-qtA", "-v", "ON_ERROR_STOP=1", "-c", text, p.url()).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// must is sql that must go well.
+func (p *postgresServer) must(text string) string {
+	p.t.Helper()
+	out, err := p.sql(text)
+	if err != nil {
+		p.t.Errorf("psql: %v: %s", err, out)
+	}
+	return out
+}
+
+// folder is where the server keeps what it has.
+func (p *postgresServer) folder() string { return p.args[2] }
+
+// keepCopy stops the server, as a power cut would, copies what it has, and starts it again.
+func (p *postgresServer) keepCopy() string {
+	p.t.Helper()
+	p.kill()
+	copyFolder(p.t, p.folder(), p.folder()+".copy")
+	p.restart()
+	return p.folder() + ".copy"
+}
+
+// restored has the server begin with a copy. At the moment when no server runs it tells.
+func (p *postgresServer) restored(from string, tell func()) {
+	p.t.Helper()
+	p.kill()
+	if err := os.RemoveAll(p.folder()); err != nil {
+		p.t.Fatal(err)
+	}
+	copyFolder(p.t, from, p.folder())
+	wait(200 * time.Millisecond) // in which answers that are on their way arrive
+	tell()
+	p.restart()
+}
+
+// restart starts a PostgreSQL that was killed. What it had started may hold on to its folder for a moment.
+func (p *postgresServer) restart() {
+	_ = os.Remove(p.folder() + "/postmaster.pid")
+	p.start()
 }
