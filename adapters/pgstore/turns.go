@@ -70,7 +70,7 @@ func (p *Turns) take(ctx context.Context, name string) (*pgx.Conn, error) {
 		return nil, &lost{err: err}
 	}
 	sum := sha256.Sum256([]byte("xteam turn " + name))
-	if err := queries.New(conn).LockForConnection(short, int64(binary.BigEndian.Uint64(sum[:8]))); err != nil { //nolint:gosec // any 64 bits are a key
+	if err := queries.New(conn).LockForConnection(short, int64(binary.BigEndian.Uint64(sum[:8]))); err != nil {
 		p.db.Revocations().end(conn)
 		return nil, &lost{err: err}
 	}

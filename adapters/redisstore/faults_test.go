@@ -361,6 +361,31 @@ func TestAReplicaThatLacksTheLastWrites(t *testing.T) {
 	}
 }
 
+// An older state may stand under the same mark and epoch; who follows is told what it holds, and so what it lacks.
+func TestAnOldDumpThatIsRestored(t *testing.T) {
+	server := start(t)
+	s := open(t, at(server))
+	old, late := newEntries(20), newEntry()
+	record(t, s, old...)
+	ok(t, s.Revocations().Vouch(t.Context()))
+	ok(t, server.admin.Save(t.Context()).Err())
+	n := follow(t, s)
+	record(t, s, late)
+	n.has(t, append(old, late)...)
+	server.kill()
+	server.run(t) // with the dump of before the last one
+	server.ready(t)
+	eventually(t, "the node is told all that is there, and not the last entry", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return !n.round[late.Key()] && n.round[old[0].Key()]
+	})
+	record(t, s, late)
+	if held := holds(t, s); len(held) != 21 {
+		t.Errorf("after it was put back: got %d entries, want 21", len(held))
+	}
+}
+
 // proxy passes connections on, later by a delay.
 type proxy struct {
 	l     net.Listener
