@@ -37,6 +37,10 @@ type Healing struct {
 	core *Core
 	log  *slog.Logger
 	told chan view.Healing
+
+	kept   Mark // nil: there is none
+	at     mark // as it was stored last
+	unkept bool // logged as not stored
 }
 
 // NewHealing makes itself known to the core's view. Run is to be running beside it.
@@ -144,12 +148,19 @@ func (h *Healing) healed(loss view.Healing) {
 	}
 }
 
-// Run tells of what was put back until ctx ends. What the database does not take is offered to it again.
+// Run tells of what was put back, and moves the mark on, until ctx ends. What the database does not take is offered to it again.
 func (h *Healing) Run(ctx context.Context) {
+	tick := time.NewTicker(markEvery)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTry)
+			defer cancel()
+			h.moveOn(last)
 			return
+		case <-tick.C:
+			h.moveOn(ctx)
 		case loss := <-h.told:
 			h.tell(ctx, loss)
 		}

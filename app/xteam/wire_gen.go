@@ -98,7 +98,19 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	setUp := app.NewSetUp(core, accounts)
-	pending, cleanup10 := assembly.StartPending(ctx, core, slogLogger)
+	pending, cleanup10, err := assembly.StartPending(ctx, core, assemblyDatabase, slogLogger)
+	if err != nil {
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	trail, cleanup11 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
 	tethers, cleanup12 := assembly.StartTethers(ctx, core, blocks, assemblyOptions)
 	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, assemblySecrets, tethers, live, assemblyOptions, slogLogger)

@@ -124,7 +124,21 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	pending, cleanup12 := assembly.StartPending(ctx, core, logger)
+	pending, cleanup12, err := assembly.StartPending(ctx, core, assemblyDatabase, logger)
+	if err != nil {
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	trail, cleanup13 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, logger)
 	blocks, cleanup14, err := assembly.StartBlocks(ctx, core, assemblyOptions, logger)
 	if err != nil {

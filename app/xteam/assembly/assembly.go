@@ -52,6 +52,7 @@ type Database struct {
 	Stores app.Stores
 	MACs   ports.Authenticator
 	Sealer ports.Sealer
+	Mark   app.Mark // how far this node has seen the database come, kept elsewhere; nil: nowhere
 	// Space answers how many bytes are free for the store, -1 when that is not known, and why it does not take everything: ports.ErrNoSpace while it takes nothing new.
 	Space func() (free int64, err error)
 	// Clock is that of a server that others use too; nil: the store has none but this machine's.
@@ -212,14 +213,17 @@ func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec
 }
 
 // StartPending writes down the revocations that the database could not take at once, and sees to what sources of revocations have lost, until the cleanup.
-func StartPending(ctx context.Context, c *app.Core, log *slog.Logger) (*app.Pending, func()) {
+func StartPending(ctx context.Context, c *app.Core, db Database, log *slog.Logger) (*app.Pending, func(), error) {
 	p, h := app.NewPending(c, log), app.NewHealing(c, log)
+	if err := h.Compare(ctx, db.Mark); err != nil {
+		return nil, nil, fmt.Errorf("hold the database against what this node has seen of it: %w", err)
+	}
 	return p, background(ctx, func(ctx context.Context) {
 		var both sync.WaitGroup
 		both.Go(func() { p.Run(ctx) })
 		both.Go(func() { h.Run(ctx) })
 		both.Wait()
-	})
+	}), nil
 }
 
 // StartSessions runs the sessions' housekeeping until the cleanup.
