@@ -37,9 +37,10 @@ type Live struct {
 	wake   chan struct{} // holds one when somebody subscribes
 
 	mu       sync.Mutex
-	all      map[*Subscription]struct{}
-	position uint64 // behind which the store is asked next
-	turn     uint64 // rises when somebody subscribes after nobody did
+	open     int                                   // subscriptions
+	by       map[string]map[*Subscription]struct{} // the same by whose events they are for; empty: everybody's
+	position uint64                                // behind which the store is asked next
+	turn     uint64                                // rises when somebody subscribes after nobody did
 	seen     [2]map[id.Event]struct{}
 	stopped  bool
 }
@@ -48,7 +49,12 @@ var _ ports.Journal = (*Live)(nil)
 
 // NewLive tells of what is written to it, and of the events of a store. Run must be running for the latter.
 func NewLive(next ports.Journal, events ports.Events) *Live {
-	return &Live{next: next, events: events, wake: make(chan struct{}, 1), all: map[*Subscription]struct{}{}, seen: [2]map[id.Event]struct{}{{}, {}}}
+	return &Live{next: next, events: events, wake: make(chan struct{}, 1), by: map[string]map[*Subscription]struct{}{}, seen: [2]map[id.Event]struct{}{{}, {}}}
+}
+
+// Page answers at most limit events that the store has behind a position, in the order of their commits, and the position of the last.
+func (l *Live) Page(ctx context.Context, after uint64, limit int) ([]audit.Event, uint64, error) {
+	return l.events.List(ctx, after, limit)
 }
 
 // Write is of ports.Journal.
@@ -56,7 +62,7 @@ func (l *Live) Write(ctx context.Context, events ...audit.Event) {
 	l.next.Write(ctx, events...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.all) > 0 {
+	if l.open > 0 {
 		l.tell(events)
 	}
 }
@@ -68,15 +74,23 @@ func (l *Live) tell(events []audit.Event) {
 		if !l.isNew(e.ID) {
 			continue
 		}
-		var shared *audit.Event
-		for s := range l.all {
-			if s.wants(e) {
-				if shared == nil {
-					c := *e
-					shared = &c
-				}
-				s.offer(LiveEvent{Event: shared, After: l.position})
+		l.tellOne(e)
+	}
+}
+
+func (l *Live) tellOne(e *audit.Event) {
+	var shared *audit.Event
+	names := [...]string{"", e.Subject, e.Actor}
+	for i, name := range names {
+		if i > 0 && name == "" || i == 2 && name == e.Subject {
+			continue
+		}
+		for s := range l.by[name] {
+			if shared == nil {
+				c := *e
+				shared = &c
 			}
+			s.offer(LiveEvent{Event: shared, After: l.position})
 		}
 	}
 }
@@ -161,7 +175,7 @@ func (l *Live) join(s *Subscription, at uint64, located bool) (from uint64, done
 	switch {
 	case l.stopped:
 		return 0, false, ErrStopping
-	case len(l.all) > 0:
+	case l.open > 0:
 	case !located:
 		return l.position, false, nil
 	default:
@@ -169,7 +183,11 @@ func (l *Live) join(s *Subscription, at uint64, located bool) (from uint64, done
 		l.turn++
 		signal(l.wake)
 	}
-	l.all[s] = struct{}{}
+	if l.by[s.name] == nil {
+		l.by[s.name] = map[*Subscription]struct{}{}
+	}
+	l.by[s.name][s] = struct{}{}
+	l.open++
 	return 0, true, nil
 }
 
@@ -184,9 +202,13 @@ func (s *Subscription) end(err error) {
 }
 
 func (s *Subscription) endLocked(err error) {
-	delete(s.live.all, s)
 	if s.err == nil {
 		s.err = err
+		delete(s.live.by[s.name], s)
+		if len(s.live.by[s.name]) == 0 {
+			delete(s.live.by, s.name)
+		}
+		s.live.open--
 	}
 	s.waiting = nil
 	signal(s.news)
@@ -300,7 +322,7 @@ func (l *Live) Run(ctx context.Context) {
 func (l *Live) asked() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.all) > 0
+	return l.open > 0
 }
 
 // stop ends every subscription.
@@ -308,8 +330,10 @@ func (l *Live) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopped = true
-	for s := range l.all {
-		s.endLocked(ErrStopping)
+	for _, all := range l.by {
+		for s := range all {
+			s.endLocked(ErrStopping)
+		}
 	}
 }
 

@@ -97,13 +97,7 @@ func NewTethers(c *Core, o TethersOptions) *Tethers {
 // End runs in a goroutine of the Tethers and must return at once, as the cancel function of a context does; it may call release. No call begins after release has returned that had not
 // begun before; release may be called more than once.
 func (t *Tethers) Hold(caller Caller, addr netip.Addr, end func(error)) (release func()) {
-	h := &tether{claims: caller.Claims, until: instant.Forever, addr: addr, end: end}
-	if h.claims != nil {
-		h.until = h.claims.ExpiresAt
-		if !caller.IsKey() {
-			h.until = h.until.Add(t.leeway)
-		}
-	}
+	h := t.tether(caller, addr, end)
 	t.mu.Lock()
 	t.held[h] = struct{}{}
 	if len(t.held) == 1 {
@@ -120,6 +114,22 @@ func (t *Tethers) Hold(caller Caller, addr netip.Addr, end func(error)) (release
 		go end(err)
 	}
 	return func() { t.drop(h) }
+}
+
+// Refusal is why a caller at an address would not be let in now, or nil. It is what everything that is held is asked, for whoever must know between: before each thing that is told them.
+func (t *Tethers) Refusal(caller Caller, addr netip.Addr) error {
+	return t.refusal(t.tether(caller, addr, nil), instant.Of(t.now()))
+}
+
+func (t *Tethers) tether(caller Caller, addr netip.Addr, end func(error)) *tether {
+	h := &tether{claims: caller.Claims, until: instant.Forever, addr: addr, end: end}
+	if h.claims != nil {
+		h.until = h.claims.ExpiresAt
+		if !caller.IsKey() {
+			h.until = h.until.Add(t.leeway)
+		}
+	}
+	return h
 }
 
 // drop lets go of h, and reports whether it was held.
@@ -303,4 +313,23 @@ func (t *Tethers) Drain(ctx context.Context) error {
 		t.idle.Wait()
 	}
 	return nil
+}
+
+// EndCode is what is told to whoever's connection was ended: a code as RefusalCode has it, or address_blocked, stopping or too_slow, and the reason of a revocation; unavailable for any other error.
+func EndCode(err error) (code, reason string) {
+	var revoked *revocation.RevokedError
+	switch {
+	case errors.As(err, &revoked):
+		return RefusalCode(err), revoked.Reason.String()
+	case errors.Is(err, ErrAddressBlocked):
+		return "address_blocked", ""
+	case errors.Is(err, ErrStopping):
+		return "stopping", ""
+	case errors.Is(err, ErrSlow):
+		return "too_slow", ""
+	}
+	if code = RefusalCode(err); code == "" {
+		code = "unavailable"
+	}
+	return code, ""
 }

@@ -2,8 +2,16 @@ package app
 
 import (
 	"context"
+	"errors"
 
 	"github.com/xteam/xteam/domain/apikey"
+)
+
+// Refusals of transports.
+var (
+	ErrTwoCredentials = errors.New("send one credential, not two")
+	ErrCrossOrigin    = errors.New("a page of another origin may not ask this")
+	ErrUpgrade        = errors.New("this is for WebSockets (RFC 6455) of version 13")
 )
 
 // Access is who may use something.
@@ -39,6 +47,9 @@ type Visit interface {
 	Charge(Charge) error
 	// Actor is who was admitted last, as one who asks for an administrator's act.
 	Actor() Actor
+	// OwnPage reports whether a page of this service or of an origin that is listed asks, or no page at all, as far as browsers say. A transport over which pages of others could use what browsers add
+	// by themselves, or what they cannot be kept from, refuses with ErrCrossOrigin what it is not.
+	OwnPage() bool
 	// Refuse answers an error as every other, unless the answer has begun.
 	Refuse(error)
 }

@@ -28,9 +28,11 @@ type Services struct {
 	Rotator  *app.Rotator
 	Secrets  *app.Secrets // nil: /readyz tells nothing of them
 	APIKeys  *app.APIKeys
-	Tethers  *app.Tethers // nil, as Live: nothing is served that stays open
-	Live     *app.Live
-	Trail    *app.Trail // nil: the audit trail is not served
+	Tethers  *app.Tethers // nil: nothing is served that stays open
+	Live     *app.Live    // nil: no events are
+	Feed     *app.Feed    // nil: other services are told of no revocations
+	Tickets  *app.Tickets // nil: there are none
+	Trail    *app.Trail   // nil: the audit trail is not served
 	View     *view.View
 	Pending  *app.Pending                // nil: nothing is in force before it is durable
 	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link

@@ -1,5 +1,12 @@
 package httpapi
 
+import (
+	"slices"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/audit"
+)
+
 // doc is what is documented of a route beside what routes.go says of it. Whoever adds a route adds its doc to the table below; then `go generate ./adapters/httpapi` writes
 // the description and the pages anew, and the tests of this package hold them against the routes, and every answer that they see against the description.
 //
@@ -126,6 +133,16 @@ func docs() map[string]doc {
 		"POST " + v1 + "/admin/audit/review": {id: "reviewAudit", title: "Record a review of the audit trail", body: reviewBody{}, without: true, example: `{"note":"all of May, nothing odd"}`, status: 204},
 		"POST " + v1 + "/admin/audit/erase": {id: "eraseAudit", title: "Erase a user from the audit trail", about: "Takes out what is personal of all that they did and of what tells of them; the chain holds as before. For the operator alone: `xteam audit erase`.",
 			body: eraseBody{}, needs: "user", example: `{"user":"ann"}`, status: 200, answer: erasedRecords{}, refuses: "not_found"},
+		"GET " + v1 + "/events": {id: "ownEvents", title: "Follow your own security events", about: "Server-sent events, `security` for each; `reset` where some are left out, and at last `end` with the code of why the server ends it. It goes on from `Last-Event-ID`; an event may come again.",
+			status: 200, media: "text/event-stream", refuses: "too_many_connections"},
+		"GET " + v1 + "/admin/events": {id: "listEvents", title: "List security events, or follow them", about: "In the order in which they were committed. Asked for `text/event-stream`, it follows everybody's as `/api/v1/events` does one's own.",
+			query: ofPages, status: 200, answer: list[app.EventView]{}, refuses: "too_many_connections"},
+		"GET " + v1 + "/revocations": {id: "followRevocations", title: "Follow the revocations", about: "Server-sent events: `snapshot`, in parts, everything that is live; `revocation`, each that is new; `heartbeat` every second, with how old all that is; `reset`, when `Last-Event-ID` is of no place any more and a snapshot follows; `end`. Compressed where gzip is accepted.",
+			status: 200, media: "text/event-stream", refuses: "too_many_connections"},
+		"POST " + v1 + "/auth/ws-ticket": {id: "wsTicket", title: "Get a ticket for /ws", about: "For `/ws?ticket=`: good once, for 30 seconds.", status: 200, answer: ticket{}},
+		"GET /ws": {id: "webSocket", title: "Follow security events over a WebSocket", about: "Your own; an administrator's are everybody's. The token is in `?token=`, in `Sec-WebSocket-Protocol: xteam, TOKEN`, in a ticket or in a header or cookie. Each message is an event. It closes with 4401 and the reason when the token ends.",
+			query:  []parameter{{"token", "an access token", ""}, {"ticket", "of `/api/v1/auth/ws-ticket`", ""}, {"after", "`after` of the last event that was received", "0"}},
+			status: 101, mounted: true, secured: true, refuses: "upgrade_required too_many_connections cross_origin"},
 
 		"GET /health":  {id: "health", title: "Does it live?", status: 200, answer: status{}},
 		"GET /healthz": {id: "healthz", title: "Does it live? As Kubernetes asks", status: 200, answer: status{}},
@@ -146,14 +163,23 @@ func docs() map[string]doc {
 func schemaNames() map[string]string {
 	return map[string]string{"person": "Registration", "signIn": "Session", "ownSignIn": "OwnSession", "anySignIn": "SessionOfUser", "pastSignIn": "PastSession", "programKey": "APIKey", "anyProgramKey": "APIKeyOfUser",
 		"newKey": "NewAPIKey", "endedKeys": "RevokedAPIKeys", "keyState": "SigningKeyState", "withdrawal": "Revocation", "revoked": "RevocationResult", "ended": "SessionsEnded", "rotated": "RotationResult",
-		"nodeTime": "NodeTime", "maker": "APIKeyMaker", "readiness": "Readiness", "ageCheck": "AgeCheck", "fieldError": "FieldError"}
+		"nodeTime": "NodeTime", "maker": "APIKeyMaker", "readiness": "Readiness", "ageCheck": "AgeCheck", "fieldError": "FieldError", "EventView": "SecurityEvent", "ticket": "Ticket"}
 }
 
 // memberValues are the only values of members that have no others, by the schema's name and the member's.
 func memberValues() map[string][]string {
 	return map[string][]string{"User.role": {"user", "admin"}, "CreateUserBody.role": {"user", "admin"}, "SetRoleBody.role": {"user", "admin"}, "Tokens.token_type": {"bearer"},
 		"APIKey.environment": {"dev", "stg", "prd"}, "APIKey.status": {"live", "retiring", "expired", "revoked"}, "SigningKey.state": {"next", "primary", "retiring", "gone", "revoked"},
-		"Explanation.kind": {"access_token", "refresh_token", "api_key", "unknown"}, "Check.status": {"ok", "fail", "degraded"}, "Readiness.status": {"ok", "fail"}, "Status.status": {"ok"}}
+		"Explanation.kind": {"access_token", "refresh_token", "api_key", "unknown"}, "Check.status": {"ok", "fail", "degraded"}, "SecurityEvent.severity": {"info", "warning", "critical"}, "SecurityEvent.outcome": {"success", "failure"}, "SecurityEvent.kind": eventKinds(), "Readiness.status": {"ok", "fail"}, "Status.status": {"ok"}}
+}
+
+// eventKinds are the kinds of security events, in order.
+func eventKinds() (all []string) {
+	for _, k := range audit.Kinds() {
+		all = append(all, string(k))
+	}
+	slices.Sort(all)
+	return all
 }
 
 // memberMeanings is what members mean that have no comment where they are declared, because their name says it there; by the member's name, or the schema's and the member's.
@@ -182,6 +208,9 @@ func memberMeanings() map[string]string {
 		"SetUpBody.password": password, "SetPasswordBody.password": password, "ChangePasswordBody.new_password": password, "ChangePasswordBody.current_password": "The one that is replaced.", "LoginBody.password": "The account's.",
 		"SetUpBody.token": "What follows #token= in the link.", "ExplainBody.token": "An access token, a refresh token or an API key.", "RevokeBody.user_id": who, "RevokeUserTokensBody.user_id": who,
 		"RevokeBody.session_id": "A session's id.", "RevokeBody.token": "An access token, a refresh token or an API key.", "RevokeBody.jti": "An access token's own id.", "RevokeBody.kid": "A signing key's id: everything that it signed.", "RevokeBody.all": "Everything.",
+		"SecurityEvent.time": when, "SecurityEvent.kind": "What happened, such as authentication_failed or token_revoked.", "severity": "info, warning or critical.", "outcome": "success or failure.",
+		"actor": "Who did it: a user id, operator or system; missing when nobody was signed in.", "subject": "Whom or what it concerns: an id.", "ip_address": "Where the request came from.", "user_agent": "What sent it.",
+		"request_id": "By which the server's log tells of it.", "details": "What else is known, by name.", "SecurityEvent.email": "The address or name that was tried.", "ticket": "Good once.",
 		"RevokedAPIKeys.revoked": "Their ids.", "NewAPIKey.key": "The text that is sent. It is shown here, and nowhere else.", "RefreshBody.refresh_token": "The last one that was handed out.",
 		"Problem.type": "Where the code is explained.", "Problem.title": "The name of the status.", "Problem.status": "The status.", "Problem.code": "What a program decides by.", "Problem.request_id": "By which the server's log tells of it.",
 		"Problem.errors": "All that is wrong with what was sent, when the code is validation_failed.",
@@ -220,8 +249,10 @@ func advice() map[string][2]string {
 		"token_missing":          {"The route asks for a credential, and none was sent.", "Sign in, and send Authorization: Bearer."},
 		"token_revoked":          {"The token, its session or the key was revoked; reason says why.", "Drop it, and sign in again where the reason allows it."},
 		"too_many_api_keys":      {"The owner has as many live keys as may be.", "Revoke some."},
+		"too_many_connections":   {"So many connections stay open already, of the user or of all together.", "Close some, or ask again after Retry-After."},
 		"too_many_attempts":      {"Too many wrong passwords for this account in a minute. A right one is not compared either.", "Wait for as many seconds as Retry-After says."},
 		"unavailable":            {"The server, or its database, cannot answer now.", "Ask again after Retry-After."},
+		"upgrade_required":       {"The path is for WebSockets of version 13.", "Ask with a WebSocket client."},
 		"unsupported_media_type": {"The body is compressed, or not called JSON where it must be.", "Send application/json."},
 		"validation_failed":      {"What was sent cannot be taken; errors says which members are wrong, and how.", "Mend them."},
 	}

@@ -46,6 +46,12 @@ func (v *visit) Actor() app.Actor {
 	return v.x.actor()
 }
 
+// OwnPage is of app.Visit.
+func (v *visit) OwnPage() bool {
+	o := &v.x.api.origins
+	return o.any && !v.x.api.cookies.On || v.x.ownPage()
+}
+
 // Refuse is of app.Visit.
 func (v *visit) Refuse(err error) {
 	v.mu.Lock()

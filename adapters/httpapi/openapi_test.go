@@ -31,7 +31,7 @@ import (
 
 // served are the routes of a system that has everything, those of other transports as their docs have them.
 func served() []route {
-	a := &API{Services: Services{Blocks: &app.Blocks{}, SetUp: &app.SetUp{}, Trail: &app.Trail{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
+	a := &API{Services: Services{Blocks: &app.Blocks{}, SetUp: &app.SetUp{}, Trail: &app.Trail{}, Tethers: &app.Tethers{}, Live: &app.Live{}, Feed: &app.Feed{}, Tickets: &app.Tickets{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
 	for _, key := range slices.Sorted(maps.Keys(docs())) {
 		if method, path, _ := strings.Cut(key, " "); docs()[key].mounted {
 			a.Mounts = append(a.Mounts, Mount{Method: method, Path: path})
@@ -684,7 +684,7 @@ var examples = map[string]any{
 	"seq": 17, "next_after": 17, "last": 17, "first": 1, "last_good": 17, "head": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9", "key_id": "6b86b273ff34fce1", "records": 17, "checkpoints": 2, "erased": 1,
 	"message": "Token revoked", "severity": "info", "outcome": "success", "actor": "6b86b273ff34fce19d6b804eff5a3f57", "subject": "5feceb66ffc86f38d952786c6d696c79", "request_id": "3f2a-1", "value": "read", "fault": "changed",
 	"text": "record 17 was changed: record 18 holds another hash of it", "more": 0, "chain": "6b86b273ff34fce19d6b804eff5a3f57", "public": "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "lag_ms": 0,
-	"cidr": "192.0.2.0/24", "next": "AZ-G0IGITH1lmi_qoMVa0BU", "is_active": true, "current": true,
+	"cidr": "192.0.2.0/24", "ticket": "AQAAAAAB", "next": "AZ-G0IGITH1lmi_qoMVa0BU", "is_active": true, "current": true,
 }
 
 // sample is an example of what is answered.

@@ -73,6 +73,7 @@ const (
 	cursorSessions    byte = 2 // of one user: and their id, the time and the id of the last session
 	cursorAllSessions byte = 3 // of everybody: the same
 	cursorBlocks      byte = 4 // and the last network, in the form of IPv6, with the family and the length of its mask
+	cursorEvents      byte = 5 // and the position of the last event
 )
 
 // cursorText is base64url without padding (RFC 4648, section 5).
@@ -137,4 +138,21 @@ func sessionsBehind(text string, of id.User) (p app.Place, err error) {
 		return app.Place{}, invalid("cursor", "is of another list")
 	}
 	return p, nil
+}
+
+func nextEvents(last uint64) *string {
+	text := cursorText.EncodeToString(binary.BigEndian.AppendUint64([]byte{cursorEvents}, last))
+	return &text
+}
+
+// eventsBehind reads a cursor of the list of events; the empty one is the start.
+func eventsBehind(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	b, err := parseCursor(text, cursorEvents, 8)
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint64(b), nil
 }

@@ -56,7 +56,7 @@ var (
 	errTokenTooLarge  = fmt.Errorf("the body is longer than %d bytes", maxToken)
 	errCutOff         = errors.New("the body ended early")
 	errTooSlow        = errors.New("the body did not arrive in time")
-	errTwoCredentials = errors.New("send one credential, not two")
+	errTwoCredentials = app.ErrTwoCredentials
 )
 
 type syntaxError struct{ detail string }
@@ -128,6 +128,8 @@ var sentinels = []struct {
 	{errTwoCredentials, 400, "malformed_request"},
 	{errUnknownHost, 400, "host_unknown"},
 	{errCrossOrigin, 403, "cross_origin"},
+	{app.ErrCrossOrigin, 403, "cross_origin"},
+	{app.ErrUpgrade, 426, "upgrade_required"},
 	{app.ErrPasswordNeeded, 422, "validation_failed"},
 	{app.ErrEmptySpan, 422, "validation_failed"},
 	{account.ErrNotOne, 422, "validation_failed"},
@@ -139,12 +141,16 @@ var sentinels = []struct {
 	{ratelimit.ErrInvalid, 422, "validation_failed"},
 	{revocation.ErrStale, 503, "revocations_stale"},
 	{app.ErrClock, 503, "unavailable"},
+	{app.ErrStopping, 503, "unavailable"},
 	{ports.ErrNoSpace, 507, "no_space"},
 	{id.ErrNotRandom, 503, "unavailable"},
 	{context.DeadlineExceeded, 503, "unavailable"},
 	{context.Canceled, 503, "unavailable"},
 	{ports.ErrUnavailable, 503, "unavailable"}, // the last: others match it too
 }
+
+// crowdedWait is how long whoever has too many connections is told to wait.
+const crowdedWait = 5 * time.Second
 
 // problemOf is the one table from an error to an answer. What it does not know is a fault: 500, and nothing of it is shown.
 func problemOf(err error) (p problem, known bool) {
@@ -164,6 +170,7 @@ func problemOf(err error) (p problem, known bool) {
 		syntax   *syntaxError
 		method   *methodError
 		risky    *block.RiskyError
+		crowded  *app.CrowdedError
 		early    *keyset.EarlyError
 		key      *keyset.KeyError
 	)
@@ -190,6 +197,10 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 429, Code: "rate_limited", Detail: "too many requests", retry: max(limited.Decision.RetryAfter, 1)}, true
 	case errors.As(err, &attempts):
 		return problem{Status: 429, Code: "too_many_attempts", Detail: attempts.Error() + ": ask again later", retry: max(attempts.Verdict.Decision.RetryAfter, 1)}, true
+	case errors.As(err, &crowded) && crowded.Own:
+		return problem{Status: 429, Code: "too_many_connections", Detail: crowded.Error(), retry: crowdedWait}, true
+	case errors.As(err, &crowded):
+		return problem{Status: 503, Code: "too_many_connections", Detail: crowded.Error(), retry: crowdedWait}, true
 	case errors.As(err, &busy):
 		return problem{Status: 503, Code: "unavailable", Detail: "the service is busy: ask again later", retry: max(busy.RetryAfter, time.Second)}, true
 	case errors.As(err, &owed):
@@ -229,10 +240,15 @@ func (x *exchange) refuse(err error) {
 			x.api.Meter.Limited(attempts.Verdict.Policy.Name)
 		}
 	}
-	if errors.Is(err, errCrossOrigin) || errors.Is(err, errUnknownHost) {
+	if errors.Is(err, errCrossOrigin) || errors.Is(err, app.ErrCrossOrigin) || errors.Is(err, errUnknownHost) {
 		x.api.Guard.Turned(x.ctx(), x.request(), x.endpoint(), p.Code)
 	}
 	h := x.Header()
+	if errors.Is(err, app.ErrUpgrade) {
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade")
+		h.Set("Sec-WebSocket-Version", "13")
+	}
 	if method := (*methodError)(nil); errors.As(err, &method) {
 		h.Set("Allow", strings.Join(method.allow, ", "))
 	}
@@ -249,7 +265,8 @@ func (x *exchange) refuse(err error) {
 func (x *exchange) expected(err error) bool {
 	var busy *ports.BusyError
 	var owed *app.NotDurableError
-	return errors.As(err, &busy) || errors.As(err, &owed) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) ||
+	var crowded *app.CrowdedError
+	return errors.As(err, &busy) || errors.As(err, &owed) || errors.As(err, &crowded) || errors.Is(err, app.ErrStopping) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) ||
 		errors.Is(err, context.Canceled) && x.ctx().Err() != nil
 }
 

@@ -65,6 +65,13 @@ var answers = map[string]told{
 	"apikey.ErrRotated":       {apikey.ErrRotated, 409, "key_state", ""},
 	"apikey.InvalidError":     {&apikey.InvalidError{Field: "name", Detail: "d"}, 422, "validation_failed", ""},
 	"apikey.LimitError":       {&apikey.LimitError{Limit: 50}, 409, "too_many_api_keys", ""},
+	"app.ErrTwoCredentials":   {app.ErrTwoCredentials, 400, "malformed_request", ""},
+	"app.ErrCrossOrigin":      {app.ErrCrossOrigin, 403, "cross_origin", ""},
+	"app.ErrUpgrade":          {app.ErrUpgrade, 426, "upgrade_required", ""},
+	"app.ErrStopping":         {app.ErrStopping, 503, "unavailable", ""},
+	"app.CrowdedError":        {&app.CrowdedError{Own: true, Max: 1}, 429, "too_many_connections", ""},
+	"app.ErrGap":              {app.ErrGap, 500, "internal", ""}, // these two are told on what is open already
+	"app.ErrSlow":             {app.ErrSlow, 500, "internal", ""},
 	"app.ErrClock":            {app.ErrClock, 503, "unavailable", ""},
 	"app.ErrForbidden":        {app.ErrForbidden, 403, "forbidden", ""},
 	"app.NotDurableError":     {&app.NotDurableError{Cause: ports.ErrNoSpace}, 503, "not_yet_durable", ""},

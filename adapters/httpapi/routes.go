@@ -117,6 +117,17 @@ func (a *API) routes() []route {
 	if a.JWKS != nil {
 		all = append(all, route{method: "GET", path: "/.well-known/jwks.json", class: read, access: anyone, serve: a.jwks})
 	}
+	if a.Tethers != nil && a.Live != nil {
+		all = append(all,
+			route{method: "GET", path: v1 + "/events", class: read, access: signedIn, serve: a.ownEvents},
+			route{method: "GET", path: v1 + "/admin/events", class: read, access: admin, serve: a.allEvents})
+	}
+	if a.Tethers != nil && a.Feed != nil {
+		all = append(all, route{method: "GET", path: v1 + "/revocations", class: verifying, access: signedIn, scope: apikey.RevocationsRead, serve: a.follow})
+	}
+	if a.Tickets != nil {
+		all = append(all, route{method: "POST", path: v1 + "/auth/ws-ticket", class: write, access: signedIn, serve: a.issueTicket})
+	}
 	for _, m := range a.Mounts {
 		all = append(all, a.mounted(m))
 	}

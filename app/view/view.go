@@ -4,6 +4,7 @@ package view
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"math"
 	"sync"
@@ -104,6 +105,9 @@ func (v *View) Check(c *token.Claims) error {
 	}
 	return nil
 }
+
+// All yields every entry that is live, without By and Note, in no order. What comes in meanwhile is yielded or not: Subscribe first.
+func (v *View) All() iter.Seq[revocation.Entry] { return v.set.All() }
 
 // Fresh reports whether the view is young enough to be trusted: whether Check takes a token that nothing names.
 func (v *View) Fresh() bool { return int64(v.elapsed()) <= v.goodFor.Load() }

@@ -159,6 +159,7 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func
 		srv.base = "https" + strings.TrimPrefix(base, "http")
 	}
 	srv.public = srv.serve(public, sys.Public, nil, cert)
+	srv.public.RegisterOnShutdown(sys.tethers.Stop) // event streams are requests that would be waited for
 	return srv, nil
 }
 

@@ -59,6 +59,9 @@ type settings struct {
 
 	MetricsAddr string // empty: on Addr, behind the role of an administrator
 
+	Retention    time.Duration // of the feed; 0: as long as an access token lives
+	PerUser      int           // connections that stay open
+	PerServer    int
 	MaxStaleness time.Duration
 	Poll         time.Duration // of a database that other processes write to, which Badger is not
 	Strict       bool          // matters once there is a feed beside the database
@@ -270,6 +273,15 @@ var table = []setting{
 	{name: "REVOCATION_POLL", initial: "1s", takes: "a duration from 10ms to 1h, below REVOCATION_MAX_STALENESS",
 		meaning: "how often a database that other processes write to, which Badger is not, is asked for what the feed may have missed",
 		set:     duration(func(s *settings) *time.Duration { return &s.Poll }, 10*time.Millisecond, time.Hour)},
+	{name: "FEED_RETENTION", without: "the life of an access token", takes: "a duration from 1s to 24h",
+		meaning: "how far back another service that follows the revocations may resume",
+		set:     duration(func(s *settings) *time.Duration { return &s.Retention }, time.Second, 24*time.Hour)},
+	{name: "MAX_CONNECTIONS", initial: "20000", takes: "a whole number from 1 to 1000000",
+		meaning: "WebSockets and event streams that may be open at a time",
+		set:     whole(func(s *settings) *int { return &s.PerServer })},
+	{name: "MAX_CONNECTIONS_PER_USER", initial: "32", takes: "a whole number from 1 to 1000000",
+		meaning: "the same of one user",
+		set:     whole(func(s *settings) *int { return &s.PerUser })},
 	{name: "REVOCATION_STRICT", initial: "false", takes: "true or false",
 		meaning: "refuse also while only the database is silent; matters once there is a feed beside it",
 		set: func(s *settings, v string) bool {
@@ -471,6 +483,15 @@ func duration(field func(*settings) *time.Duration, least, most time.Duration) f
 		d, err := time.ParseDuration(v)
 		*field(s) = d
 		return err == nil && d >= least && d <= most
+	}
+}
+
+// whole reads a number of things.
+func whole(field func(*settings) *int) func(*settings, string) bool {
+	return func(s *settings, v string) bool {
+		n, err := strconv.Atoi(v)
+		*field(s) = n
+		return err == nil && n >= 1 && n <= 1_000_000
 	}
 }
 

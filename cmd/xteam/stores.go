@@ -170,7 +170,7 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 	return assembly.Options{
 		Tunables: app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway,
 			Environment: keysOf[s.Environment]},
-		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, HTTP: s.HTTP,
+		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, Tethers: app.TethersOptions{MaxPerUser: s.PerUser, MaxOpen: s.PerServer}, FeedRetention: s.Retention, HTTP: s.HTTP,
 		Trail: app.TrailOptions{Retention: s.AuditRetention, Send: sendCheckpoints(s.AuditCheckpoints)},
 		Meter: registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
 		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) }, Now: machineClock,
@@ -186,9 +186,10 @@ type system struct {
 	accounts ports.Accounts
 	setUp    *app.SetUp
 	secrets  *app.Secrets
+	tethers  *app.Tethers
 	output   *output
 }
 
 func newSystem(api *httpapi.API, db assembly.Database, registry watched, secrets *assembly.Secrets, log *slog.Logger, out *output) *system {
-	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, secrets: secrets.Secrets, output: out}
+	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, secrets: secrets.Secrets, tethers: api.Tethers, output: out}
 }

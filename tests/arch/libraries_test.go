@@ -21,6 +21,7 @@ var homes = map[string][]string{
 	"github.com/aws/smithy-go":             {"adapters/awssecrets"},
 	"github.com/Azure/azure-sdk-for-go":    {"adapters/azuresecrets"},
 	"github.com/99designs/gqlgen":          {"adapters/graphqlapi"},
+	"github.com/coder/websocket":           {"adapters/wsfeed"},
 	"github.com/go-json-experiment/json":   {"adapters/httpapi", "adapters/jwtcodec", "adapters/jwks"},
 	"golang.org/x/crypto/bcrypt":           {"adapters/passhash"},
 	"golang.org/x/crypto/argon2":           {"adapters/passhash"},

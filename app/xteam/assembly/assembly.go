@@ -19,6 +19,7 @@ import (
 	"github.com/xteam/xteam/adapters/jwtcodec"
 	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/adapters/passhash"
+	"github.com/xteam/xteam/adapters/wsfeed"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/instant"
@@ -36,6 +37,7 @@ type Options struct {
 	BcryptCost     int                // default 12; with argon2id, of the hashes that are left from before
 	Limits         app.LimiterOptions // all but its Now and Logger
 	Tethers        app.TethersOptions
+	FeedRetention  time.Duration      // how far back another service may resume; default as long as an access token lives
 	Node           string             // this node's name in answers
 	HTTP           httpapi.Options    // of the transport, all but its Logger
 	Rotation       app.RotatorOptions // of the signing keys: Algorithm, Interval and Lag
@@ -247,12 +249,43 @@ func StartBlocks(ctx context.Context, c *app.Core, o Options, log *slog.Logger) 
 	return b, background(ctx, b.Run), nil
 }
 
-// StartTethers ends what is open once it would not be let in again, until the cleanup.
-func StartTethers(ctx context.Context, c *app.Core, b *app.Blocks, o Options) (*app.Tethers, func()) {
+// closeWithin is how long clients have to take leave at the end: a WebSocket that does not answer the close is cut off before that.
+const closeWithin = 6 * time.Second
+
+// StartTethers ends what is open once it would not be let in again, until the cleanup, which waits for what is open.
+func StartTethers(ctx context.Context, c *app.Core, b *app.Blocks, o Options, log *slog.Logger) (*app.Tethers, func()) {
 	o.Tethers.Blocked = b.Blocked
 	t := app.NewTethers(c, o.Tethers)
 	b.OnChange(t.Look)
-	return t, background(ctx, t.Run)
+	stop := background(ctx, t.Run)
+	return t, func() {
+		t.Stop()
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+		defer cancel()
+		if err := t.Drain(within); err != nil {
+			log.Warn("Connections were cut off at the stop", "error", err.Error())
+		}
+		stop()
+	}
+}
+
+// Streams are what stays open, and what tells it of news.
+type Streams struct {
+	Tethers *app.Tethers
+	Live    *app.Live
+	Feed    *app.Feed
+	Tickets *app.Tickets
+}
+
+// NewStreams makes what other services and sockets follow.
+func NewStreams(c *app.Core, db Database, buckets ports.Buckets, t *app.Tethers, l *app.Live, o Options) (Streams, error) {
+	feed, err := app.NewFeed(c, o.FeedRetention)
+	return Streams{Tethers: t, Live: l, Feed: feed, Tickets: app.NewTickets(c, db.Sealer, buckets)}, err
+}
+
+// mounts are the transports beside REST.
+func (s *Streams) mounts() []httpapi.Mount {
+	return []httpapi.Mount{{Method: "GET", Path: "/ws", Handler: wsfeed.New(s.Tethers, s.Live, s.Tickets, wsfeed.Options{})}}
 }
 
 // StartLive stands before the journal, and tells of events until the cleanup.
@@ -290,7 +323,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, blocks *app.Blocks, secrets *Secrets, open *app.Tethers, live *app.Live, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, blocks *app.Blocks, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -303,5 +336,5 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: open, Live: live, Trail: trail, View: v, Pending: owed, Blocks: blocks, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Blocks: blocks, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

@@ -27,6 +27,7 @@ var Set = wire.NewSet(
 	StartBlocks,
 	StartTethers,
 	StartLive,
+	NewStreams,
 	NewRevoker,
 	app.NewGuard,
 	app.NewAccounts,
