@@ -37,12 +37,15 @@ func TestTheProgramsAnswers(t *testing.T) {
 		if !ok || strings.Contains(path, "{") || op["responses"].(map[string]any)["200"] == nil {
 			continue
 		}
+		content, _ := op["responses"].(map[string]any)["200"].(map[string]any)["content"].(map[string]any)
+		if content["text/event-stream"] != nil { // it does not end
+			continue
+		}
 		target := url + path
 		if path == "/api/v1/admin/api-keys" {
 			target += "?user=root"
 		}
 		status, kind, text := ask(t, "GET", target, tokens.Access, "")
-		content, _ := op["responses"].(map[string]any)["200"].(map[string]any)["content"].(map[string]any)
 		media, _, _ := mime.ParseMediaType(kind)
 		switch {
 		case path == "/setup" && status == 404: // there is an administrator
