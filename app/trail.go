@@ -258,13 +258,26 @@ func (t *Trail) Keys(ctx context.Context) ([]ed25519.PublicKey, error) {
 
 // Link links everything that is committed and not linked yet, and answers how many records that made. It is what Run does again and again, for whoever cannot wait for it.
 func (t *Trail) Link(ctx context.Context) (n int, err error) {
-	t.turn.Lock()
-	defer t.turn.Unlock()
-	return t.link(ctx, true)
+	for more := true; more && err == nil; {
+		var some int
+		some, more, err = t.turned(ctx, true)
+		n += some
+	}
+	return n, err
 }
 
-// link is Link; unless it is urgent it leaves the work to another node that is at it. The turn is held.
-func (t *Trail) link(ctx context.Context, urgent bool) (n int, err error) {
+// turned is link, with the turn.
+func (t *Trail) turned(ctx context.Context, urgent bool) (n int, more bool, err error) {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	return t.link(ctx, urgent)
+}
+
+// linkedInTurn is how many batches are linked before others, who want to read, have their turn.
+const linkedInTurn = 16
+
+// link links some of what is committed, and answers whether there is more; unless it is urgent it leaves the work to another node that is at it. The turn is held.
+func (t *Trail) link(ctx context.Context, urgent bool) (n int, more bool, err error) {
 	st := TrailStatus{At: t.core.Now()}
 	defer func() {
 		if st.Err = err; err != nil {
@@ -276,10 +289,10 @@ func (t *Trail) link(ctx context.Context, urgent bool) (n int, err error) {
 		}
 		t.status.Store(&st)
 	}()
-	for {
+	for range linkedInTurn {
 		k, head, err := t.open(ctx)
 		if err != nil {
-			return n, err
+			return n, false, err
 		}
 		st.Seq = head.Last.Seq
 		if head.Last.Seq != t.seen { // another node is at it
@@ -295,27 +308,28 @@ func (t *Trail) link(ctx context.Context, urgent bool) (n int, err error) {
 		}
 		events, last, err := t.core.Stores.Events.List(ctx, head.Last.Position, most)
 		if err != nil {
-			return n, fmt.Errorf("read the events that are not linked: %w", err)
+			return n, false, fmt.Errorf("read the events that are not linked: %w", err)
 		}
 		if len(events) == 0 {
 			st.Lag = 0
 			t.hand(&head.Last)
-			return n, nil
+			return n, false, nil
 		}
 		st.Lag = max(t.core.now().Sub(events[0].Time), 0)
 		if t.yield = max(t.yield-1, 0); most == 1 {
-			return n, nil
+			return n, false, nil
 		}
 		made, err := t.append(ctx, k, &head, events, last)
 		if errors.Is(err, ports.ErrTaken) {
 			continue
 		}
 		if err != nil {
-			return n, err
+			return n, false, err
 		}
 		n += made
 		st.At = t.core.Now()
 	}
+	return n, true, nil
 }
 
 // yields is for how many rounds a node leaves the linking to another that it has seen at it.
@@ -346,6 +360,7 @@ func (t *Trail) append(ctx context.Context, k *trailKey, head *audit.Head, event
 	if due {
 		t.kept = next
 	}
+	t.hand(&next)
 	t.seen = next.Seq
 	t.linked.Add(uint64(len(links)))
 	return len(links), nil
@@ -426,11 +441,11 @@ func (t *Trail) Run(ctx context.Context) {
 func (t *Trail) last(sent <-chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWait)
 	defer cancel()
-	t.turn.Lock()
-	defer t.turn.Unlock()
-	if _, err := t.link(ctx, true); err != nil || t.linked.Load() == 0 {
+	if _, err := t.Link(ctx); err != nil || t.linked.Load() == 0 {
 		return
 	}
+	t.turn.Lock()
+	defer t.turn.Unlock()
 	_, head, err := t.open(ctx)
 	if err != nil || head.Last.Same(&t.tried) && t.o.Send == nil || head.Last.Same(&t.posted.Load().c) {
 		return
@@ -453,9 +468,10 @@ const lastWait = 2 * time.Second
 
 // round links once, and logs faults when they change.
 func (t *Trail) round(ctx context.Context) {
-	t.turn.Lock()
-	defer t.turn.Unlock()
-	_, err := t.link(ctx, false)
+	var err error
+	for more := true; more && err == nil; {
+		_, more, err = t.turned(ctx, false)
+	}
 	if ctx.Err() != nil {
 		return
 	}

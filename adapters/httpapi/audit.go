@@ -99,6 +99,7 @@ func (a *API) auditTrail(x *exchange) error {
 		r, p := audit.Part(&got.Unlinked[i])
 		page.Items = append(page.Items, auditEntryOf(&r, &p))
 	}
+	page.Items = page.Items[max(len(page.Items)-limit, 0):]
 	return x.write(http.StatusOK, page)
 }
 
