@@ -312,6 +312,28 @@ func (p *postgresServer) must(text string) string {
 	return out
 }
 
+// signal is for the server and each of its processes, which are groups of their own.
+func (p *postgresServer) signal(sig syscall.Signal) {
+	p.t.Helper()
+	parent := strconv.Itoa(p.cmd.Process.Pid)
+	p.process.signal(sig)
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) > 1 && fields[1] == parent {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			_ = syscall.Kill(pid, sig) // one that ended meanwhile is as good
+		}
+	}
+}
+
 // folder is where the server keeps what it has.
 func (p *postgresServer) folder() string { return p.args[2] }
 
