@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,8 +26,12 @@ const (
 	hearWithin = 2 * time.Second
 	// retryAnswer is how often a question is looked at again that could not be answered yet.
 	retryAnswer = 5 * time.Millisecond
-	// maxQuestions is how many questions of one other node are listened to at a time.
+	// maxQuestions is how many questions of one node are asked and listened to at a time.
 	maxQuestions = 64
+	// maxAsked is how long they may be together, in bytes; one that is longer is not asked.
+	maxAsked = 16 << 10
+	// maxAnswers is how many answers a word holds. With what else there is, it is never longer than node.MaxWord.
+	maxAnswers = 512
 )
 
 // Board is a place where nodes leave word. There may be several, of which some are faster and some surer: a word is left at all, and the latest counts.
@@ -95,6 +100,7 @@ type wordText struct {
 	Live    int            `json:"live"`
 	Canary  int64          `json:"canary"`
 	Failed  bool           `json:"canary_failed,omitempty"`
+	Left    bool           `json:"left,omitempty"` // it is its last word
 	Asks    []questionWord `json:"asks,omitempty"`
 	Answers []string       `json:"answers,omitempty"`
 }
@@ -227,7 +233,10 @@ func (n *Nodes) tally(q *question, self time.Duration) (c Confirmation, all bool
 	return c, len(c.Missing) == 0
 }
 
-func (h *heardNode) live() bool { return time.Since(h.at) < node.Silence }
+func (h *heardNode) live() bool { return !h.word.Left && h.heard() }
+
+// heard reports whether it is to be remembered: one that left is, so that an earlier word of it, from a slower board, does not bring it back.
+func (h *heardNode) heard() bool { return time.Since(h.at) < node.Silence }
 
 // names are the others that live, but for those who are known.
 func (n *Nodes) names(but map[id.Node]time.Duration) (all []string) {
@@ -281,11 +290,32 @@ func (n *Nodes) word() wordText {
 	defer n.mu.Unlock()
 	n.serial++
 	w := wordText{Serial: n.serial, Name: n.o.Name, Version: n.o.Version, Started: int64(n.began), ViewAge: st.Age.Microseconds(), Fresh: st.OK, Live: st.Live,
-		Canary: int64(n.canary.At), Failed: n.canary.Failed, Answers: slices.Sorted(maps.Keys(n.answers))}
-	for _, number := range slices.Sorted(maps.Keys(n.asking)) {
-		w.Asks = append(w.Asks, n.asking[number].questionWord)
-	}
+		Canary: int64(n.canary.At), Failed: n.canary.Failed, Answers: n.latestAnswers(), Asks: n.openAsks()}
 	return w
+}
+
+// latestAnswers are those to the questions that were heard last. It is called with the lock held.
+func (n *Nodes) latestAnswers() []string {
+	all := slices.SortedFunc(maps.Keys(n.answers), func(a, b string) int { return n.answers[b].Compare(n.answers[a]) })
+	return all[:min(len(all), maxAnswers)]
+}
+
+// openAsks are the questions that fewest have answered, of those the oldest: the others have been heard by whoever listens, and wait for a node that hangs. It is called with the lock held.
+func (n *Nodes) openAsks() (asks []questionWord) {
+	all := slices.SortedFunc(maps.Values(n.asking), func(a, b *question) int {
+		return cmp.Or(cmp.Compare(len(a.answered), len(b.answered)), a.begun.Compare(b.begun))
+	})
+	left := maxAsked
+	for _, q := range all {
+		if len(asks) == maxQuestions {
+			break
+		}
+		if left >= len(q.Body) {
+			left -= len(q.Body)
+			asks = append(asks, q.questionWord)
+		}
+	}
+	return asks
 }
 
 // say has the word said at once.
@@ -348,12 +378,19 @@ func (n *Nodes) tell(ctx context.Context, unable map[string]bool) {
 	}
 }
 
+// leave says a last word, which tells the others not to wait for this node. The board's Leave would take away the word before it, and nobody could tell that from a board that lost its words.
 func (n *Nodes) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hearWithin/2)
 	defer cancel()
+	last := n.word()
+	last.Left, last.Asks = true, nil
+	text, err := json.Marshal(last)
+	if err != nil {
+		return // it is forgotten in a moment
+	}
 	var leaving sync.WaitGroup
 	for _, b := range n.boards {
-		leaving.Go(func() { _ = b.Nodes.Leave(ctx, n.self) }) // else it is forgotten in a moment
+		leaving.Go(func() { _ = b.Nodes.Say(ctx, node.Word{Node: n.self, Text: text}) }) // else too
 	}
 	leaving.Wait()
 }
@@ -392,7 +429,7 @@ func (n *Nodes) hear(words []node.Word, asked time.Time) {
 		}
 		switch {
 		case is == nil:
-			if !w.Live() {
+			if !w.Live() || text.Left {
 				continue
 			}
 			is = &heardNode{word: text, at: at}
@@ -408,7 +445,7 @@ func (n *Nodes) hear(words []node.Word, asked time.Time) {
 		n.takeQuestions(text.Asks, now)
 	}
 	for who, is := range n.others {
-		if !is.live() {
+		if !is.heard() {
 			n.o.Logger.Info("A node is not heard any more", "node", is.word.Name)
 			delete(n.others, who)
 		}
@@ -429,6 +466,9 @@ func (n *Nodes) takeAnswers(from id.Node, answers []string, now time.Time) {
 		if _, had := q.answered[from]; !had {
 			q.answered[from] = now.Sub(q.begun)
 			signal(q.heard)
+			if len(n.asking) > maxQuestions { // there is room for another
+				n.say()
+			}
 		}
 	}
 }
