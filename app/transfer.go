@@ -12,6 +12,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/keyset"
@@ -27,7 +28,7 @@ const transferPage = 500
 
 // Transferred counts what a transfer carried over, or found there already.
 type Transferred struct {
-	Accounts, Sessions, APIKeys, Keys, Revocations, Events int
+	Accounts, Sessions, APIKeys, Keys, Revocations, Events, Blocks int
 }
 
 // errOther is what refuses a store that holds something else.
@@ -98,11 +99,55 @@ func Transfer(ctx context.Context, from, to Stores) (t Transferred, err error) {
 	if err != nil {
 		return t, err
 	}
+	if t.Blocks, err = copyBlocks(ctx, from.Blocks, to.Blocks); err != nil {
+		return t, err
+	}
 	if t.Events, err = copyEvents(ctx, from.Events, to.Events); err != nil {
 		return t, err
 	}
 	t.Revocations, err = copyRevocations(ctx, from.Revocations, to.Revocations) // the last: none is missed that came with something else
 	return t, err
+}
+
+// copyBlocks carries blocked networks over. What the target blocks beside them stays: a restore lets nobody in who was blocked since.
+func copyBlocks(ctx context.Context, from, to ports.Blocks) (n int, err error) {
+	l, err := from.Load(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the blocked networks: %w", err)
+	}
+	err = to.Update(ctx, func(is block.List) (block.List, ports.Effects, error) {
+		next := is
+		for _, b := range l.Blocks {
+			if slices.Contains(is.Blocks, b) {
+				continue
+			}
+			var err error
+			if next, err = next.Put(b, 0); err != nil { // 0: those that are over too, so that both are the same
+				return is, ports.Effects{}, err
+			}
+		}
+		next.Revision = max(next.Revision, l.Revision)
+		return next, ports.Effects{}, nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("store the blocked networks: %w", err)
+	}
+	return len(l.Blocks), nil
+}
+
+// sameBlocks answers the first block that the target has not, or has otherwise.
+func sameBlocks(ctx context.Context, from, to ports.Blocks) (missing *block.Block, err error) {
+	was, err1 := from.Load(ctx)
+	is, err2 := to.Load(ctx)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	for i := range was.Blocks {
+		if !slices.Contains(is.Blocks, was.Blocks[i]) {
+			return &was.Blocks[i], nil
+		}
+	}
+	return nil, nil
 }
 
 // put answers how a record was created, or how one that was there already was replaced.
@@ -352,6 +397,11 @@ func Compare(ctx context.Context, from, to Stores) error {
 	})
 	if err != nil {
 		return err
+	}
+	if missing, err := sameBlocks(ctx, from.Blocks, to.Blocks); err != nil {
+		return err
+	} else if missing != nil {
+		return differs("the block of", missing.Prefix)
 	}
 	before, err1 := liveEntries(ctx, from.Revocations)
 	after, err2 := liveEntries(ctx, to.Revocations)

@@ -118,7 +118,7 @@ type refusal struct {
 var flags = map[string]string{
 	"email": "--email", "username": "--username", "full_name": "--full-name", "role": "--role",
 	"user_id": "--user", "session_id": "--session", "token": "--token", "jti": "--jti", "kid": "--key", "force": "--force", "issued_before": "--issued-before", "reason": "--reason",
-	"limit": "--limit", "cursor": "--cursor",
+	"expires_in_seconds": "--for", "until": "--until", "limit": "--limit", "cursor": "--cursor",
 	"format": "--format", "from": "--from", "to": "--to", "user": "--user", "note": "--note",
 }
 
@@ -160,6 +160,12 @@ func (a *admin) post(ctx context.Context, path string, in, out any) error {
 		return fmt.Errorf("write the request: %w", err)
 	}
 	_, err = exchange(ctx, a.http, http.MethodPost, "http://operator"+path, "", body, out)
+	return err
+}
+
+// delete has what a path and its query name removed.
+func (a *admin) delete(ctx context.Context, path string) error {
+	_, err := exchange(ctx, a.http, http.MethodDelete, "http://operator"+path, "", nil, nil)
 	return err
 }
 

@@ -31,6 +31,7 @@ type transferred struct {
 	APIKeys     int      `json:"api_keys"`
 	Keys        int      `json:"keys"`
 	Revocations int      `json:"revocations"`
+	Blocks      int      `json:"blocks"`
 	Events      int      `json:"events"`
 	Records     uint64   `json:"audit_records"`
 	Trail       string   `json:"audit_trail,omitempty"` // why it was left out
@@ -39,7 +40,7 @@ type transferred struct {
 }
 
 func (t *transferred) text() string {
-	return fmt.Sprintf("%d accounts, %d sessions, %d API keys, %d keys, %d revocations, %d events and an audit trail of %d records", t.Accounts, t.Sessions, t.APIKeys, t.Keys, t.Revocations, t.Events, t.Records)
+	return fmt.Sprintf("%d accounts, %d sessions, %d API keys, %d keys, %d revocations, %d blocked networks, %d events and an audit trail of %d records", t.Accounts, t.Sessions, t.APIKeys, t.Keys, t.Revocations, t.Blocks, t.Events, t.Records)
 }
 
 // lacks is a line that says what was not carried over.
@@ -225,7 +226,7 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 	} else if err != nil {
 		return nil, err
 	}
-	done.Accounts, done.Sessions, done.APIKeys, done.Revocations, done.Events = n.Accounts, n.Sessions, n.APIKeys, n.Revocations, n.Events
+	done.Accounts, done.Sessions, done.APIKeys, done.Revocations, done.Blocks, done.Events = n.Accounts, n.Sessions, n.APIKeys, n.Revocations, n.Blocks, n.Events
 	return done, finish(done)
 }
 
