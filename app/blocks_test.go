@@ -38,9 +38,9 @@ func (f *silentBlocks) Load(ctx context.Context) (block.List, error) {
 }
 
 var (
-	network = netip.MustParsePrefix("198.51.100.0/24")
-	blockedAddress  = netip.MustParseAddr("198.51.100.7")
-	op      = app.Actor{Name: app.Operator}
+	network        = netip.MustParsePrefix("198.51.100.0/24")
+	blockedAddress = netip.MustParseAddr("198.51.100.7")
+	op             = app.Actor{Name: app.Operator}
 )
 
 // blockNodes are nodes over one store, by one clock, that of the synctest bubble.

@@ -192,7 +192,7 @@ func TestTwoCredentialsAreRefusedWithKeysToo(t *testing.T) {
 // What a key needs at each route that knows its caller: a new route takes no key until it says so.
 func TestWhatAKeyNeedsWhere(t *testing.T) {
 	s := newService(t)
-	users := map[string]string{"GET /api/v1/users/me": "users:read", "GET /api/v1/revocations": "revocations:read", " " + verify: "users:read", " " + verify + "/{path...}": "users:read",
+	users := map[string]string{"GET /api/v1/users/me": "users:read", "GET /api/v1/revocations": "revocations:read", "POST " + introspectAt: "introspect", "POST " + revokeAt: "tokens:revoke", " " + verify: "users:read", " " + verify + "/{path...}": "users:read",
 		"GET " + apiKeys: "api-keys:write", "POST " + apiKeys: "api-keys:write", "DELETE " + apiKeys + "/{id}": "api-keys:write", "POST " + apiKeys + "/{id}/rotate": "api-keys:write"}
 	for route, scope := range s.h.(*httpapi.API).KeyScopes() {
 		want := users[route]
@@ -221,7 +221,12 @@ func TestWhatAKeyNeedsWhere(t *testing.T) {
 			if method == "" {
 				method = "GET"
 			}
-			wants(t, s.call(method, path, "{", "X-API-Key: "+k.Key), 403, "forbidden")
+			w := s.call(method, path, "{", "X-API-Key: "+k.Key)
+			if strings.Contains(path, "/oauth/") {
+				wantsOAuth(t, w, 403, "insufficient_scope")
+				continue
+			}
+			wants(t, w, 403, "forbidden")
 		}
 	}
 }

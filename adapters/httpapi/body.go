@@ -28,20 +28,29 @@ func (x *exchange) read(v any) error {
 	return x.readAny(v, maxBody, errTooLarge)
 }
 
-// readAny is read for a body that holds the credential itself, whatever it is called: a page of another origin that can send it knows it already.
-// One of more than most bytes is tooLarge.
-func (x *exchange) readAny(v any, most int64, tooLarge error) error {
+// readAll reads the body, of which more than most bytes are tooLarge.
+func (x *exchange) readAll(most int64, tooLarge error) ([]byte, error) {
 	slow := &paced{ReadCloser: x.r.Body, conn: http.NewResponseController(x.ResponseWriter), began: time.Now()}
 	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, slow, most))
 	if cut := (*http.MaxBytesError)(nil); errors.As(err, &cut) {
-		return tooLarge
+		return nil, tooLarge
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		x.Header().Set("Connection", "close")
-		return errTooSlow
+		return nil, errTooSlow
 	}
 	if err != nil {
-		return errCutOff
+		return nil, errCutOff
+	}
+	return raw, nil
+}
+
+// readAny is read for a body that holds the credential itself, whatever it is called: a page of another origin that can send it knows it already.
+// One of more than most bytes is tooLarge.
+func (x *exchange) readAny(v any, most int64, tooLarge error) error {
+	raw, err := x.readAll(most, tooLarge)
+	if err != nil {
+		return err
 	}
 	return decode(raw, v)
 }

@@ -220,6 +220,9 @@ func (x *exchange) identify(a access) (app.Caller, error) {
 		x.operator = true
 		return app.Caller{}, nil
 	}
+	if speaksOAuth(x.r.URL.Path) {
+		return x.identifyClient()
+	}
 	kept, err := x.cookie(accessCookie)
 	if err != nil {
 		return app.Caller{}, err

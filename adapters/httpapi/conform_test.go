@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -233,6 +234,15 @@ func TestDocumentedExamples(t *testing.T) {
 				}
 			}
 			heads := []string{asJSON}
+			if strings.HasPrefix(o.path, "/api/v1/oauth/") {
+				var members map[string]string
+				check(t, json.Unmarshal([]byte(body), &members))
+				form := url.Values{}
+				for name, value := range members {
+					form.Set(name, value)
+				}
+				body, heads, who = form.Encode(), []string{asForm}, pair{AccessToken: s.key(p, "introspect", "tokens:revoke").Key}
+			}
 			secured := len(o.says["security"].([]any)) > 0
 			if w := s.call(o.method, target, body, heads...); (w.Code == 401) != secured {
 				t.Errorf("without a credential: %d %s", w.Code, w.Body)

@@ -45,6 +45,10 @@ type otherAnswer struct {
 
 var ofPages = []parameter{{"limit", "how many items at most, from 1 to 100; 50 when it is not given", "50"}, {"cursor", "`next` of the page before", ""}}
 
+// oauthAnswers are the refusals of OAuth's routes, which are no problems.
+var oauthAnswers = []otherAnswer{{400, "`invalid_request`, `unauthorized_client` or `unsupported_token_type`.", oauthProblem{}}, {401, "`invalid_client`.", oauthProblem{}}, {403, "`insufficient_scope`.", oauthProblem{}},
+	{413, "`invalid_request`.", oauthProblem{}}, {415, "`invalid_request`.", oauthProblem{}}, {429, "`temporarily_unavailable`.", oauthProblem{}}, {500, "`server_error`.", oauthProblem{}}, {503, "`temporarily_unavailable`.", oauthProblem{}}}
+
 // docs are the docs of all routes, by method and path as they stand in routes.go.
 func docs() map[string]doc {
 	const v1 = "/api/v1"
@@ -69,7 +73,13 @@ func docs() map[string]doc {
 			"What is demanded beside a good credential stands behind a comma: `/api/v1/auth/verify,role=admin,scope=users:read`; who has not all of it is refused with 403.",
 			status: 200},
 		" " + verifyPath + "/{path...}": {within: " " + verifyPath},
-		"GET " + v1 + "/users/me":       {id: "me", title: "Show your account", status: 200, answer: user{}},
+		"POST " + introspectPath: {id: "introspect", title: "Is this token taken? (RFC 7662)", about: "For services: what a token says that would be taken now. Of any other, whatever the reason, the answer is `{\"active\":false}`. " +
+			"The client authenticates itself by an API key with the scope introspect: as bearer, in X-API-Key, or by `client_secret_basic` with the key's id and the key.",
+			body: tokenForm{}, form: true, needs: "token", example: `{"token":"xr_live_token","token_type_hint":"refresh_token"}`, status: 200, answer: introspection{}, also: oauthAnswers},
+		"POST " + revokePath: {id: "revokeToken", title: "Revoke a token (RFC 7009)", about: "An access token, or a refresh token and with it its session; of the key's owner, or of anybody with the scope admin. One that is not known is answered as one that was revoked. " +
+			"The client authenticates itself by an API key with the scope tokens:revoke, as for introspection.",
+			body: tokenForm{}, form: true, needs: "token", example: `{"token":"xr_live_token","token_type_hint":"refresh_token"}`, status: 200, also: oauthAnswers},
+		"GET " + v1 + "/users/me": {id: "me", title: "Show your account", status: 200, answer: user{}},
 		"PATCH " + v1 + "/users/me": {id: "changeMe", title: "Change your account", about: "A new e-mail address asks for the current password.",
 			body: changeMeBody{}, example: `{"full_name":"Ann B. Example"}`, status: 200, answer: user{}, refuses: "taken credentials_invalid too_many_attempts"},
 

@@ -401,7 +401,7 @@ func told(r route, status int) object {
 		o = append(o, member{"RateLimit", ref("headers", "RateLimit")}, member{"RateLimit-Policy", ref("headers", "RateLimit-Policy")},
 			member{"X-RateLimit-Limit", ref("headers", "RateLimit-Limit")}, member{"X-RateLimit-Remaining", ref("headers", "RateLimit-Remaining")})
 	}
-	if r.class == verifying && status == 200 {
+	if r.class == verifying && r.path != introspectPath && status == 200 {
 		o = append(o, member{identityUser, ref("headers", "User")}, member{identitySession, ref("headers", "Session")}, member{identityScope, ref("headers", "Scope")}, member{identityRoles, ref("headers", "Roles")})
 	}
 	return o
@@ -450,7 +450,7 @@ func (w *writer) refusals(r route, d doc) (all []int) {
 	if r.class != exempt {
 		all = append(all, 429)
 	}
-	if strings.Contains(r.path, "{") || r.class == verifying {
+	if strings.Contains(r.path, "{") || r.class == verifying && r.path != introspectPath {
 		all = append(all, 404)
 	}
 	if d.body != nil {
@@ -684,7 +684,7 @@ var examples = map[string]any{
 	"seq": 17, "next_after": 17, "last": 17, "first": 1, "last_good": 17, "head": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9", "key_id": "6b86b273ff34fce1", "records": 17, "checkpoints": 2, "erased": 1,
 	"message": "Token revoked", "severity": "info", "outcome": "success", "actor": "6b86b273ff34fce19d6b804eff5a3f57", "subject": "5feceb66ffc86f38d952786c6d696c79", "request_id": "3f2a-1", "value": "read", "fault": "changed",
 	"text": "record 17 was changed: record 18 holds another hash of it", "more": 0, "chain": "6b86b273ff34fce19d6b804eff5a3f57", "public": "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "lag_ms": 0,
-	"cidr": "192.0.2.0/24", "ticket": "AQAAAAAB", "next": "AZ-G0IGITH1lmi_qoMVa0BU", "is_active": true, "current": true,
+	"cidr": "192.0.2.0/24", "active": true, "exp": 1777640400, "iat": 1777638600, "nbf": 1777638600, "error": "invalid_request", "error_description": "token is missing", "ticket": "AQAAAAAB", "next": "AZ-G0IGITH1lmi_qoMVa0BU", "is_active": true, "current": true,
 }
 
 // sample is an example of what is answered.

@@ -100,6 +100,8 @@ var sentinels = []struct {
 	{apikey.ErrInvalid, 401, "token_invalid"},
 	{apikey.ErrExpired, 401, "token_expired"},
 	{app.ErrAddressBlocked, 403, "address_blocked"},
+	{app.ErrForeignToken, 400, "malformed_request"},
+	{app.ErrTokenType, 400, "malformed_request"},
 	{app.ErrForbidden, 403, "forbidden"},
 	{app.ErrSetUp, 403, "setup_refused"},
 	{ports.ErrNotFound, 404, "not_found"},
@@ -169,6 +171,7 @@ func problemOf(err error) (p problem, known bool) {
 		owed     *app.NotDurableError
 		syntax   *syntaxError
 		method   *methodError
+		oauth    *oauthError
 		risky    *block.RiskyError
 		crowded  *app.CrowdedError
 		early    *keyset.EarlyError
@@ -207,6 +210,8 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 503, Code: "not_yet_durable", Detail: "the revocation is in force, and not yet durable: the database does not take it now; it is written down when the database is back, unless this server ends before", retry: time.Second}, true
 	case errors.As(err, &syntax):
 		return problem{Status: 400, Code: "malformed_json", Detail: syntax.detail}, true
+	case errors.As(err, &oauth):
+		return problem{Status: 400, Code: "malformed_request", Detail: oauth.detail}, true
 	case errors.As(err, &risky):
 		return problem{Status: 409, Code: "block_risky", Detail: risky.Error()}, true
 	case errors.As(err, &early):
@@ -257,6 +262,10 @@ func (x *exchange) refuse(err error) {
 	}
 	if scope := (*app.ScopeError)(nil); errors.As(err, &scope) && scope.Scope != 0 { // RFC 6750, section 3.1
 		h.Set("WWW-Authenticate", `Bearer realm="xteam", error="insufficient_scope", scope="`+scope.Scope.String()+`"`)
+	}
+	if speaksOAuth(x.r.URL.Path) && x.r.Method == http.MethodPost {
+		x.refuseOAuth(err, p)
+		return
 	}
 	x.answer(p)
 }

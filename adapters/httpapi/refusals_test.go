@@ -47,6 +47,8 @@ var answers = map[string]told{
 	"block.ErrInvalid":        {block.ErrInvalid, 422, "validation_failed", ""},
 	"block.ErrUnknown":        {block.ErrUnknown, 404, "not_found", ""},
 	"block.RiskyError":        {&block.RiskyError{Detail: "d"}, 409, "block_risky", ""},
+	"app.ErrForeignToken":     {app.ErrForeignToken, 400, "malformed_request", ""},
+	"app.ErrTokenType":        {app.ErrTokenType, 400, "malformed_request", ""},
 	"app.ErrPasswordNeeded":   {app.ErrPasswordNeeded, 422, "validation_failed", ""},
 	"app.AttemptsError":       {&app.AttemptsError{}, 429, "too_many_attempts", ""},
 	"audit.ErrEncoding":       {audit.ErrEncoding, 500, "internal", ""}, // what is kept is damaged

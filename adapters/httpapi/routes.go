@@ -58,6 +58,8 @@ func (a *API) routes() []route {
 		{method: "DELETE", path: v1 + "/auth/sessions/{id}", class: write, access: signedIn, contains: true, serve: a.endOwnSession},
 		{path: verifyPath, class: verifying, access: signedIn, scope: apikey.UsersRead, serve: a.verify},
 		{path: verifyPath + "/{path...}", class: verifying, access: signedIn, scope: apikey.UsersRead, serve: a.verify},
+		{method: "POST", path: introspectPath, class: verifying, access: signedIn, scope: apikey.Introspect, serve: a.introspect},
+		{method: "POST", path: revokePath, class: write, access: signedIn, contains: true, scope: apikey.TokensRevoke, serve: a.revokeToken},
 		{method: "GET", path: v1 + "/users/me", class: read, access: signedIn, scope: apikey.UsersRead, serve: a.me},
 		{method: "PATCH", path: v1 + "/users/me", class: write, access: signedIn, serve: a.changeMe},
 

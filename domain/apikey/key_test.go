@@ -96,7 +96,7 @@ func TestTimesAreBounded(t *testing.T) {
 
 func TestScopesAndTheirNames(t *testing.T) {
 	for want, scopes := range map[string]apikey.Scopes{"": 0, "users:read": apikey.UsersRead, "introspect admin": apikey.Introspect | apikey.Admin,
-		"users:read introspect revocations:read api-keys:write admin": apikey.Granted(account.RoleAdmin)} {
+		"users:read introspect revocations:read api-keys:write admin tokens:revoke": apikey.Granted(account.RoleAdmin)} {
 		if got := scopes.String(); got != want {
 			t.Errorf("%b is called %q, want %q", scopes, got, want)
 		}
@@ -124,7 +124,7 @@ func TestScopesAndTheirNames(t *testing.T) {
 
 func TestWhatARoleMayGive(t *testing.T) {
 	user, admin := apikey.Granted(account.RoleUser), apikey.Granted(account.RoleAdmin)
-	if user != apikey.UsersRead|apikey.Introspect|apikey.KeysWrite || !admin.Has(user) || !admin.Has(apikey.Admin|apikey.RevocationsRead) {
+	if user != apikey.UsersRead|apikey.Introspect|apikey.KeysWrite|apikey.TokensRevoke || !admin.Has(user) || !admin.Has(apikey.Admin|apikey.RevocationsRead) {
 		t.Errorf("a user may give %v, an administrator %v", user, admin)
 	}
 	if user.Has(apikey.Admin) || user.Has(apikey.UsersRead|apikey.Admin) || !user.Has(0) {

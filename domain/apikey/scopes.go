@@ -23,11 +23,13 @@ const (
 	KeysWrite
 	// Admin lets a key do what an administrator may.
 	Admin
+	// TokensRevoke lets a key revoke tokens of its owner whose text it holds (RFC 7009).
+	TokensRevoke
 
 	allScopes = 1<<iota - 1
 )
 
-var scopeNames = [...]string{"users:read", "introspect", "revocations:read", "api-keys:write", "admin"}
+var scopeNames = [...]string{"users:read", "introspect", "revocations:read", "api-keys:write", "admin", "tokens:revoke"}
 
 // Granted is what a key of an account with that role may be given. Users may have a key for what concerns them, and for asking about a token that they hold
 // anyway; what concerns everybody is for administrators.
@@ -36,7 +38,7 @@ func Granted(r account.Role) Scopes {
 	case account.RoleAdmin:
 		return allScopes
 	case account.RoleUser:
-		return UsersRead | Introspect | KeysWrite
+		return UsersRead | Introspect | KeysWrite | TokensRevoke
 	}
 	return 0
 }
