@@ -275,7 +275,9 @@ var table = []setting{
 		set:     duration(func(s *settings) *time.Duration { return &s.Poll }, 10*time.Millisecond, time.Hour)},
 	{name: "FEED_RETENTION", without: "the life of an access token", takes: "a duration from 1s to 24h",
 		meaning: "how far back another service that follows the revocations may resume",
-		set:     duration(func(s *settings) *time.Duration { return &s.Retention }, time.Second, 24*time.Hour)},
+		set: func(s *settings, v string) bool {
+			return v == "" || duration(func(s *settings) *time.Duration { return &s.Retention }, time.Second, 24*time.Hour)(s, v)
+		}},
 	{name: "MAX_CONNECTIONS", initial: "20000", takes: "a whole number from 1 to 1000000",
 		meaning: "WebSockets and event streams that may be open at a time",
 		set:     whole(func(s *settings) *int { return &s.PerServer })},
@@ -317,7 +319,6 @@ var notYet = []struct{ name, initial, lacks string }{
 	{"ALERT_WEBHOOK_URL", "", "alerts"},
 	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
 	{"GRAPHQL_INTROSPECTION", "", "GraphQL"},
-	{"FEED_RETENTION", "", "feed of revocations"},
 	{"UPLOAD_DIR", "", "uploads"},
 	{"MAX_UPLOAD_SIZE", "104857600", "uploads"},
 	{"ALLOWED_EXTENSIONS", ".py,.js,.ts,.json,.md", "uploads"},

@@ -80,6 +80,9 @@ func TestSettingsRefused(t *testing.T) {
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},
 		"REVOCATION_STRICT":           {"yes", "1"},
 		"MIN_FREE_SPACE":              {"256MB", "-1", "1.5GiB", "256 MiB", "MiB", "1025GiB", "1099511627777", "99999999999999999999", "1TiB", "+1"},
+		"FEED_RETENTION":              {"1", "999ms", "25h", "0", "-1s"},
+		"MAX_CONNECTIONS":             {"0", "-1", "1000001", "many"},
+		"MAX_CONNECTIONS_PER_USER":    {"0", "-1", "1000001", "many"},
 		"AUDIT_CHECKPOINTS":           {"a\x00b"},
 		"AUDIT_RETENTION":             {"1", "23h", "-24h", "876001h", "400d"},
 		"METRICS_ADDR":                {"9100", "localhost", "localhost:http", "localhost:65536"},
@@ -166,7 +169,7 @@ func faulty(err error) (names []string) {
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
 		"ALERT_WEBHOOK_URL":   "",
-		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "FEED_RETENTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
+		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
 	}
 	form := regexp.MustCompile(`^[A-Z_]+: this build has no [^\n:]+ yet: leave it empty$`)
