@@ -273,7 +273,7 @@ var table = []setting{
 	{name: "REVOCATION_POLL", initial: "1s", takes: "a duration from 10ms to 1h, below REVOCATION_MAX_STALENESS",
 		meaning: "how often a database that other processes write to, which Badger is not, is asked for what the feed may have missed",
 		set:     duration(func(s *settings) *time.Duration { return &s.Poll }, 10*time.Millisecond, time.Hour)},
-	{name: "FEED_RETENTION", without: "the life of an access token", takes: "a duration from 1s to 24h",
+	{name: "FEED_RETENTION", without: "the life of an access token", takes: "a duration from 1s to 24h, or nothing",
 		meaning: "how far back another service that follows the revocations may resume",
 		set: func(s *settings, v string) bool {
 			return v == "" || duration(func(s *settings) *time.Duration { return &s.Retention }, time.Second, 24*time.Hour)(s, v)
