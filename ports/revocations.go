@@ -14,6 +14,8 @@ type News struct {
 	// Caught says: with this delivery you have all that I held when this round began. It is how a
 	// follower knows the age of its view.
 	Caught bool
+	// Age is, with Caught, how old what is held was by then: of a source that hears from others itself.
+	Age time.Duration
 }
 
 // Revocations is a source of revocations: a set that only grows until an entry's time is over.

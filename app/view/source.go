@@ -69,7 +69,7 @@ func (v *View) round(ctx context.Context, s *source, is *round, caught func(know
 		v.take(news.Entries)
 		is.tell(news.Entries)
 		if news.Caught {
-			v.heard(s)
+			v.heard(s, news.Age)
 			known := v.comparable(s) && is.caught(v.set, instant.Of(v.opts.Now()))
 			caught(known)
 			if known {
@@ -92,12 +92,12 @@ func (v *View) comparable(s *source) bool {
 	return true
 }
 
-// heard notes that the view has all that s held just now. (What s held when its round began, to be exact: a source has to give up a
+// heard notes that the view has all that s held just now, which was so old by then. (What s held when its round began, to be exact: a source has to give up a
 // round that hangs.)
-func (v *View) heard(s *source) {
+func (v *View) heard(s *source, age time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s.heard = v.elapsed()
+	s.heard = v.elapsed() - max(age, 0)
 	switch {
 	case !s.caught:
 		v.log.Info("A source of revocations caught up", "source", s.Name, "entries", v.set.Len())
