@@ -38,6 +38,7 @@ type Blocks struct {
 	core    *Core
 	options BlocksOptions
 	held    atomic.Pointer[heldBlocks]
+	wake    chan struct{} // holds one when the store is to be read at once
 
 	mu       sync.Mutex // held is replaced under it
 	watchers []func()
@@ -65,7 +66,7 @@ func NewBlocks(c *Core, o BlocksOptions) *Blocks {
 		plain = append(plain, p)
 	}
 	o.Proxies = plain
-	b := &Blocks{core: c, options: o}
+	b := &Blocks{core: c, options: o, wake: make(chan struct{}, 1)}
 	b.held.Store(&heldBlocks{set: block.NewSet(block.List{})})
 	return b
 }
@@ -88,6 +89,7 @@ func (b *Blocks) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-b.wake:
 		}
 		revision, err := b.core.Stores.Blocks.Revision(ctx)
 		if err == nil && (revision != b.Revision() || time.Since(loaded) >= blocksAnew) {
@@ -106,6 +108,9 @@ func (b *Blocks) Run(ctx context.Context) {
 		silent = err != nil
 	}
 }
+
+// Look has Run read the store at once, if it is not at that already.
+func (b *Blocks) Look() { signal(b.wake) }
 
 // load takes up what the store has. A list of a lower revision is that of a database that was restored, unless a newer one was taken up here while it was read.
 func (b *Blocks) load(ctx context.Context) error {

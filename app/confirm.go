@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // The kinds of question that nodes ask one another.
 const (
-	askRevoked = "revoked" // JSON of entries: does the guard refuse all that they name?
+	askRevoked = "revoked" // JSON of the keys of entries: does the guard refuse all that they name?
 	askKey     = "key"     // a kid: does the codec take what it signs?
 	askCanary  = "canary"  // a token that was revoked: is it refused?
 )
@@ -46,11 +45,11 @@ func (n *Nodes) refuse(ctx context.Context, entries []revocation.Entry, begun ti
 	if n == nil || len(entries) == 0 || !n.accompanied() {
 		return alone
 	}
-	asked := slices.Clone(entries)
-	for i := range asked {
-		asked[i].By, asked[i].Note = "", "" // which are nobody's business there
+	keys := make([][]byte, len(entries))
+	for i := range entries {
+		keys[i] = []byte(entries[i].Key())
 	}
-	body, err := json.Marshal(asked)
+	body, err := json.Marshal(keys)
 	if err != nil {
 		return alone
 	}
@@ -62,6 +61,33 @@ func (n *Nodes) refuse(ctx context.Context, entries []revocation.Entry, begun ti
 		}
 	}
 	return c
+}
+
+// askBlocks is the question whether a node has a revision of the list of blocked addresses, or a later one, in force.
+const askBlocks = "blocks"
+
+// AnswerBlocks has questions for the revision of the blocked addresses answered. It is to be called before Run.
+func (n *Nodes) AnswerBlocks(revision func() uint64, look func()) {
+	n.Answer(askBlocks, func(_ context.Context, body []byte) bool {
+		var wanted uint64
+		if json.Unmarshal(body, &wanted) != nil {
+			return false
+		}
+		if revision() >= wanted {
+			return true
+		}
+		look()
+		return false
+	})
+}
+
+// ConfirmBlocks asks all nodes whether they have that revision of the blocked addresses in force.
+func (n *Nodes) ConfirmBlocks(ctx context.Context, revision uint64) Confirmation {
+	body, err := json.Marshal(revision)
+	if n == nil || err != nil {
+		return Confirmation{}
+	}
+	return n.Confirm(ctx, askBlocks, body)
 }
 
 // accompanied reports whether another node lives.
@@ -105,12 +131,12 @@ func (n *Nodes) spread(ctx context.Context, kid string) ([]NodeTime, error) {
 
 // holdsRevoked answers the question askRevoked.
 func (c *Core) holdsRevoked(_ context.Context, body []byte) bool {
-	var entries []revocation.Entry
-	if json.Unmarshal(body, &entries) != nil {
+	var keys [][]byte
+	if json.Unmarshal(body, &keys) != nil {
 		return false
 	}
-	for i := range entries {
-		if !c.View.Holds(&entries[i]) {
+	for _, key := range keys {
+		if e, ok := revocation.Named(key); !ok || !c.View.Holds(&e) {
 			return false
 		}
 	}

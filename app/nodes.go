@@ -253,6 +253,9 @@ func (n *Nodes) names(but map[id.Node]time.Duration) (all []string) {
 
 // List tells of every node that lives, this one first, the others by name.
 func (n *Nodes) List() []node.Status {
+	if n == nil {
+		return nil
+	}
 	own := n.word()
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -60,10 +60,11 @@ func (a *API) revokeUserTokens(x *exchange) error {
 
 // revoked is what a revocation did, or would do.
 type revoked struct {
-	ended  `json:",inline"`
-	Nodes  []nodeTime `json:"nodes"`
-	DryRun bool       `json:"dry_run,omitzero"`
-	Hint   string     `json:"hint,omitempty"` // what is left to be done by hand
+	ended   `json:",inline"`
+	Nodes   []nodeTime `json:"nodes"`             // who refuses, and after how long; the node that was asked first
+	Missing []string   `json:"missing,omitempty"` // who lives and has not said so within three seconds; each refuses once it hears of it
+	DryRun  bool       `json:"dry_run,omitzero"`
+	Hint    string     `json:"hint,omitempty"` // what is left to be done by hand
 }
 
 type nodeTime struct {
@@ -105,9 +106,15 @@ func (a *API) revoke(x *exchange) error {
 }
 
 func revokedOf(got app.Revoked, dry bool) revoked {
-	out := revoked{ended: endedBy(got), Nodes: []nodeTime{}, DryRun: dry, Hint: got.Hint}
-	for _, n := range got.Nodes {
-		out.Nodes = append(out.Nodes, nodeTime{n.Node, float64(n.Took.Microseconds()) / 1000})
+	out := revoked{ended: endedBy(got), Nodes: nodeTimes(got.Nodes), DryRun: dry, Hint: got.Hint}
+	out.Missing = got.Missing
+	return out
+}
+
+func nodeTimes(all []app.NodeTime) []nodeTime {
+	out := make([]nodeTime, 0, len(all))
+	for _, n := range all {
+		out = append(out, nodeTime{n.Node, float64(n.Took.Microseconds()) / 1000})
 	}
 	return out
 }

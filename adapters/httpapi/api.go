@@ -42,6 +42,7 @@ type Services struct {
 	Meter    ports.Meter                 // nil: nothing is counted
 	Metrics  http.Handler                // served to administrators under /metrics; nil: nothing is
 	JWKS     http.Handler                // served under /.well-known/jwks.json; nil: nothing is
+	Nodes    *app.Nodes                  // nil: nothing is known of them
 	Mounts   []Mount                     // other transports
 }
 

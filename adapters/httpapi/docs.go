@@ -112,6 +112,7 @@ func docs() map[string]doc {
 			status: 200, answer: ended{}, refuses: "not_found"},
 		"POST " + v1 + "/admin/revocations": {id: "revoke", title: "Revoke", about: "Durable and in force on this node when it answers. Exactly one of `user_id`, `session_id`, `token`, `jti`, `kid`, `issued_before` and `all`.",
 			body: revokeBody{}, example: `{"user_id":"ann","reason":"a lost laptop","dry_run":true}`, status: 200, answer: revoked{}, refuses: "not_found key_state taken"},
+		"GET " + v1 + "/admin/nodes": {id: "listNodes", title: "List the nodes of the system", about: "Those that have said something within five seconds; the one that answers is the first.", status: 200, answer: list[systemNode]{}},
 		"GET " + v1 + "/admin/api-keys": {id: "listAPIKeysOf", title: "List a user's API keys", query: []parameter{{"user", "an id, an e-mail address or a user name; it must be given", "ann"}},
 			status: 200, answer: list[anyProgramKey]{}, refuses: "not_found"},
 		"POST " + v1 + "/admin/api-keys/{id}/revoke": {id: "revokeAnyAPIKey", title: "Revoke an API key", body: endKeyBody{}, without: true, example: `{"children":true,"reason":"found in a repository"}`,
@@ -173,7 +174,7 @@ func docs() map[string]doc {
 func schemaNames() map[string]string {
 	return map[string]string{"person": "Registration", "signIn": "Session", "ownSignIn": "OwnSession", "anySignIn": "SessionOfUser", "pastSignIn": "PastSession", "programKey": "APIKey", "anyProgramKey": "APIKeyOfUser",
 		"newKey": "NewAPIKey", "endedKeys": "RevokedAPIKeys", "keyState": "SigningKeyState", "withdrawal": "Revocation", "revoked": "RevocationResult", "ended": "SessionsEnded", "rotated": "RotationResult",
-		"nodeTime": "NodeTime", "maker": "APIKeyMaker", "readiness": "Readiness", "ageCheck": "AgeCheck", "fieldError": "FieldError", "EventView": "SecurityEvent", "ticket": "Ticket"}
+		"nodeTime": "NodeTime", "systemNode": "Node", "maker": "APIKeyMaker", "readiness": "Readiness", "ageCheck": "AgeCheck", "fieldError": "FieldError", "EventView": "SecurityEvent", "ticket": "Ticket"}
 }
 
 // memberValues are the only values of members that have no others, by the schema's name and the member's.

@@ -58,7 +58,7 @@ type readiness struct {
 
 // ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503. Limits that cannot be counted are told of, and
 // take nothing away; so is a store that takes no new users and sign-ins for lack of space, as long as it takes revocations: no other node would be better off. Revocations that are in force and not written down yet are told of too,
-// and events that are not linked into the audit trail in time.
+// and events that are not linked into the audit trail in time. A node that takes a canary that was revoked is not ready.
 func (a *API) ready(x *exchange) error {
 	begun := time.Now()
 	st := a.View.Status()
@@ -96,7 +96,11 @@ func (a *API) ready(x *exchange) error {
 			out.Checks.Audit.Status = "degraded"
 		}
 	}
-	all := st.OK && ok && signing
+	takes := a.Nodes.Canary().Failed // what was revoked
+	if takes {
+		out.Checks.Revocation.Status = verdict(false)
+	}
+	all := st.OK && ok && signing && !takes
 	out.Status = verdict(all)
 	if all {
 		return x.write(http.StatusOK, out)

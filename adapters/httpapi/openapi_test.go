@@ -684,6 +684,7 @@ var examples = map[string]any{
 	"seq": 17, "next_after": 17, "last": 17, "first": 1, "last_good": 17, "head": "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9", "key_id": "6b86b273ff34fce1", "records": 17, "checkpoints": 2, "erased": 1,
 	"message": "Token revoked", "severity": "info", "outcome": "success", "actor": "6b86b273ff34fce19d6b804eff5a3f57", "subject": "5feceb66ffc86f38d952786c6d696c79", "request_id": "3f2a-1", "value": "read", "fault": "changed",
 	"text": "record 17 was changed: record 18 holds another hash of it", "more": 0, "chain": "6b86b273ff34fce19d6b804eff5a3f57", "public": "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "lag_ms": 0,
+	"missing": []string{"node-3"}, "version": "v1.0.0", "seen_ms": 312.5, "view_age_ms": 12.5, "fresh": true, "revocations_held": 42, "canary_refused": true,
 	"cidr": "192.0.2.0/24", "active": true, "exp": 1777640400, "iat": 1777638600, "nbf": 1777638600, "error": "invalid_request", "error_description": "token is missing", "ticket": "AQAAAAAB", "next": "AZ-G0IGITH1lmi_qoMVa0BU", "is_active": true, "current": true,
 }
 

@@ -175,6 +175,7 @@ func problemOf(err error) (p problem, known bool) {
 		risky    *block.RiskyError
 		crowded  *app.CrowdedError
 		early    *keyset.EarlyError
+		unheard  *app.UnconfirmedError
 		key      *keyset.KeyError
 	)
 	switch {
@@ -214,6 +215,8 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 400, Code: "malformed_request", Detail: oauth.detail}, true
 	case errors.As(err, &risky):
 		return problem{Status: 409, Code: "block_risky", Detail: risky.Error()}, true
+	case errors.As(err, &unheard):
+		return problem{Status: 409, Code: "key_state", Detail: unheard.Error()}, true
 	case errors.As(err, &early):
 		return problem{Status: 409, Code: "key_state", Detail: early.Error()}, true
 	case errors.As(err, &key) && !errors.Is(err, keyset.ErrUnknown) && !errors.Is(err, keyset.ErrDuplicate):

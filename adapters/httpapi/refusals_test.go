@@ -84,6 +84,7 @@ var answers = map[string]told{
 	"id.ErrNotRandom":         {id.ErrNotRandom, 503, "unavailable", ""},
 	"keyset.ErrDuplicate":     {keyset.ErrDuplicate, 409, "taken", ""},
 	"keyset.KeyError":         {&keyset.KeyError{KeyID: "k", Err: keyset.ErrSigns}, 409, "key_state", ""},
+	"app.UnconfirmedError":    {&app.UnconfirmedError{What: "a key", Nodes: []string{"n2"}}, 409, "key_state", ""},
 	"keyset.EarlyError":       {&keyset.EarlyError{KeyID: "k"}, 409, "key_state", ""},
 	"keyset.ErrLast":          {keyset.ErrLast, 409, "key_state", ""},
 	"keyset.ErrPending":       {keyset.ErrPending, 409, "key_state", ""},

@@ -53,6 +53,7 @@ type rotated struct {
 	SignsAt   time.Time  `json:"signs_at"`       //
 	Until     *time.Time `json:"verifies_until"` // the key before verifies until then; null: it goes on signing
 	Given     bool       `json:"before_given"`   // and only as long as SECRET_KEY gives it
+	Nodes     []nodeTime `json:"nodes"`          // those that had the new key before it signed; none where one is alone, or where it waits
 	LagsUntil *time.Time `json:"lags_until"`     // until then other services may hold a key set without it; null: they all had the time to fetch it, or none can
 }
 
@@ -71,7 +72,7 @@ func (a *API) rotateSigningKey(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusOK, rotated{got.Key.ID, got.Key.Algorithm, got.Was, got.Signs.Time(), timeOf(got.Until), got.WasGiven, timeOf(got.LagsTo)})
+	return x.write(http.StatusOK, rotated{got.Key.ID, got.Key.Algorithm, got.Was, got.Signs.Time(), timeOf(got.Until), got.WasGiven, nodeTimes(got.Nodes), timeOf(got.LagsTo)})
 }
 
 func (a *API) retireSigningKey(x *exchange) error {

@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"github.com/xteam/xteam/adapters/pgstore/queries"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
-	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -182,7 +180,7 @@ func (f *following) page(ctx context.Context, at place) (entries []revocation.En
 
 // opened decodes an entry. Of a note that does not open nothing depends: the entry is good without it.
 func (p *Revocations) opened(row *queries.ListRevocationsRow) (revocation.Entry, error) {
-	e, ok := named(row.Key)
+	e, ok := revocation.Named(row.Key)
 	if !ok {
 		return e, p.db.unreadable("a revocation", errNewer)
 	}
@@ -202,34 +200,6 @@ func (p *Revocations) opened(row *queries.ListRevocationsRow) (revocation.Entry,
 	}
 	e.Note = string(note)
 	return e, nil
-}
-
-// named is the reverse of revocation.Entry.Key.
-func named(key []byte) (e revocation.Entry, ok bool) {
-	if len(key) == 0 {
-		return e, false
-	}
-	kind, rest := revocation.Kind(key[0]), key[1:]
-	e.Kind = kind
-	switch {
-	case kind == revocation.Token && len(rest) == len(e.Token):
-		copy(e.Token[:], rest)
-	case kind == revocation.Session && len(rest) == len(e.Session):
-		copy(e.Session[:], rest)
-	case kind == revocation.User && len(rest) == len(e.User)+8:
-		e.Min = token.Generation(binary.BigEndian.Uint64(rest[copy(e.User[:], rest):]))
-	case kind == revocation.Key && len(rest) > 0:
-		e.KeyID = string(rest)
-	case kind == revocation.Epoch && len(rest) == 8:
-		e.Epoch = token.Epoch(binary.BigEndian.Uint64(rest))
-	case kind == revocation.IssuedBefore && len(rest) == 8:
-		e.Before = instant.Instant(binary.BigEndian.Uint64(rest))
-	case kind == revocation.APIKey && len(rest) == len(e.APIKey):
-		copy(e.APIKey[:], rest)
-	default:
-		return e, false
-	}
-	return e, true
 }
 
 // followers are those whom this process' own commits wake before the next poll.

@@ -21,6 +21,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		facade,
 		noFeeds,
 		noClocks,
+		noBoards,
 		assembly.NewBuckets,
 		journal.New,
 		assembly.Set,

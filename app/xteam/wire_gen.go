@@ -112,9 +112,26 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	trail, cleanup11 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
-	tethers, cleanup12 := assembly.StartTethers(ctx, core, blocks, assemblyOptions, slogLogger)
+	boards := noBoards()
+	nodes, cleanup12, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, slogLogger)
+	if err != nil {
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	tethers, cleanup13 := assembly.StartTethers(ctx, core, blocks, assemblyOptions, slogLogger)
 	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
 	if err != nil {
+		cleanup13()
 		cleanup12()
 		cleanup11()
 		cleanup10()
@@ -129,9 +146,10 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, assemblySecrets, streams, assemblyOptions, slogLogger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, nodes, assemblySecrets, streams, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, api)
 	return xTeam, func() {
+		cleanup13()
 		cleanup12()
 		cleanup11()
 		cleanup10()

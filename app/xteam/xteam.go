@@ -233,6 +233,8 @@ func noFeeds() assembly.Feeds { return nil }
 
 func noClocks() assembly.OtherClocks { return nil }
 
+func noBoards() assembly.Boards { return nil }
+
 func options(o Options) (assembly.Options, error) {
 	hosts, err := httpapi.ParseHosts(o.Hosts)
 	if err != nil {

@@ -38,6 +38,7 @@ type keyRotation struct {
 	Signs     time.Time  `json:"signs_at"`
 	Until     *time.Time `json:"verifies_until"`
 	Given     bool       `json:"before_given"`
+	Nodes     []nodeTime `json:"nodes"`
 	Lags      *time.Time `json:"lags_until"`
 }
 
@@ -181,6 +182,9 @@ func (r *keyRotation) text(graceful bool) string {
 		return fmt.Sprintf("%s (%s) is published and signs from %s; until then %s does", r.KID, r.Algorithm, clock(r.Signs), r.Before)
 	}
 	text := fmt.Sprintf("%s (%s) signs now", r.KID, r.Algorithm)
+	if n := len(r.Nodes); n > 1 {
+		text += fmt.Sprintf(", and all %d nodes had it before", n)
+	}
 	if r.Until != nil {
 		text += fmt.Sprintf("; %s verifies until %s, when its tokens are over", r.Before, clock(*r.Until))
 	}

@@ -13,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -65,6 +65,20 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 	})
 	r.Gauge("xteam_signing_key_age_seconds", "Time since the key that signs was made, or since it was first seen when a setting gives it.", func() float64 {
 		return time.Since(keys.List()[0].Created.Time()).Seconds()
+	})
+	r.Gauge("xteam_nodes_live", "Nodes of the system that have said something within five seconds, this one included.", func() float64 { return float64(len(nodes.List())) })
+	r.Gauge("xteam_canary_failed", "1 when this node took a canary, a token that was revoked to see that it is refused; else 0.", func() float64 {
+		if nodes.Canary().Failed {
+			return 1
+		}
+		return 0
+	})
+	r.Gauge("xteam_canary_age_seconds", "Time since this node last judged a canary; -1 before the first.", func() float64 {
+		at := nodes.Canary().At
+		if at == 0 {
+			return -1
+		}
+		return time.Since(at.Time()).Seconds()
 	})
 	r.Gauge("xteam_clock_offset_seconds", "How far the clock of a store that servers share is ahead of this machine's; of several the one that differs most.", func() float64 {
 		return clocks.Most().Seconds()

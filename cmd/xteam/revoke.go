@@ -28,14 +28,12 @@ type revocationRequest struct {
 
 // revoked is what a revocation hit, and how long every node took.
 type revoked struct {
-	Sessions int   `json:"sessions_ended"`
-	Counted  *bool `json:"counted,omitempty"` // false: there may be more
-	Nodes    []struct {
-		Node string  `json:"node"`
-		MS   float64 `json:"ms"`
-	} `json:"nodes"`
-	DryRun bool   `json:"dry_run,omitempty"`
-	Hint   string `json:"hint,omitempty"` // what is left to be done by hand
+	Sessions int        `json:"sessions_ended"`
+	Counted  *bool      `json:"counted,omitempty"` // false: there may be more
+	Nodes    []nodeTime `json:"nodes"`
+	Missing  []string   `json:"missing,omitempty"` // who lives and has not said that it refuses
+	DryRun   bool       `json:"dry_run,omitempty"`
+	Hint     string     `json:"hint,omitempty"` // what is left to be done by hand
 }
 
 func (c *cli) revoke() *cobra.Command {
@@ -155,15 +153,35 @@ func (r revoked) text(dry bool) string {
 		b.WriteString("at least ")
 	}
 	fmt.Fprintf(&b, "%d session%s %sended", r.Sessions, plural, would)
-	for i, n := range r.Nodes {
-		sep := ", "
-		if i == 0 {
-			sep = "; refused by "
-		}
-		fmt.Fprintf(&b, "%s%s after %s", sep, n.Node, time.Duration(n.MS*float64(time.Millisecond)).Round(10*time.Microsecond))
-	}
+	b.WriteString(seenBy(r.Nodes, r.Missing))
 	if r.Hint != "" {
 		b.WriteString("\n" + r.Hint)
 	}
 	return b.String()
+}
+
+// nodeTime is how long after it was asked a node had something in force.
+type nodeTime struct {
+	Node string  `json:"node"`
+	MS   float64 `json:"ms"`
+}
+
+// seenBy says how many nodes have something in force, and after how long; of one alone its name.
+func seenBy(nodes []nodeTime, missing []string) string {
+	if len(nodes) == 0 && len(missing) == 0 {
+		return ""
+	}
+	last := 0.0
+	for _, n := range nodes {
+		last = max(last, n.MS)
+	}
+	took := time.Duration(last * float64(time.Millisecond)).Round(10 * time.Microsecond)
+	if len(nodes) == 1 && len(missing) == 0 {
+		return fmt.Sprintf("; refused by %s after %s", nodes[0].Node, took)
+	}
+	text := fmt.Sprintf("; seen by %d of %d nodes in %s", len(nodes), len(nodes)+len(missing), took)
+	if len(missing) > 0 {
+		text += fmt.Sprintf("\nnot heard of %s within 3 s: each refuses at its next REVOCATION_POLL, and one that cannot poll trusts\nwhat it knows no longer than REVOCATION_MAX_STALENESS; `xteam nodes` shows who lives", strings.Join(missing, ", "))
+	}
+	return text
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/jwks"
@@ -60,7 +61,7 @@ func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 	db.Unlock(keyring)
 	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Turns: db.Turns()}
 	managed := func() (int64, error) { return -1, nil } // its space is for its own keepers to watch
-	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Mark: markIn(s.Folder), Space: managed, Clock: db.Clock}, func() {
+	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Mark: markIn(s.Folder), Space: managed, Clock: db.Clock, Nodes: db.Nodes()}, func() {
 		if err := db.Close(); err != nil {
 			log.Error("The store could not be closed", "error", err.Error())
 		}
@@ -134,6 +135,17 @@ func openFeeds(r redisStores) assembly.Feeds {
 	return assembly.Feeds{{Name: "redis", Revocations: r.feed.Revocations()}}
 }
 
+// openBoards answers where nodes leave word for one another beside the database: faster.
+func openBoards(r redisStores) assembly.Boards {
+	if r.feed == nil {
+		return nil
+	}
+	return assembly.Boards{{Name: "Redis", Nodes: r.feed.Nodes()}}
+}
+
+// canaryEvery is how often a node sends a canary to all.
+const canaryEvery = time.Minute
+
 // openClocks answers the clocks of what servers share beside the database.
 func openClocks(r redisStores) (all assembly.OtherClocks) {
 	if r.feed != nil {
@@ -170,7 +182,7 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 	return assembly.Options{
 		Tunables: app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway,
 			Environment: keysOf[s.Environment]},
-		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Limits: s.Limits, Tethers: app.TethersOptions{MaxPerUser: s.PerUser, MaxOpen: s.PerServer}, FeedRetention: s.Retention, HTTP: s.HTTP,
+		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Version: buildVersion().Version, Canary: canaryEvery, Limits: s.Limits, Tethers: app.TethersOptions{MaxPerUser: s.PerUser, MaxOpen: s.PerServer}, FeedRetention: s.Retention, HTTP: s.HTTP,
 		Trail: app.TrailOptions{Retention: s.AuditRetention, Send: sendCheckpoints(s.AuditCheckpoints)},
 		Meter: registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
 		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) }, Now: machineClock,

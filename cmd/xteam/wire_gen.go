@@ -157,9 +157,29 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup15 := assembly.StartTethers(ctx, core, blocks, assemblyOptions, logger)
+	boards := openBoards(mainRedisStores)
+	nodes, cleanup15, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, logger)
+	if err != nil {
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	tethers, cleanup16 := assembly.StartTethers(ctx, core, blocks, assemblyOptions, logger)
 	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
 	if err != nil {
+		cleanup16()
 		cleanup15()
 		cleanup14()
 		cleanup13()
@@ -177,10 +197,11 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, secrets, streams, assemblyOptions, logger)
-	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, mainOutput)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, nodes, secrets, streams, assemblyOptions, logger)
+	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, mainOutput)
 	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup16()
 		cleanup15()
 		cleanup14()
 		cleanup13()

@@ -2,6 +2,7 @@
 package revocation
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -149,6 +150,34 @@ func (e *Entry) Key() string {
 		return string(append([]byte{byte(e.Kind)}, e.APIKey[:]...))
 	}
 	return ""
+}
+
+// Named is the entry that a key names, the reverse of Entry.Key: of its other fields it tells nothing. It is false for what is no key.
+func Named(key []byte) (e Entry, ok bool) {
+	if len(key) == 0 {
+		return e, false
+	}
+	kind, rest := Kind(key[0]), key[1:]
+	e.Kind = kind
+	switch {
+	case kind == Token && len(rest) == len(e.Token):
+		copy(e.Token[:], rest)
+	case kind == Session && len(rest) == len(e.Session):
+		copy(e.Session[:], rest)
+	case kind == User && len(rest) == len(e.User)+8:
+		e.Min = token.Generation(binary.BigEndian.Uint64(rest[copy(e.User[:], rest):]))
+	case kind == Key && len(rest) > 0 && len(rest) <= MaxKeyID:
+		e.KeyID = string(rest)
+	case kind == Epoch && len(rest) == 8:
+		e.Epoch = token.Epoch(binary.BigEndian.Uint64(rest))
+	case kind == IssuedBefore && len(rest) == 8:
+		e.Before = instant.Instant(binary.BigEndian.Uint64(rest))
+	case kind == APIKey && len(rest) == len(e.APIKey):
+		copy(e.APIKey[:], rest)
+	default:
+		return e, false
+	}
+	return e, true
 }
 
 func be(b []byte, v uint64) []byte {

@@ -238,3 +238,24 @@ func FuzzEntry(f *testing.F) {
 		}
 	})
 }
+
+// TestNamed: a key tells what its entry names, and what is no key is refused.
+func TestNamed(t *testing.T) {
+	for _, e := range []revocation.Entry{
+		{Kind: revocation.Token, Token: id.Token{1}}, {Kind: revocation.Session, Session: id.Session{2}}, {Kind: revocation.User, User: id.User{3}, Min: 1 << 40}, {Kind: revocation.Key, KeyID: "a key"},
+		{Kind: revocation.Epoch, Epoch: 7}, {Kind: revocation.IssuedBefore, Before: 1 << 50}, {Kind: revocation.APIKey, APIKey: id.APIKey{4}},
+	} {
+		key := e.Key()
+		if got, ok := revocation.Named([]byte(key)); !ok || got != e {
+			t.Errorf("%s: got %+v, %v", e.Kind, got, ok)
+		}
+		for _, bad := range []string{"", key[:1], "\x09" + key[1:]} {
+			if got, ok := revocation.Named([]byte(bad)); ok {
+				t.Errorf("%s: %q was taken for %+v", e.Kind, bad, got)
+			}
+		}
+	}
+	if _, ok := revocation.Named([]byte("\x04" + strings.Repeat("k", revocation.MaxKeyID+1))); ok {
+		t.Error("a kid that is too long was taken")
+	}
+}

@@ -39,6 +39,8 @@ type Options struct {
 	Tethers        app.TethersOptions
 	FeedRetention  time.Duration      // how far back another service may resume; default as long as an access token lives
 	Node           string             // this node's name in answers
+	Version        string             // of the program, as this node tells the others
+	Canary         time.Duration      // how often a canary is sent to all nodes; 0: none is
 	HTTP           httpapi.Options    // of the transport, all but its Logger
 	Rotation       app.RotatorOptions // of the signing keys: Algorithm, Interval and Lag
 	// JWKS serves the public keys that it is given a way to ask for, under /.well-known/jwks.json; nil: nothing is served there.
@@ -57,6 +59,8 @@ type Database struct {
 	Mark   app.Mark // how far this node has seen the database come, kept elsewhere; nil: nowhere
 	// Space answers how many bytes are free for the store, -1 when that is not known, and why it does not take everything: ports.ErrNoSpace while it takes nothing new.
 	Space func() (free int64, err error)
+	// Nodes is where nodes leave word for one another; nil: there is one node alone.
+	Nodes ports.Nodes
 	// Clock is that of a server that others use too; nil: the store has none but this machine's.
 	Clock func(context.Context) (time.Time, error)
 }
@@ -249,6 +253,22 @@ func StartBlocks(ctx context.Context, c *app.Core, o Options, log *slog.Logger) 
 	return b, background(ctx, b.Run), nil
 }
 
+// Boards are places beside the database where nodes leave word for one another.
+type Boards []app.Board
+
+// StartNodes tells the other nodes of this one, and hears them, until the cleanup.
+func StartNodes(ctx context.Context, c *app.Core, db Database, boards Boards, blocks *app.Blocks, o Options, log *slog.Logger) (*app.Nodes, func(), error) {
+	if db.Nodes != nil {
+		boards = append(Boards{{Name: "the database", Nodes: db.Nodes}}, boards...)
+	}
+	n, err := app.NewNodes(c, app.NodesOptions{Name: o.Node, Version: o.Version, Canary: o.Canary, Logger: log}, boards...)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.AnswerBlocks(blocks.Revision, blocks.Look)
+	return n, background(ctx, n.Run), nil
+}
+
 // closeWithin is how long clients have to take leave at the end: a WebSocket that does not answer the close is cut off before that.
 const closeWithin = 6 * time.Second
 
@@ -323,7 +343,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, blocks *app.Blocks, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -336,5 +356,5 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Blocks: blocks, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
 }

@@ -25,6 +25,7 @@ var Set = wire.NewSet(
 	StartLimiter,
 	StartClocks,
 	StartBlocks,
+	StartNodes,
 	StartTethers,
 	StartLive,
 	NewStreams,
