@@ -75,6 +75,9 @@ type Options struct {
 	// and so on; Mode app.Off is none.
 	Limits app.LimiterOptions
 
+	// MaxConnections are the WebSockets and event streams that may be open at a time, and MaxConnectionsPerUser those of one user. Default: 20,000 and 32.
+	MaxConnections, MaxConnectionsPerUser int
+
 	// MinFreeSpace is the free space of the disk of Dir, in bytes, below which no new users and sign-ins are taken (507), while tokens are judged and withdrawn;
 	// default 256 MiB. Negative: the disk is not watched, and one that is full kills the process.
 	MinFreeSpace int64
@@ -260,7 +263,7 @@ func options(o Options) (assembly.Options, error) {
 	if o.RotateEvery != 0 && o.RotateEvery < time.Hour {
 		return assembly.Options{}, fmt.Errorf("Options.RotateEvery is %v: it must be an hour or more, or 0 for never", o.RotateEvery)
 	}
-	return assembly.Options{Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, HTTP: transport, Tunables: tunables}, tunables.Validate()
+	return assembly.Options{Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, Tethers: app.TethersOptions{MaxOpen: o.MaxConnections, MaxPerUser: o.MaxConnectionsPerUser}, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
 func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, blocks *app.Blocks, api *httpapi.API) *XTeam {
