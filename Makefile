@@ -18,7 +18,7 @@ LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
 NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql nginx:nginx-light caddy:caddy haproxy:haproxy
 
-.PHONY: help run test test-vault faults verify bench profile fuzz build same deps vulns format vet lint wire sql api tidy licences
+.PHONY: help run test test-vault faults verify bench profile fuzz build same deps vulns format vet lint wire sql gql api tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +45,7 @@ test-vault: ## what a real Vault server proves; it is built once into the cache 
 faults: deps ## three nodes, real Redis and PostgreSQL, and what goes wrong with them, as a table (about 6 min on 2 cores)
 	XTEAM_TEST_REAL=1 XTEAM_TEST_FAULTS=1 go test -count=1 -timeout 20m -parallel 2 -v -run '^(TestFaults|TestThreeNodes|TestTheChecker.*|TestLink|TestComposeCluster)$$' ./tests/faults
 
-verify: format vet wire sql api tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
+verify: format vet wire sql gql api tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
 
 bench: ## the figures of the Speed section, each beside its goal (about 2 min; a quiet machine)
 	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./tests/bench
@@ -107,6 +107,14 @@ sql: $(SQLC) # what sqlc would write is what is committed, in every package that
 	for config in $$configs; do \
 	  echo sqlc diff -f $$config; \
 	  $(SQLC) diff -f $$config || { echo "the queries are stale or cannot be made: $(SQLC) generate -f $$config"; exit 1; }; \
+	done
+
+gql: # what gqlgen would write is what is committed; it writes in a copy of the module
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	cp -R go.mod go.sum $(SOURCES) "$$folder" && cd "$$folder/adapters/graphqlapi" && rm generated.go models_gen.go && \
+	echo go tool gqlgen generate && go tool gqlgen generate && \
+	for file in generated.go models_gen.go; do \
+	  cmp $$file "$(CURDIR)/adapters/graphqlapi/$$file" || { echo 'the generated code is stale: cd adapters/graphqlapi && go tool gqlgen generate'; exit 1; }; \
 	done
 
 api: # the description of the API and its pages are what the code says

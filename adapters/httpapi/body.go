@@ -30,19 +30,7 @@ func (x *exchange) read(v any) error {
 
 // readAll reads the body, of which more than most bytes are tooLarge.
 func (x *exchange) readAll(most int64, tooLarge error) ([]byte, error) {
-	slow := &paced{ReadCloser: x.r.Body, conn: http.NewResponseController(x.ResponseWriter), began: time.Now()}
-	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, slow, most))
-	if cut := (*http.MaxBytesError)(nil); errors.As(err, &cut) {
-		return nil, tooLarge
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		x.Header().Set("Connection", "close")
-		return nil, errTooSlow
-	}
-	if err != nil {
-		return nil, errCutOff
-	}
-	return raw, nil
+	return io.ReadAll(&bounded{http.MaxBytesReader(x.ResponseWriter, x.paced(), most), x, tooLarge})
 }
 
 // readAny is read for a body that holds the credential itself, whatever it is called: a page of another origin that can send it knows it already.
@@ -53,6 +41,40 @@ func (x *exchange) readAny(v any, most int64, tooLarge error) error {
 		return err
 	}
 	return decode(raw, v)
+}
+
+func (x *exchange) paced() *paced {
+	return &paced{ReadCloser: x.r.Body, conn: http.NewResponseController(x.ResponseWriter), began: time.Now()}
+}
+
+// bounded is the body for a transport that stands inside this one.
+func (x *exchange) bounded() io.ReadCloser {
+	if x.r.Body == nil || x.r.Body == http.NoBody {
+		return http.NoBody
+	}
+	return &bounded{http.MaxBytesReader(x.ResponseWriter, x.paced(), maxBody), x, errTooLarge}
+}
+
+// bounded reads a body, and says of one that is too long, too slow or cut off what it is refused by.
+type bounded struct {
+	io.ReadCloser
+	x        *exchange
+	tooLarge error
+}
+
+// Read is of io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch cut := (*http.MaxBytesError)(nil); {
+	case err == nil || err == io.EOF: //nolint:errorlint // as io.Reader has it
+		return n, err
+	case errors.As(err, &cut):
+		return n, b.tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.x.Header().Set("Connection", "close")
+		return n, errTooSlow
+	}
+	return n, errCutOff
 }
 
 // readOptional is read, for a route that can do without a body.

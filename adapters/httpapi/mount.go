@@ -10,7 +10,8 @@ import (
 )
 
 // Mount is another transport that stands inside this one's chain, at one path. Its handler finds an app.Visit in the context, by which it has whoever asks identified
-// and charged: nothing of that is done before. The headers of every answer are there, and a handler may set its own values for them.
+// and charged: nothing of that is done before. The headers of every answer are there, and a handler may set its own values for them. The body is bounded and must
+// arrive in time, as a route's own; an error of reading it is for Visit.Refuse.
 type Mount struct {
 	Method  string // none: any but TRACE
 	Path    string // a pattern of net/http's mux
@@ -20,7 +21,9 @@ type Mount struct {
 // mounted is the route of a mount.
 func (a *API) mounted(m Mount) route {
 	return route{method: m.Method, path: m.Path, class: exempt, access: anyone, mounted: true, serve: func(x *exchange) error {
-		m.Handler.ServeHTTP(x, x.r.WithContext(app.WithVisit(x.ctx(), &visit{x: x})))
+		r := x.r.WithContext(app.WithVisit(x.ctx(), &visit{x: x}))
+		r.Body = x.bounded()
+		m.Handler.ServeHTTP(x, r)
 		return nil
 	}}
 }

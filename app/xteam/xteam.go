@@ -54,6 +54,8 @@ type Options struct {
 	RotateEvery time.Duration
 	// JWKS makes what serves the public keys under /.well-known/jwks.json of the Handler: jwks.NewHandler of adapters/jwks does, and brings the library jwx with it. Default: nothing is served there.
 	JWKS func(keys func() []keyset.Key) http.Handler
+	// Doors makes other transports, which stand inside the Handler beside REST, such as GraphQL of adapters/graphqlapi, which brings the library gqlgen with it. Default: there are none.
+	Doors func(httpapi.Services, *slog.Logger) []httpapi.Mount
 	// Logger takes security events and faults. Best it is one that redacts. Default: nothing is logged.
 	Logger *slog.Logger
 
@@ -263,7 +265,7 @@ func options(o Options) (assembly.Options, error) {
 	if o.RotateEvery != 0 && o.RotateEvery < time.Hour {
 		return assembly.Options{}, fmt.Errorf("Options.RotateEvery is %v: it must be an hour or more, or 0 for never", o.RotateEvery)
 	}
-	return assembly.Options{Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, Tethers: app.TethersOptions{MaxOpen: o.MaxConnections, MaxPerUser: o.MaxConnectionsPerUser}, HTTP: transport, Tunables: tunables}, tunables.Validate()
+	return assembly.Options{Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Doors: o.Doors, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, Tethers: app.TethersOptions{MaxOpen: o.MaxConnections, MaxPerUser: o.MaxConnectionsPerUser}, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
 func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, blocks *app.Blocks, api *httpapi.API) *XTeam {

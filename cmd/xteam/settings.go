@@ -66,6 +66,8 @@ type settings struct {
 	Poll         time.Duration // of a database that other processes write to, which Badger is not
 	Strict       bool          // matters once there is a feed beside the database
 
+	Introspection bool // of the GraphQL schema
+
 	Unfit faults // why these settings, good as they may be elsewhere, do not serve in production
 }
 
@@ -245,6 +247,12 @@ var table = []setting{
 	{name: "SSL_KEYFILE", without: "plain HTTP", takes: "the path of a file, with SSL_CERTFILE",
 		meaning: "the key of SSL_CERTFILE, as PEM",
 		set:     func(s *settings, v string) bool { return path(&s.KeyFile, v) }},
+	{name: "GRAPHQL_INTROSPECTION", without: "on, but off in production", takes: "true or false",
+		meaning: "whether anybody may ask for the GraphQL schema, and /graphiql is served",
+		set: func(s *settings, v string) bool {
+			s.Introspection = v == "true" || v == "" && s.Environment != production
+			return v == "" || v == "true" || v == "false"
+		}},
 	{name: "LOG_FILE", without: "stderr", takes: "the path of a file", meaning: "where the log is appended to",
 		set: func(s *settings, v string) bool { s.LogFile = v; return !strings.ContainsRune(v, 0) }},
 	{name: "LOG_LEVEL", initial: "info", takes: "debug, info, warn or error", meaning: "the least level that is logged",
@@ -318,7 +326,6 @@ var table = []setting{
 var notYet = []struct{ name, initial, lacks string }{
 	{"ALERT_WEBHOOK_URL", "", "alerts"},
 	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
-	{"GRAPHQL_INTROSPECTION", "", "GraphQL"},
 	{"UPLOAD_DIR", "", "uploads"},
 	{"MAX_UPLOAD_SIZE", "104857600", "uploads"},
 	{"ALLOWED_EXTENSIONS", ".py,.js,.ts,.json,.md", "uploads"},

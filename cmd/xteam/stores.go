@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/xteam/xteam/adapters/graphqlapi"
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/jwks"
 	"github.com/xteam/xteam/adapters/metrics"
@@ -186,6 +187,16 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 		Trail: app.TrailOptions{Retention: s.AuditRetention, Send: sendCheckpoints(s.AuditCheckpoints)},
 		Meter: registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
 		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) }, Now: machineClock,
+		Doors: doors(s),
+	}
+}
+
+// doors are the transports beside REST.
+func doors(s settings) func(httpapi.Services, *slog.Logger) []httpapi.Mount {
+	return func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
+		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks},
+			graphqlapi.Options{Logger: log, Introspection: s.Introspection})
+		return []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 	}
 }
 

@@ -44,7 +44,9 @@ type Options struct {
 	HTTP           httpapi.Options    // of the transport, all but its Logger
 	Rotation       app.RotatorOptions // of the signing keys: Algorithm, Interval and Lag
 	// JWKS serves the public keys that it is given a way to ask for, under /.well-known/jwks.json; nil: nothing is served there.
-	JWKS    func(keys func() []keyset.Key) http.Handler
+	JWKS func(keys func() []keyset.Key) http.Handler
+	// Doors makes other transports of the use cases, which stand inside the REST transport; nil: there are none.
+	Doors   func(httpapi.Services, *slog.Logger) []httpapi.Mount
 	Now     func() time.Time // the clock by which tokens and sessions are judged; nil: time.Now
 	Trail   app.TrailOptions // of the audit trail: Retention and Send
 	Meter   ports.Meter      // nil: nothing is counted
@@ -356,5 +358,9 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	return httpapi.New(httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}, o.HTTP)
+	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
+	if o.Doors != nil {
+		services.Mounts = append(services.Mounts, o.Doors(services, log)...)
+	}
+	return httpapi.New(services, o.HTTP)
 }

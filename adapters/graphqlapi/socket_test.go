@@ -1,0 +1,247 @@
+package graphqlapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/xteam"
+)
+
+// soon is how long anything may take that is sure to come.
+const soon = 20 * time.Second
+
+// socket is a client's.
+type socket struct {
+	t    *testing.T
+	conn *websocket.Conn
+}
+
+// dial opens a socket to a server of the system's handler.
+func dial(t *testing.T, url string, protocols ...string) *socket {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, strings.Replace(url, "http", "ws", 1)+"/graphql", &websocket.DialOptions{Subprotocols: protocols})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadLimit(1 << 20)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return &socket{t, conn}
+}
+
+func (c *socket) say(text string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), soon)
+	defer cancel()
+	if err := c.conn.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// hear is the next message, or how the socket was closed.
+func (c *socket) hear() (m map[string]any, closed *websocket.CloseError) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), soon)
+	defer cancel()
+	_, b, err := c.conn.Read(ctx)
+	if over := (websocket.CloseError{}); errors.As(err, &over) {
+		return nil, &over
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		c.t.Fatal(err)
+	}
+	return m, nil
+}
+
+// hears wants a message of that type.
+func (c *socket) hears(kind string) map[string]any {
+	c.t.Helper()
+	m, closed := c.hear()
+	if closed != nil || m["type"] != kind {
+		c.t.Fatalf("got %v %v, want %s", m, closed, kind)
+	}
+	return m
+}
+
+// ends wants the socket closed with that code and reason.
+func (c *socket) ends(code websocket.StatusCode, reason string) {
+	c.t.Helper()
+	for {
+		m, closed := c.hear()
+		if closed == nil && m["type"] != "next" {
+			c.t.Errorf("got %v, want the end", m)
+		}
+		if closed != nil {
+			if closed.Code != code || closed.Reason != reason {
+				c.t.Errorf("closed with %d %q, want %d %q", closed.Code, closed.Reason, code, reason)
+			}
+			return
+		}
+	}
+}
+
+// begin opens a socket with a token.
+func begin(t *testing.T, url, token string) *socket {
+	t.Helper()
+	c := dial(t, url, "graphql-transport-ws")
+	c.say(`{"type":"connection_init","payload":{"Authorization":"Bearer ` + token + `"}}`)
+	c.hears("connection_ack")
+	return c
+}
+
+func serving(t *testing.T, o xteam.Options) (*system, string) {
+	t.Helper()
+	s := newSystem(t, o)
+	server := httptest.NewServer(s.h)
+	t.Cleanup(server.Close)
+	return s, server.URL
+}
+
+func TestSubscriptionsEndWithTheirToken(t *testing.T) {
+	s, url := serving(t, xteam.Options{})
+	ann, bea, root := s.User("ann"), s.User("bea"), s.Admin("root")
+	token, _ := s.SignIn(ann)
+	boss, _ := s.SignIn(root)
+	own, all := begin(t, url, token), begin(t, url, boss)
+	for _, c := range []*socket{own, all} {
+		c.say(`{"id":"1","type":"subscribe","payload":{"query":"subscription { securityEvents { kind subject } }"}}`)
+		c.say(`{"type":"ping"}`)
+		c.hears("pong")
+		c.say(`{"id":"2","type":"subscribe","payload":{"query":"{ me { username } }"}}`)
+		c.hears("next")
+		c.hears("complete")
+	}
+	s.SignIn(bea)
+	s.SignIn(ann)
+	at := func(m map[string]any) map[string]any {
+		return m["payload"].(map[string]any)["data"].(map[string]any)["securityEvents"].(map[string]any)
+	}
+	if e := at(own.hears("next")); e["kind"] != "authentication_succeeded" || e["subject"] != ann.ID.String() {
+		t.Errorf("a user is told of others: %v", e)
+	}
+	if e := at(all.hears("next")); e["subject"] != bea.ID.String() {
+		t.Errorf("an administrator is not told of everybody: %v", e)
+	}
+	before := time.Now()
+	wants(t, s.ask(`mutation { revokeUserTokens(userId: "ann") { sessionsEnded } }`, nil, bearer(boss)))
+	own.ends(4401, "token_revoked: user_revoked")
+	if took := time.Since(before); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	again := dial(t, url, "graphql-transport-ws")
+	again.say(`{"type":"connection_init","payload":{"Authorization":"Bearer ` + token + `"}}`)
+	again.ends(4401, "token_revoked: user_revoked")
+	token, _ = s.SignIn(ann)
+	begin(t, url, token)
+}
+
+func TestSocketsOfBadManners(t *testing.T) {
+	s, url := serving(t, xteam.Options{})
+	ann := s.User("ann")
+	token, _ := s.SignIn(ann)
+	for name, c := range map[string]struct {
+		say    []string
+		code   websocket.StatusCode
+		reason string
+	}{
+		"no init":              {[]string{`{"id":"1","type":"subscribe","payload":{"query":"{ __typename }"}}`}, 4401, "connection_init comes first"},
+		"no JSON":              {[]string{`{`}, 4400, "a message must be one JSON object of the protocol"},
+		"an array":             {[]string{`[]`}, 4400, "a message must be one JSON object of the protocol"},
+		"a member twice":       {[]string{`{"type":"ping","type":"pong"}`}, 4400, "a message must be one JSON object of the protocol"},
+		"no UTF-8":             {[]string{"{\"type\":\"\xff\"}"}, 4400, "a message must be one JSON object of the protocol"},
+		"an unknown type":      {[]string{`{"type":"start"}`}, 4400, "there is no message of that type"},
+		"garbage for a token":  {[]string{`{"type":"connection_init","payload":{"token":"garbage"}}`}, 4401, "token_malformed"},
+		"two tokens":           {[]string{`{"type":"connection_init","payload":{"token":"a","Authorization":"Bearer b"}}`}, 4400, `connection_init takes one token, as {"Authorization": "Bearer …"}`},
+		"a token of no string": {[]string{`{"type":"connection_init","payload":{"token":1}}`}, 4400, `connection_init takes one token, as {"Authorization": "Bearer …"}`},
+		"init twice":           {[]string{`{"type":"connection_init"}`, `{"type":"connection_init"}`}, 4429, "too many initialisation requests"},
+		"no id":                {[]string{`{"type":"connection_init"}`, `{"type":"subscribe","payload":{"query":"{ __typename }"}}`}, 4400, "an operation needs an id of at most 64 bytes"},
+		"no payload":           {[]string{`{"type":"connection_init"}`, `{"type":"subscribe","id":"1"}`}, 4400, "the payload of subscribe is one operation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dial(t, url, "graphql-transport-ws")
+			for i, text := range c.say {
+				if i > 0 {
+					conn.hears("connection_ack")
+				}
+				conn.say(text)
+			}
+			conn.ends(c.code, c.reason)
+		})
+	}
+	c := begin(t, url, token)
+	c.say(`{"id":"1","type":"subscribe","payload":{"query":"subscription { securityEvents { kind } }"}}`)
+	c.say(`{"id":"1","type":"subscribe","payload":{"query":"{ __typename }"}}`)
+	c.ends(4409, "an operation of that id runs")
+
+	c = begin(t, url, token)
+	for i := range 17 {
+		c.say(fmt.Sprintf(`{"id":"%d","type":"subscribe","payload":{"query":"subscription { securityEvents { kind } }"}}`, i))
+	}
+	if m := c.hears("error"); m["id"] != "16" {
+		t.Errorf("%v", m)
+	}
+	c.say(`{"id":"3","type":"complete"}`)
+	c.say(`{"id":"x","type":"subscribe","payload":{"query":"{ nothing }"}}`)
+	c.hears("error")
+
+	c = dial(t, url, "graphql-transport-ws") // anybody's
+	c.say(`{"type":"connection_init","payload":{}}`)
+	c.hears("connection_ack")
+	c.say(`{"id":"1","type":"subscribe","payload":{"query":"subscription { securityEvents { kind } }"}}`)
+	if m := c.hears("error"); !strings.Contains(fmt.Sprint(m), "UNAUTHENTICATED") {
+		t.Errorf("%v", m)
+	}
+	c.say(`{"id":"2","type":"subscribe","payload":{"query":"{ me { id } }"}}`)
+	if m := c.hears("next"); !strings.Contains(fmt.Sprint(m), "token_missing") {
+		t.Errorf("%v", m)
+	}
+	c.hears("complete")
+	big := dial(t, url, "graphql-transport-ws")
+	big.say(`{"type":"ping","payload":{"x":"` + strings.Repeat("x", 200<<10) + `"}}`)
+	big.ends(websocket.StatusMessageTooBig, "read limited at 131073 bytes")
+}
+
+// TestGuessesOverSockets: fifty sign-ins over one socket, or over five, are five attempts.
+func TestGuessesOverSockets(t *testing.T) {
+	for _, sockets := range []int{1, 5} {
+		t.Run(fmt.Sprint(sockets), func(t *testing.T) {
+			s, url := serving(t, xteam.Options{Limits: app.LimiterOptions{PerAddress: 10_000, Auth: 5, Read: 1000, Write: 1000}})
+			ann := s.User("ann")
+			var all []*socket
+			for range sockets {
+				c := dial(t, url, "graphql-transport-ws")
+				c.say(`{"type":"connection_init"}`)
+				c.hears("connection_ack")
+				all = append(all, c)
+			}
+			count := map[string]int{}
+			for i := range 50 {
+				c := all[i%sockets]
+				c.say(fmt.Sprintf(`{"id":"%d","type":"subscribe","payload":{"query":"mutation { login(input: {email: \"%s\", password: \"a wrong password\"}) { accessToken } }"}}`, i, ann.Email))
+				m := c.hears("next")
+				for _, code := range []string{"UNAUTHENTICATED", "RATE_LIMITED"} {
+					if strings.Contains(fmt.Sprint(m), code) {
+						count[code]++
+					}
+				}
+				c.hears("complete")
+			}
+			if count["UNAUTHENTICATED"] != 5 || count["RATE_LIMITED"] != 45 {
+				t.Errorf("%v", count)
+			}
+		})
+	}
+}
