@@ -60,6 +60,27 @@ func TestOthersPrograms(t *testing.T) {
 	}
 }
 
+// TestReadme plays the README's lines of shell, to the letter but for the port.
+func TestReadme(t *testing.T) {
+	needs(t, "curl", "bash")
+	text, err := os.ReadFile("../../README.md")
+	fatal(t, err)
+	_, section, _ := strings.Cut(string(text), "\n## GraphQL\n")
+	_, lines, _ := strings.Cut(section, "\n```sh\n")
+	lines, _, ok := strings.Cut(lines, "\n```\n")
+	if !ok {
+		t.Fatal("the README has no lines of GraphQL")
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-eu", "-c", "TOKEN=\n"+strings.ReplaceAll(lines, "http://localhost:8000", serve(t))) //nolint:gosec // G204: the README is ours
+	out, err := cmd.CombinedOutput()
+	fatal(t, err)
+	for _, want := range []string{`{"data":{"me":{"username":"ann","role":"USER"},"sessions":{"nodes":[{"ipAddress":"127.0.0.1","current":true}]`, `{"data":{"logout":true}}`, `"problem":"token_revoked"`, `"reason":"logout"`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the lines say %s, want %s in it", out, want)
+		}
+	}
+}
+
 // run runs a script of node to its end, which must be a good one, and answers what it says.
 func run(t *testing.T, folder string, args ...string) []byte {
 	t.Helper()
