@@ -147,6 +147,8 @@ var sentinels = []struct {
 	{keyset.ErrPending, conflict, "key_state"},
 	{keyset.ErrSigns, conflict, "key_state"},
 	{app.ErrTwoCredentials, badRequest, "malformed_request"},
+	{app.ErrTokenType, badRequest, "malformed_request"},
+	{app.ErrForeignToken, badRequest, "malformed_request"},
 	{app.ErrPasswordNeeded, badInput, "validation_failed"},
 	{app.ErrEmptySpan, badInput, "validation_failed"},
 	{account.ErrNotOne, badInput, "validation_failed"},
@@ -185,6 +187,7 @@ func refusalOf(err error) (r refusal, known bool) {
 		busy     *ports.BusyError
 		owed     *app.NotDurableError
 		risky    *block.RiskyError
+		unsure   *app.UnconfirmedError
 		early    *keyset.EarlyError
 		key      *keyset.KeyError
 	)
@@ -222,6 +225,8 @@ func refusalOf(err error) (r refusal, known bool) {
 		return refusal{Code: unavailable, REST: "not_yet_durable", Detail: "the revocation is in force, and not yet durable: the database does not take it now; it is written down when the database is back, unless this server ends before", Retry: time.Second}, true
 	case errors.As(err, &risky):
 		return refusal{Code: conflict, REST: "block_risky", Detail: risky.Error()}, true
+	case errors.As(err, &unsure):
+		return refusal{Code: conflict, REST: "key_state", Detail: unsure.Error()}, true
 	case errors.As(err, &early):
 		return refusal{Code: conflict, REST: "key_state", Detail: early.Error()}, true
 	case errors.As(err, &key) && !errors.Is(err, keyset.ErrUnknown) && !errors.Is(err, keyset.ErrDuplicate):
