@@ -381,7 +381,7 @@ func (n *Nodes) tell(ctx context.Context, unable map[string]bool) {
 	}
 }
 
-// leave says a last word, which tells the others not to wait for this node. The board's Leave would take away the word before it, and nobody could tell that from a board that lost its words.
+// leave says a last word, which tells the others not to wait for this node. Its word may not simply go: nobody could tell that from a board that lost all words.
 func (n *Nodes) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hearWithin/2)
 	defer cancel()

@@ -3,7 +3,6 @@ package ports
 import (
 	"context"
 
-	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/node"
 )
 
@@ -14,8 +13,6 @@ type Nodes interface {
 	Say(ctx context.Context, w node.Word) error
 	// Hear answers the last words of all nodes that said one within a minute, in no order.
 	Hear(ctx context.Context) ([]node.Word, error)
-	// Leave takes a node's word away; that of one that is not there, too.
-	Leave(ctx context.Context, n id.Node) error
 	// Wait returns when somebody may have said something since the last Wait of the same Nodes returned, or since the first began; and after a second at the latest, or where nobody is told of words, after the
 	// time for which a poll rests. One waits at a time.
 	Wait(ctx context.Context) error

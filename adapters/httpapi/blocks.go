@@ -53,6 +53,13 @@ type blockedIP struct {
 	ExpiresAt *time.Time `json:"expires_at"` // null: not before it is unblocked
 }
 
+// blocking is a block that was just made.
+type blocking struct {
+	blockedIP `json:",inline"`
+	Nodes     []nodeTime `json:"nodes"`             // who turns it away, and how long after it was asked; the node that was asked first
+	Missing   []string   `json:"missing,omitempty"` // who lives and has not said so within three seconds; each does once it hears of it
+}
+
 func blockedIPOf(b *block.Block) blockedIP {
 	out := blockedIP{CIDR: b.Prefix.String(), Reason: b.Reason, By: b.By, CreatedAt: b.At.Time()}
 	if b.Until != instant.Forever {
@@ -161,7 +168,8 @@ func (a *API) blockAddress(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusCreated, blockedIPOf(&made))
+	asked := a.Nodes.ConfirmBlocks(x.ctx(), a.Blocks.Revision())
+	return x.write(http.StatusCreated, blocking{blockedIPOf(&made), nodeTimes(asked.Nodes), asked.Missing})
 }
 
 func (a *API) unblockAddress(x *exchange) error {

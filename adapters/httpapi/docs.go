@@ -126,7 +126,7 @@ func docs() map[string]doc {
 		"GET " + v1 + "/admin/blocked-ips": {id: "listBlockedIPs", title: "List blocked addresses", query: ofPages, status: 200, answer: list[blockedIP]{}},
 		"POST " + v1 + "/admin/blocked-ips": {id: "blockIP", title: "Block an address or a network",
 			about: "Whoever comes from it is refused everywhere: by this server from the next request, by the others within a second. A block of the same network is replaced. What would shut out whoever could take it back needs `force`: this machine, your own address, a trusted proxy, or a very wide network.",
-			body:  blockBody{}, needs: "cidr", example: `{"cidr":"198.51.100.0/24","reason":"guesses passwords","expires_in_seconds":3600}`, status: 201, answer: blockedIP{}, refuses: "block_risky too_many_blocks"},
+			body:  blockBody{}, needs: "cidr", example: `{"cidr":"198.51.100.0/24","reason":"guesses passwords","expires_in_seconds":3600}`, status: 201, answer: blocking{}, refuses: "block_risky too_many_blocks"},
 		"DELETE " + v1 + "/admin/blocked-ips": {id: "unblockIP", title: "Unblock an address or a network", about: "It stands in the query, since a network has a slash.",
 			query: []parameter{{"cidr", "the network as it was blocked; it must be given", "203.0.113.0/24"}}, status: 204, refuses: "not_found"},
 		"POST " + v1 + "/admin/explain": {id: "explain", title: "Explain a token", about: "What an access token, a refresh token or an API key says, whether it would be taken now, and if not, why. It is neither repeated nor logged.",

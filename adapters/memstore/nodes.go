@@ -68,16 +68,6 @@ func (n *nodes) Hear(ctx context.Context) (words []node.Word, err error) {
 	return words, nil
 }
 
-func (n *nodes) Leave(ctx context.Context, who id.Node) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	n.b.mu.Lock()
-	defer n.b.mu.Unlock()
-	delete(n.b.words, who)
-	return nil
-}
-
 func (n *nodes) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -42,11 +42,6 @@ func (p *Nodes) Hear(ctx context.Context) ([]node.Word, error) {
 	return words, nil
 }
 
-// Leave deletes a word, and those of nodes that went without a word.
-func (p *Nodes) Leave(ctx context.Context, n id.Node) error {
-	return p.do(ctx, "take a word from", func(ctx context.Context, q *queries.Queries) error { return q.DropWord(ctx, n[:]) })
-}
-
 // Wait rests for as long as a follower of the revocations does, a second at most.
 func (p *Nodes) Wait(ctx context.Context) error {
 	timer := time.NewTimer(min(p.db.options.Poll, time.Second))

@@ -144,14 +144,12 @@ SELECT body FROM blocks;
 SELECT revision FROM blocks;
 
 -- name: SayWord :exec
+WITH gone AS (DELETE FROM nodes WHERE said < clock_timestamp() - interval '1 hour')
 INSERT INTO nodes (id, said, text) VALUES (sqlc.arg(id), clock_timestamp(), sqlc.arg(text))
 ON CONFLICT (id) DO UPDATE SET said = excluded.said, text = excluded.text;
 
 -- name: HearWords :many
 SELECT id, text, (extract(epoch FROM clock_timestamp() - said) * 1000000)::bigint AS age FROM nodes WHERE said > clock_timestamp() - interval '1 minute';
-
--- name: DropWord :exec
-DELETE FROM nodes WHERE id = sqlc.arg(id) OR said < clock_timestamp() - interval '1 hour';
 
 -- name: Clock :one
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now;

@@ -92,11 +92,6 @@ func (n *Nodes) Hear(ctx context.Context) (words []node.Word, err error) {
 	return words, err
 }
 
-// Leave takes a word away.
-func (n *Nodes) Leave(ctx context.Context, who id.Node) error {
-	return n.s.call(ctx, "the taking of a leave", func(ctx context.Context) error { return n.s.client.HDel(ctx, n.keys()[0], who.String()).Err() })
-}
-
 // waits is how long one Wait lasts at the most.
 const waits = time.Second
 

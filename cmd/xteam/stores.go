@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -175,6 +176,9 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 	node, err := os.Hostname()
 	if err != nil {
 		node = "this node"
+	}
+	if _, port, err := net.SplitHostPort(s.Addr); err == nil && s.shared() { // several may run on one machine
+		node = net.JoinHostPort(node, port)
 	}
 	var page http.Handler
 	if s.MetricsAddr == "" {

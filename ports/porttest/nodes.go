@@ -72,20 +72,6 @@ func Nodes(t *testing.T, open func(t testing.TB) (one, other ports.Nodes)) {
 			t.Error("a word that was refused took another's place")
 		}
 	})
-	sub(t, "who leaves is heard no more; to leave twice is nothing", func(t *testing.T) {
-		one, other := open(t)
-		a, b := drawn(t), drawn(t)
-		say(t, one, a, []byte("a"))
-		say(t, other, b, []byte("b"))
-		for range 2 {
-			if err := one.Leave(t.Context(), a); err != nil {
-				t.Fatalf("Leave: %v", err)
-			}
-		}
-		if got := heard(t, other); len(got) != 1 || string(got[b].Text) != "b" {
-			t.Errorf("got %v, want b's alone", got)
-		}
-	})
 	sub(t, "a word grows old until another is said", func(t *testing.T) {
 		one, _ := open(t)
 		a := drawn(t)
@@ -133,7 +119,7 @@ func Nodes(t *testing.T, open func(t testing.TB) (one, other ports.Nodes)) {
 		one, _ := open(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		for call, err := range map[string]error{"Say": one.Say(ctx, node.Word{Node: drawn(t)}), "Leave": one.Leave(ctx, drawn(t)), "Wait": one.Wait(ctx)} {
+		for call, err := range map[string]error{"Say": one.Say(ctx, node.Word{Node: drawn(t)}), "Wait": one.Wait(ctx)} {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: got %v, want the context's", call, err)
 			}

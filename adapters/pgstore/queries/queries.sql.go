@@ -254,15 +254,6 @@ func (q *Queries) DropSessions(ctx context.Context, arg DropSessionsParams) (int
 	return result.RowsAffected(), nil
 }
 
-const dropWord = `-- name: DropWord :exec
-DELETE FROM nodes WHERE id = $1 OR said < clock_timestamp() - interval '1 hour'
-`
-
-func (q *Queries) DropWord(ctx context.Context, id []byte) error {
-	_, err := q.db.Exec(ctx, dropWord, id)
-	return err
-}
-
 const findAPIKey = `-- name: FindAPIKey :one
 SELECT sealed FROM api_keys WHERE id = $1
 `
@@ -769,6 +760,7 @@ func (q *Queries) PlaceEvents(ctx context.Context, most int32) (int64, error) {
 }
 
 const sayWord = `-- name: SayWord :exec
+WITH gone AS (DELETE FROM nodes WHERE said < clock_timestamp() - interval '1 hour')
 INSERT INTO nodes (id, said, text) VALUES ($1, clock_timestamp(), $2)
 ON CONFLICT (id) DO UPDATE SET said = excluded.said, text = excluded.text
 `

@@ -1,0 +1,79 @@
+package faults_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestSeenByAll: who revokes, blocks an address or rotates the key hears from every node; one that stands still is named, and one that has gone is not waited for. A new key signs only once all that live have it.
+func TestSeenByAll(t *testing.T) {
+	c := newCluster(t, plan{nodes: 3, users: 1})
+	until(t, "every node knows the others", func() bool { return len(listed(t, c)) == 3 })
+	a := c.signIn(0, 0)
+	said := c.command("", "revoke", "--user", "user0")
+	t.Log(strings.TrimSpace(said))
+	if !strings.Contains(said, "seen by 3 of 3 nodes in ") {
+		t.Errorf("revoke says %q", said)
+	}
+	for n := range c.nodes { // at once: each has said that it refuses
+		if got := c.call(n, http.MethodGet, me, a.AccessToken, nil); got.status != http.StatusUnauthorized {
+			t.Errorf("node %d said that it refuses, and answers %d", n, got.status)
+		}
+	}
+	if said := c.command("", "blocked-ips", "add", "198.51.100.0/24"); !strings.Contains(said, "seen by 3 of 3 nodes in ") {
+		t.Errorf("blocked-ips says %q", said)
+	}
+	said = c.command("", "keys", "rotate", "--alg", "EdDSA")
+	t.Log(strings.TrimSpace(said))
+	if !strings.Contains(said, "all 3 nodes had it before") {
+		t.Errorf("keys rotate says %q", said)
+	}
+	fresh := c.signIn(0, 0)
+	for n := range c.nodes {
+		if got := c.call(n, http.MethodGet, me, fresh.AccessToken, nil); got.status != http.StatusOK {
+			t.Errorf("node %d, the first token of the new key: %d %s", n, got.status, got.text)
+		}
+	}
+
+	// One stands still: it is named, and no key signs without it.
+	u, err := url.Parse(c.nodes[2].base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.nodes[2].signal(syscall.SIGSTOP)
+	said = c.command("", "revoke", "--user", "user0")
+	t.Log(strings.TrimSpace(said))
+	if !strings.Contains(said, "seen by 2 of 3 nodes in ") || !strings.Contains(said, ":"+port+" within 3 s") {
+		t.Errorf("with a node that stands still revoke says %q", said)
+	}
+	until(t, "the one that stands still does not count any more", func() bool { return len(listed(t, c)) == 2 })
+	if said := c.command("", "revoke", "--user", "user0"); !strings.Contains(said, "seen by 2 of 2 nodes in ") {
+		t.Errorf("with a node that has gone revoke says %q", said)
+	}
+	c.nodes[2].signal(syscall.SIGCONT)
+	until(t, "it is back", func() bool { return len(listed(t, c)) == 3 })
+	c.nodes[2].kill()
+	until(t, "the one that was killed does not count any more", func() bool { return len(listed(t, c)) == 2 })
+}
+
+// listed are the names of the nodes as the first one has them.
+func listed(t testing.TB, c *cluster) (names []string) {
+	t.Helper()
+	var all struct{ Items []struct{ Name string } }
+	if err := json.Unmarshal([]byte(c.command("", "nodes", "--json")), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range all.Items {
+		names = append(names, n.Name)
+	}
+	return names
+}
