@@ -15,10 +15,20 @@ func TestReadmeProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, ok := strings.Cut(string(text), "\n```go\n")
-	snippet, _, closed := strings.Cut(after, "\n```\n")
-	if !ok || !closed || strings.Contains(after[len(snippet)+4:], "\n```go\n") {
-		t.Fatal("the README has not one piece of Go")
+	var snippets []string
+	for rest := string(text); ; {
+		_, after, more := strings.Cut(rest, "\n```go\n")
+		if !more {
+			break
+		}
+		snippet, behind, closed := strings.Cut(after, "\n```\n")
+		if !closed {
+			t.Fatal("a piece of Go in the README does not end")
+		}
+		snippets, rest = append(snippets, snippet), behind
+	}
+	if len(snippets) != 2 {
+		t.Fatalf("the README has %d pieces of Go, want that of a program that embeds and that of one that verifies", len(snippets))
 	}
 	program := `package main
 
@@ -27,15 +37,26 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/xteam/xteam/app/verify"
 	"github.com/xteam/xteam/app/xteam"
+	"github.com/xteam/xteam/domain/secret"
 )
 
 func embed(ctx context.Context, mux *http.ServeMux) error {
-` + snippet + `
+` + snippets[0] + `
 	return nil
 }
 
-func main() { fmt.Println(embed(context.Background(), http.NewServeMux())) }
+func verifies(ctx context.Context, mux *http.ServeMux, base, key, token string, orders http.Handler) error {
+` + snippets[1] + `
+	fmt.Println(claims)
+	return err
+}
+
+func main() {
+	ctx, mux := context.Background(), http.NewServeMux()
+	fmt.Println(embed(ctx, mux), verifies(ctx, mux, "", "", "", mux))
+}
 `
 	root, err := filepath.Abs("../..")
 	if err != nil {
