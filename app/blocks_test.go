@@ -76,7 +76,7 @@ func TestBlocksOnEveryNode(t *testing.T) {
 		if !nodes[0].Blocked(blockedAddress) || nodes[0].Blocked(netip.Addr{}) {
 			t.Error("it is not in force on its own node")
 		}
-		time.Sleep(500 * time.Millisecond)
+		after(500 * time.Millisecond)
 		synctest.Wait()
 		if !nodes[1].Blocked(blockedAddress) || told.Load() != 1 || nodes[1].Revision() != nodes[0].Revision() {
 			t.Errorf("half a second later on the other node: blocked %v, told %d times", nodes[1].Blocked(blockedAddress), told.Load())
@@ -87,7 +87,7 @@ func TestBlocksOnEveryNode(t *testing.T) {
 		if nodes[1].Blocked(blockedAddress) {
 			t.Error("it is in force after its end on the node that ended it")
 		}
-		time.Sleep(500 * time.Millisecond)
+		after(500 * time.Millisecond)
 		synctest.Wait()
 		if nodes[0].Blocked(blockedAddress) {
 			t.Error("half a second later it is in force on the other node")
@@ -112,15 +112,15 @@ func TestBlocksWhileTheDatabaseIsSilent(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
+		after(time.Second)
 		f.silent.Store(true)
-		time.Sleep(50 * time.Second)
+		after(50 * time.Second)
 		for i, n := range nodes {
 			if !n.Blocked(blockedAddress) || !n.Blocked(other.Addr()) {
 				t.Errorf("node %d let somebody in", i)
 			}
 		}
-		time.Sleep(10 * time.Second)
+		after(10 * time.Second)
 		for i, n := range nodes {
 			if !n.Blocked(blockedAddress) || n.Blocked(other.Addr()) {
 				t.Errorf("node %d: after the end of one: %v, %v", i, n.Blocked(blockedAddress), n.Blocked(other.Addr()))
@@ -133,7 +133,7 @@ func TestBlocksWhileTheDatabaseIsSilent(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.silent.Store(false)
-		time.Sleep(time.Second)
+		after(time.Second)
 		synctest.Wait()
 		for i, n := range nodes {
 			if n.Blocked(blockedAddress) || n.Revision() != 1 {

@@ -97,7 +97,7 @@ func members(t *testing.T, n int, o app.NodesOptions) []*member {
 		running.Go(func() { m.Run(ctx) })
 		all = append(all, m)
 	}
-	time.Sleep(2 * time.Second)
+	after(2 * time.Second)
 	synctest.Wait()
 	return all
 }
@@ -160,12 +160,12 @@ func TestNodesHearOneAnother(t *testing.T) {
 		if c := all[0].Confirm(t.Context(), "riddle", []byte("what")); named(c) != "n1 n3 / n2" {
 			t.Errorf("one is cut off: %+v", c)
 		}
-		time.Sleep(words.Silence)
+		after(words.Silence)
 		if c := all[0].Confirm(t.Context(), "riddle", []byte("what")); named(c) != "n1 n3 / " || len(all[0].List()) != 2 || len(all[1].List()) != 1 {
 			t.Errorf("one has been cut off for long: %+v", c)
 		}
 		all[1].board.set(false)
-		time.Sleep(2 * time.Second)
+		after(2 * time.Second)
 		if c := all[0].Confirm(t.Context(), "riddle", []byte("what")); named(c) != "n1 n2 n3 / " {
 			t.Errorf("it is back: %+v", c)
 		}
@@ -210,7 +210,7 @@ func TestNodesRefuse(t *testing.T) {
 func TestCanary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := members(t, 2, app.NodesOptions{Canary: time.Minute})
-		time.Sleep(2*time.Minute + 10*time.Second)
+		after(2*time.Minute + 10*time.Second)
 		for _, m := range all {
 			if c := m.Canary(); c.At == 0 || c.Failed || instant.Of(time.Now()).Sub(c.At) > 90*time.Second {
 				t.Errorf("a canary: %+v\n%s", c, &m.log)
@@ -230,7 +230,7 @@ func TestCanary(t *testing.T) {
 			t.Fatal(err)
 		}
 		all[1].core.View = deaf
-		time.Sleep(2 * time.Minute)
+		after(2 * time.Minute)
 		synctest.Wait()
 		if !all[1].Canary().Failed || all[0].Canary().Failed {
 			t.Errorf("the deaf node: %+v; the other: %+v\n%s", all[1].Canary(), all[0].Canary(), &all[1].log)

@@ -22,9 +22,9 @@ type faultyClock struct {
 
 func (c *faultyClock) as(name string) app.Clock {
 	return app.Clock{Name: name, Now: func(context.Context) (time.Time, error) {
-		time.Sleep(c.slow / 2) // of a bubble
+		<-time.After(c.slow / 2)
 		now := time.Now().Add(c.ahead)
-		time.Sleep(c.slow / 2)
+		<-time.After(c.slow / 2)
 		return now, c.err
 	}}
 }
@@ -86,7 +86,7 @@ func TestClocks(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); c.Run(ctx) }()
 		redis.ahead = 7 * time.Second
-		time.Sleep(3 * time.Second)
+		after(3 * time.Second)
 		synctest.Wait()
 		if c.Most() != 7*time.Second {
 			t.Errorf("it does not go on by itself: most %v", c.Most())

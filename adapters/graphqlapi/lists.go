@@ -134,7 +134,7 @@ func (q query) Sessions(ctx context.Context, first *int, after, user *string, ev
 	}
 	if b != nil {
 		n := copy(from.User[:], b)
-		from.Created = instant.Instant(binary.BigEndian.Uint64(b[n:])) //nolint:gosec // G115: as it was put there
+		from.Created = instant.Instant(binary.BigEndian.Uint64(b[n:]))
 		copy(from.Session[:], b[n+8:])
 	}
 	if !others {
@@ -187,7 +187,7 @@ func (q query) ownSessions(ctx context.Context, who app.Caller, size int, from a
 }
 
 func placeCursor(p app.Place) string {
-	return cursor(ofSessions, p.User[:], binary.BigEndian.AppendUint64(nil, uint64(p.Created)), p.Session[:]) //nolint:gosec // G115: and is taken from there
+	return cursor(ofSessions, p.User[:], binary.BigEndian.AppendUint64(nil, uint64(p.Created)), p.Session[:])
 }
 
 func sessionsOf(nodes []Session, began, more bool) *SessionConnection {
@@ -306,7 +306,7 @@ func (q query) SecurityEvents(ctx context.Context, first *int, after *string) (*
 	out := &SecurityEventConnection{Edges: make([]SecurityEventEdge, len(all)), Nodes: make([]SecurityEvent, len(all))}
 	cursors := make([]string, len(all))
 	for i := range all {
-		at, n := from, byte(i+1) //nolint:gosec // G115: a page is not longer
+		at, n := from, byte(i+1)
 		if i == len(all)-1 {
 			at, n = last, 0
 		}

@@ -39,9 +39,13 @@ var rules = struct {
 	connect:        app.Rule{Class: app.Read, Access: app.SignedIn, Scope: apikey.UsersRead}, // of a socket; its fields ask for their own
 }
 
-// Query, Mutation and Subscription are of the generated code's ResolverRoot.
-func (a *API) Query() QueryResolver               { return query{a} }
-func (a *API) Mutation() MutationResolver         { return mutation{a} }
+// Query is of the generated code's ResolverRoot.
+func (a *API) Query() QueryResolver { return query{a} }
+
+// Mutation is of the generated code's ResolverRoot.
+func (a *API) Mutation() MutationResolver { return mutation{a} }
+
+// Subscription is of the generated code's ResolverRoot.
 func (a *API) Subscription() SubscriptionResolver { return subscription{a} }
 
 type (

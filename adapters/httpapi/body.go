@@ -66,7 +66,7 @@ type bounded struct {
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch cut := (*http.MaxBytesError)(nil); {
-	case err == nil || err == io.EOF: //nolint:errorlint // as io.Reader has it
+	case err == nil || err == io.EOF:
 		return n, err
 	case errors.As(err, &cut):
 		return n, b.tooLarge

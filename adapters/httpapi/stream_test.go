@@ -207,7 +207,7 @@ func TestTheFeedForOtherServices(t *testing.T) {
 	f = follow(t, base+"/api/v1/revocations", boss, m.id) // goes on
 	f.want("revocation", fmt.Sprintf("%x", []byte{5001 & 0xff, 5001 >> 8, 1}))
 	_ = f.resp.Body.Close()
-	for tethers.Open() > 0 { //nolint:revive // the server finds the client gone with its next heartbeat
+	for tethers.Open() > 0 {
 		<-time.After(10 * time.Millisecond)
 	}
 	for _, last := range []string{"0123456789abcdef.7", "garbage", m.id + "9999"} {
@@ -215,7 +215,7 @@ func TestTheFeedForOtherServices(t *testing.T) {
 		f.want("reset", "{}")
 		f.want("snapshot", `"more":true`)
 		_ = f.resp.Body.Close()
-		for tethers.Open() > 0 { //nolint:revive // as above
+		for tethers.Open() > 0 {
 			<-time.After(10 * time.Millisecond)
 		}
 	}

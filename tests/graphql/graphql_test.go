@@ -71,7 +71,7 @@ func TestReadme(t *testing.T) {
 	if !ok {
 		t.Fatal("the README has no lines of GraphQL")
 	}
-	cmd := exec.CommandContext(t.Context(), "bash", "-eu", "-c", "TOKEN=\n"+strings.ReplaceAll(lines, "http://localhost:8000", serve(t))) //nolint:gosec // G204: the README is ours
+	cmd := exec.CommandContext(t.Context(), "bash", "-eu", "-c", "TOKEN=\n"+strings.ReplaceAll(lines, "http://localhost:8000", serve(t)))
 	out, err := cmd.CombinedOutput()
 	fatal(t, err)
 	for _, want := range []string{`{"data":{"me":{"username":"ann","role":"USER"},"sessions":{"nodes":[{"ipAddress":"127.0.0.1","current":true}]`, `{"data":{"logout":true}}`, `"problem":"token_revoked"`, `"reason":"logout"`} {
