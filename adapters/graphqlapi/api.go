@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"github.com/99designs/gqlgen/complexity"
 	"github.com/99designs/gqlgen/graphql"
@@ -89,10 +90,13 @@ type request struct {
 
 // prepared answers an operation that may be executed, or why not.
 func (a *API) prepared(ctx context.Context, in *request) (*graphql.OperationContext, gqlerror.List) {
-	if _, known := a.docs.Get(ctx, in.query); !known {
-		if _, err := prepare(in.query, a.introspection); err != nil {
+	small, known := a.docs.find(in.query)
+	if !known {
+		fields, err := prepare(in.query, a.introspection)
+		if err != nil {
 			return nil, gqlerror.List{err}
 		}
+		ctx = context.WithValue(ctx, fieldsKey{}, fields)
 	}
 	ctx = graphql.StartOperationTrace(ctx) // of which the executor insists on the start
 	op, wrong := a.run.CreateOperationContext(ctx, &graphql.RawParams{Query: in.query, OperationName: in.operation, Variables: in.variables})
@@ -100,7 +104,7 @@ func (a *API) prepared(ctx context.Context, in *request) (*graphql.OperationCont
 		return nil, rejected(wrong)
 	}
 	op.DisableIntrospection = !a.introspection
-	if complexity.Calculate(graphql.WithOperationContext(ctx, op), a.schema, op.Operation, op.Variables) > maxComplexity {
+	if !small && complexity.Calculate(graphql.WithOperationContext(ctx, op), a.schema, op.Operation, op.Variables) > maxComplexity {
 		return nil, gqlerror.List{tooMuch("the operation may answer more than %d fields: ask for fewer, or for shorter pages", maxComplexity)}
 	}
 	return op, nil
@@ -108,27 +112,27 @@ func (a *API) prepared(ctx context.Context, in *request) (*graphql.OperationCont
 
 // useless reports whether an operation asks nothing but what the library answers by itself: no field of it would be charged.
 func useless(op *graphql.OperationContext) bool {
-	var any func(ast.SelectionSet) bool
-	any = func(all ast.SelectionSet) bool {
-		for _, s := range all {
-			switch s := s.(type) {
-			case *ast.Field:
-				if len(s.Name) < 2 || s.Name[:2] != "__" {
-					return true
-				}
-			case *ast.InlineFragment:
-				if any(s.SelectionSet) {
-					return true
-				}
-			case *ast.FragmentSpread:
-				if s.Definition != nil && any(s.Definition.SelectionSet) {
-					return true
-				}
+	return !asks(op.Operation.SelectionSet)
+}
+
+func asks(all ast.SelectionSet) bool {
+	for _, s := range all {
+		switch s := s.(type) {
+		case *ast.Field:
+			if !strings.HasPrefix(s.Name, "__") {
+				return true
+			}
+		case *ast.InlineFragment:
+			if asks(s.SelectionSet) {
+				return true
+			}
+		case *ast.FragmentSpread:
+			if s.Definition != nil && asks(s.Definition.SelectionSet) {
+				return true
 			}
 		}
-		return false
 	}
-	return !any(op.Operation.SelectionSet)
+	return false
 }
 
 var errNoVisit = errors.New("this handler belongs into another transport")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -25,6 +24,9 @@ const (
 	typeJSON     = "application/json"
 	typeResponse = "application/graphql-response+json"
 )
+
+// contentTypes are shared and never changed.
+var contentTypes = map[string][]string{typeJSON: {typeJSON + "; charset=utf-8"}, typeResponse: {typeResponse + "; charset=utf-8"}}
 
 // ServeHTTP serves one operation, or upgrades to a socket.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -142,18 +144,28 @@ func (x *exchange) read() (*request, *badRequestError) {
 
 // readBody takes JSON alone, which no page of another origin can send without asking first, whatever credential comes with it.
 func (x *exchange) readBody() (*request, *badRequestError) {
-	t, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	if charset := strings.ToLower(params["charset"]); err != nil || t != typeJSON || charset != "" && charset != "utf-8" {
+	if !saysJSON(x.r.Header.Get("Content-Type")) {
 		return nil, x.bad(http.StatusUnsupportedMediaType, "send the operation as application/json")
 	}
-	raw, err := io.ReadAll(x.r.Body)
-	if err != nil {
+	b := answers.Get().(*bytes.Buffer)
+	defer answers.Put(b)
+	b.Reset()
+	if _, err := b.ReadFrom(x.r.Body); err != nil {
 		return nil, &badRequestError{cause: err}
 	}
-	return x.parse(raw)
+	return x.parse(b.Bytes())
 }
 
-// parse reads the body: one JSON object, each member once.
+func saysJSON(contentType string) bool {
+	if contentType == typeJSON { // mostly
+		return true
+	}
+	t, params, err := mime.ParseMediaType(contentType)
+	charset := strings.ToLower(params["charset"])
+	return err == nil && t == typeJSON && (charset == "" || charset == "utf-8")
+}
+
+// parse reads the body: one JSON object, each member once. It keeps none of it.
 func (x *exchange) parse(raw []byte) (*request, *badRequestError) {
 	var in request
 	dec := jsontext.NewDecoder(bytes.NewBuffer(raw))
@@ -212,13 +224,15 @@ func (in *request) member(name string, value jsontext.Value) error {
 	kind := value.Kind()
 	switch {
 	case name == "query" && kind == jsontext.KindString:
-		return json.Unmarshal(value, &in.query)
+		in.query = unquoted(value)
+		return nil
 	case name == "query":
 		return &shapeError{"query must be a string"}
 	case kind == jsontext.KindNull:
 		return nil
 	case name == "operationName" && kind == jsontext.KindString:
-		return json.Unmarshal(value, &in.operation)
+		in.operation = unquoted(value)
+		return nil
 	case name == "operationName":
 		return &shapeError{"operationName must be a string or null"}
 	case kind != jsontext.KindBeginObject:
@@ -227,6 +241,12 @@ func (in *request) member(name string, value jsontext.Value) error {
 		return in.decodeVariables(value)
 	}
 	return nil // no extension is known
+}
+
+// unquoted is a string that the decoder found good.
+func unquoted(value jsontext.Value) string {
+	b, _ := jsontext.AppendUnquote(nil, value)
+	return string(b)
 }
 
 func (in *request) decodeVariables(raw []byte) error {
@@ -342,9 +362,7 @@ func (x *exchange) answer(status int, out *graphql.Response) {
 	defer answers.Put(b)
 	b.Reset()
 	write(b, out)
-	h := x.w.Header()
-	h.Set("Content-Type", x.kind+"; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
+	x.w.Header()["Content-Type"] = contentTypes[x.kind] // and no other: those of every answer are cheap as long as none is ours
 	x.w.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
 		_, _ = x.w.Write(b.Bytes()) // a client that has gone

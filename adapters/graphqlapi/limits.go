@@ -23,25 +23,25 @@ const (
 	maxNesting    = 200 // of brackets, before anything is parsed
 )
 
-// prepare refuses a document by what it costs, before it is validated.
-func prepare(text string, introspection bool) (*ast.QueryDocument, *gqlerror.Error) {
+// prepare refuses a document by what it costs, before it is validated, and answers how many fields it selects.
+func prepare(text string, introspection bool) (fields int, _ *gqlerror.Error) {
 	if err := lex(text); err != nil {
-		return nil, err
+		return 0, err
 	}
 	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, maxTokens)
 	if err != nil {
-		return nil, parseFailed()
+		return 0, parseFailed()
 	}
 	if circular(doc) {
-		return nil, &gqlerror.Error{Message: "a fragment spreads itself", Extensions: map[string]any{"code": errcode.ValidationFailed}}
+		return 0, &gqlerror.Error{Message: "a fragment spreads itself", Extensions: map[string]any{"code": errcode.ValidationFailed}}
 	}
 	m := measure{doc: doc, introspection: introspection}
 	for _, op := range doc.Operations {
 		if err := m.set(op.SelectionSet, op.Directives, place{}, 1); err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
-	return doc, nil
+	return m.fields, nil
 }
 
 func parseFailed() *gqlerror.Error {

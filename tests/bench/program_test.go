@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -210,4 +211,30 @@ func BenchmarkForwardAuth(b *testing.B) {
 	metric(b, ratio.median(), "x-of-bare")
 	report.add(row{figure: "forward-auth, answers a second", goal: "≥ 0.8 × bare net/http", measured: asked.show("%.0f") + "/s", baseline: "bare " + bared.shown("%.0f", "a second"),
 		ratio: ratio.show("%.2f"), met: ratio.median() >= 0.8})
+}
+
+// BenchmarkGraphQL asks for the caller's own account over GraphQL and over REST, the same members of it, over 32 kept connections.
+func BenchmarkGraphQL(b *testing.B) {
+	folder := b.TempDir()
+	enrol(b, folder)
+	product := serve(b, folder)
+	token, _ := product.signIn(b)
+	body := `{"query":"{ me { id email username fullName role isActive createdAt } }"}`
+	request := []byte("POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + token + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+	rate := func(send func() int) func() float64 {
+		return func() float64 {
+			began := time.Now()
+			n := send()
+			return float64(n) / time.Since(began).Seconds()
+		}
+	}
+	graphql := rate(func() int { return product.send(b, [][]byte{request}, 32, 2*time.Second) })
+	rest := rate(func() int { return product.load(b, mePath, []string{token}, 32, 2*time.Second) })
+	graphql()
+	rest()
+	asked, plain := inTurns(5, graphql, rest)
+	ratio := asked.over(plain)
+	metric(b, ratio.median(), "x-of-rest")
+	report.add(row{figure: "GraphQL me, requests a second", goal: "≥ 0.5 × GET /users/me", measured: asked.show("%.0f") + "/s", baseline: "REST " + plain.shown("%.0f", "a second"),
+		ratio: ratio.show("%.2f"), met: ratio.median() >= 0.5})
 }

@@ -249,6 +249,13 @@ func (s *server) load(b *testing.B, path string, tokens []string, connections in
 	for i, token := range tokens {
 		requests[i] = []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: Bearer " + token + "\r\n\r\n")
 	}
+	return s.send(b, requests, connections, d)
+}
+
+// send is load with requests as they are.
+func (s *server) send(b *testing.B, requests [][]byte, connections int, d time.Duration) (answered int) {
+	b.Helper()
+	host := strings.TrimPrefix(s.base, "http://")
 	ctx, stop := context.WithTimeout(b.Context(), d)
 	defer stop()
 	counts, faults := make([]int, connections), make([]error, connections)
