@@ -52,6 +52,9 @@ func (n *Nodes) send(ctx context.Context) error {
 		return err
 	}
 	c.felt(ctx, eff)
+	n.mu.Lock()
+	n.sent = text.RevealPlaintext()
+	n.mu.Unlock()
 	answer := n.Confirm(ctx, askCanary, []byte(text.RevealPlaintext()))
 	if len(answer.Missing) == 0 || ctx.Err() != nil {
 		return nil
@@ -105,8 +108,9 @@ func (n *Nodes) judgesCanary(_ context.Context, body []byte) bool {
 	defer n.mu.Unlock()
 	switch {
 	case errors.As(err, &revoked):
-		n.doubted = ""
-		n.told(false)
+		if n.doubted = ""; n.sent != string(body) || !n.canary.Failed { // one's own is refused by who hears nothing from others too
+			n.told(false)
+		}
 		return true
 	case err != nil: // refused for another reason, which proves nothing
 		return false

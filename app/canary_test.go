@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,8 @@ type member struct {
 	view  *view.View
 	board *board
 	log   bytes.Buffer
+
+	hearing *hearing
 }
 
 // members starts nodes over one store and one board. All end before the bubble does.
@@ -83,7 +86,8 @@ func members(t *testing.T, n int, o app.NodesOptions) []*member {
 	t.Cleanup(func() { stop(); running.Wait() })
 	var all []*member
 	for i := range n {
-		m := &member{view: view.New(view.Options{}, view.Source{Name: "database", Truth: true, Revocations: store.Revocations()}), board: &board{Nodes: common.Nodes()}}
+		h := &hearing{Revocations: store.Revocations()}
+		m := &member{hearing: h, view: view.New(view.Options{}, view.Source{Name: "database", Truth: true, Revocations: h}), board: &board{Nodes: common.Nodes()}}
 		running.Go(func() { _ = m.view.Run(ctx) })
 		if err := m.view.Ready(ctx); err != nil {
 			t.Fatal(err)
@@ -221,17 +225,9 @@ func TestCanary(t *testing.T) {
 			t.Errorf("canaries are events: %v, %v", events, err)
 		}
 
-		// A node that does not hear of revocations, and believes that it does.
-		deaf := view.New(view.Options{MaxStaleness: time.Hour}, view.Source{Name: "database", Truth: true, Revocations: deafened{all[1].core.Stores.Revocations}})
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { defer close(ended); _ = deaf.Run(ctx) }()
-		if err := deaf.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		all[1].core.View = deaf
+		// A node that does not hear of revocations, and believes that it does. Its own canary tells it nothing: of that it knows by itself.
+		all[1].hearing.deaf.Store(true)
 		after(2 * time.Minute)
-		synctest.Wait()
 		if !all[1].Canary().Failed || all[0].Canary().Failed {
 			t.Errorf("the deaf node: %+v; the other: %+v\n%s", all[1].Canary(), all[0].Canary(), &all[1].log)
 		}
@@ -242,23 +238,25 @@ func TestCanary(t *testing.T) {
 		if err != nil || len(events) == 0 || events[0].Kind != audit.CanaryFailed || events[0].Details["nodes"] != "n2" {
 			t.Errorf("events: %+v, %v", events, err)
 		}
-		stop()
-		<-ended
+		all[1].hearing.deaf.Store(false)
+		after(2 * time.Minute)
+		if all[1].Canary().Failed {
+			t.Errorf("it hears again, and has still failed: %+v", all[1].Canary())
+		}
 	})
 }
 
-// deafened tells that it has told everything, and tells nothing.
-type deafened struct{ ports.Revocations }
+// hearing is a source of revocations that may tell that it has told everything, and tell nothing.
+type hearing struct {
+	ports.Revocations
+	deaf atomic.Bool
+}
 
-func (deafened) Follow(ctx context.Context, fn func(ports.News) error) error {
-	for {
-		if err := fn(ports.News{Caught: true}); err != nil {
-			return err
+func (h *hearing) Follow(ctx context.Context, fn func(ports.News) error) error {
+	return h.Revocations.Follow(ctx, func(n ports.News) error {
+		if h.deaf.Load() {
+			n.Entries = nil
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+		return fn(n)
+	})
 }

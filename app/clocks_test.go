@@ -82,10 +82,10 @@ func TestClocks(t *testing.T) {
 			t.Errorf("right again: %v, told %s", err, &log)
 		}
 
+		redis.ahead = 7 * time.Second
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); c.Run(ctx) }()
-		redis.ahead = 7 * time.Second
 		after(3 * time.Second)
 		synctest.Wait()
 		if c.Most() != 7*time.Second {

@@ -69,6 +69,7 @@ type Nodes struct {
 	others   map[id.Node]*heardNode
 	checkers map[string]func(context.Context, []byte) bool
 	canary   node.Canary
+	sent     string // this node's own last canary
 	// doubted is the canary that this node takes, and since when it has been asked about it.
 	doubted   string
 	doubtedAt time.Time

@@ -26,7 +26,7 @@ func TestSyncsAreCounted(t *testing.T) {
 		db.Unlock(sealer{})
 		return ported(db)
 	})
-	if len(calls) != 15 {
-		t.Errorf("without SyncWrites the suite misses the sync of %q, want that of all fifteen calls that write", calls)
+	if len(calls) != 16 {
+		t.Errorf("without SyncWrites the suite misses the sync of %q, want that of all sixteen calls that write", calls)
 	}
 }

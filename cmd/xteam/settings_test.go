@@ -83,6 +83,7 @@ func TestSettingsRefused(t *testing.T) {
 		"FEED_RETENTION":              {"1", "999ms", "25h", "0", "-1s"},
 		"MAX_CONNECTIONS":             {"0", "-1", "1000001", "many"},
 		"MAX_CONNECTIONS_PER_USER":    {"0", "-1", "1000001", "many"},
+		"GRAPHQL_INTROSPECTION":       {"on", "1", "TRUE"},
 		"AUDIT_CHECKPOINTS":           {"a\x00b"},
 		"AUDIT_RETENTION":             {"1", "23h", "-24h", "876001h", "400d"},
 		"METRICS_ADDR":                {"9100", "localhost", "localhost:http", "localhost:65536"},
@@ -169,7 +170,7 @@ func faulty(err error) (names []string) {
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
 		"ALERT_WEBHOOK_URL":   "",
-		"DB_ALLOWED_NETWORKS": "", "GRAPHQL_INTROSPECTION": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
+		"DB_ALLOWED_NETWORKS": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
 	}
 	form := regexp.MustCompile(`^[A-Z_]+: this build has no [^\n:]+ yet: leave it empty$`)

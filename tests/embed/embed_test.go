@@ -23,6 +23,7 @@ import (
 // linked is every module that the program links, beside its own and ours. What comes in here is looked at first: what it is for, and what it brings with it.
 var linked = []string{
 	"github.com/cespare/xxhash/v2",
+	"github.com/coder/websocket", // of /ws; it brings nothing with it
 	"github.com/dgraph-io/badger/v4",
 	"github.com/dgraph-io/ristretto/v2",
 	"github.com/dustin/go-humanize",
