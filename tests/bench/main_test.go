@@ -38,9 +38,10 @@ type row struct {
 }
 
 type table struct {
-	mu   sync.Mutex
-	rows []row
-	end  []func()
+	mu      sync.Mutex
+	rows    []row
+	skipped []string
+	end     []func()
 }
 
 var report = &table{}
@@ -51,6 +52,15 @@ func (t *table) add(r row) {
 	defer t.mu.Unlock()
 	if !slices.ContainsFunc(t.rows, func(o row) bool { return o.figure == r.figure }) {
 		t.rows = append(t.rows, r)
+	}
+}
+
+// skip has the table say what was not measured, and why.
+func (t *table) skip(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Contains(t.skipped, what) {
+		t.skipped = append(t.skipped, what)
 	}
 }
 
@@ -68,6 +78,9 @@ func (t *table) cleanup() {
 }
 
 func (t *table) print() {
+	for _, what := range t.skipped {
+		fmt.Println("not measured:", what)
+	}
 	if len(t.rows) == 0 {
 		return
 	}

@@ -1,0 +1,317 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/xteam/xteam/adapters/jwtcodec"
+	"github.com/xteam/xteam/adapters/redisstore"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/ports"
+)
+
+const logoutPath = "/api/v1/auth/logout"
+
+// BenchmarkClusterGET asks a node with revocations in Redis and buckets of its own, and one on Badger, in turns. /users/me reads its account from PostgreSQL, once
+// a request; forward-auth, the guard alone, asks nobody.
+func BenchmarkClusterGET(b *testing.B) {
+	n := newNodes(startRedis(b, "always"), startPostgres(b))
+	n.enrol(b)
+	node := n.join(b)
+	folder := b.TempDir()
+	enrol(b, folder)
+	alone := serve(b, folder)
+	rate := func(s *server, path string) func() float64 {
+		token, _ := s.signIn(b)
+		return func() float64 {
+			began := time.Now()
+			answered := s.load(b, path, []string{token}, 32, time.Second)
+			return float64(answered) / time.Since(began).Seconds()
+		}
+	}
+	for _, of := range []struct{ figure, path string }{{"a guarded GET (forward-auth)", verifyPath}, {"GET /users/me", mePath}} {
+		cluster, badger := rate(node, of.path), rate(alone, of.path)
+		cluster()
+		badger()
+		asked, base := inTurns(7, cluster, badger)
+		ratio := asked.over(base)
+		metric(b, ratio.median(), "x-of-Badger"+strings.ReplaceAll(of.path, "/", "-"))
+		report.add(row{figure: of.figure + ", revocations in Redis, local buckets, requests a second", goal: "≥ 0.95 × Badger", measured: asked.show("%.0f") + "/s",
+			baseline: "Badger " + base.shown("%.0f", "a second"), ratio: ratio.show("%.2f"), met: ratio.median() >= 0.95})
+	}
+}
+
+// BenchmarkCluster revokes on one of three nodes and watches another refuse, while a core is to spare and while both are saturated; then it has as many revoked as go.
+func BenchmarkCluster(b *testing.B) {
+	redis := startRedis(b, "always")
+	n := newNodes(redis, startPostgres(b))
+	n.enrol(b)
+	for range 3 {
+		n.join(b)
+	}
+	issued, _ := n.all[0].signIn(b)
+	straight := into(b, redis)
+	watch := func(when string, most float64) {
+		const times = 300
+		cores := processors(b)
+		whole, after := n.watch(b, others(b, issued, times), logOut)
+		bare, _ := n.watch(b, others(b, issued, times), straight)
+		busy := cores()
+		metric(b, whole.at(0.99), "p99-ms-"+strings.ReplaceAll(when, " ", "-"))
+		report.add(row{figure: "revoked on one node of three to refused on another, " + when, goal: fmt.Sprintf("p99 ≤ %.0f ms", most),
+			measured: fmt.Sprintf("p50 %.1f, p99 %.1f ms from the request; p50 %.1f, p99 %.1f ms from its answer; %.1f cores busy", whole.at(0.5), whole.at(0.99), after.at(0.5), after.at(0.99), busy),
+			baseline: fmt.Sprintf("without the database p50 %.1f, p99 %.1f ms", bare.at(0.5), bare.at(0.99)), ratio: fmt.Sprintf("%.1f", whole.at(0.5)/bare.at(0.5)), met: whole.at(0.99) <= most})
+	}
+	watch("a core to spare", 5)
+	relieve := n.saturate(b, issued)
+	watch("both cores saturated", 25)
+	relieve()
+
+	n.sustain(b, "log-outs over HTTP a second, three nodes, 32 callers", issued, logOut)
+	n.sustain(b, "revocations into Redis a second, one a call, three nodes that follow, 32 callers", issued, straight)
+}
+
+// revoking has a token revoked, by way of a node or past it.
+type revoking func(s *server, token string) error
+
+func logOut(s *server, token string) error {
+	status, err := s.status(http.MethodPost, logoutPath, token)
+	if err == nil && status != http.StatusNoContent {
+		err = fmt.Errorf("log-out: got %d", status)
+	}
+	return err
+}
+
+// into records in Redis as a node does once its database has committed: this process is in the place of the node.
+func into(b *testing.B, url string) revoking {
+	b.Helper()
+	o, err := redisstore.Parse(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	store, err := redisstore.Open(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = store.Close() })
+	codec := newCodec(b, jwtcodec.Options{})
+	return func(_ *server, token string) error {
+		claims, err := codec.Parse(token)
+		if err != nil {
+			return err
+		}
+		now := instant.Of(time.Now())
+		return store.Revocations().Record(b.Context(), revocation.Entry{Kind: revocation.Token, Token: claims.ID, Reason: revocation.UserRevoked, By: "operator", At: now, Until: now.Add(time.Hour)})
+	}
+}
+
+// saturate keeps every core busy with a process that only counts, and the nodes with guarded requests, until it is relieved.
+func (n *nodes) saturate(b *testing.B, token string) (relieve func()) {
+	b.Helper()
+	ctx, stop := context.WithCancel(b.Context())
+	var group sync.WaitGroup
+	for range runtime.NumCPU() {
+		spin := exec.CommandContext(ctx, "sh", "-c", "while :; do :; done")
+		spin.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := spin.Start(); err != nil {
+			b.Fatal(err)
+		}
+		group.Go(func() { _ = spin.Wait() }) // it ends by being killed
+	}
+	request := []byte("GET " + verifyPath + " HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer " + token + "\r\n\r\n")
+	for _, s := range n.all {
+		for range 2 {
+			group.Go(func() {
+				if _, err := drive(ctx, strings.TrimPrefix(s.base, "http://"), [][]byte{request}, 0); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+	}
+	return func() { stop(); group.Wait() }
+}
+
+// watch revokes each token at one node, and asks another with it, four times a millisecond, until that refuses: in milliseconds from before the revoking, and from after it. What it
+// tells is too long by as much as a question takes.
+func (n *nodes) watch(b *testing.B, tokens []string, revoke revoking) (whole, after spread) {
+	b.Helper()
+	for i, token := range tokens {
+		here, there := n.all[i%3], n.all[(i+1+i/3%2)%3]
+		if got, err := there.status(http.MethodGet, verifyPath, token); err != nil || got != http.StatusOK {
+			b.Fatalf("before it was revoked: got %d (%v)", got, err)
+		}
+		refused := make(chan time.Time, 1)
+		go func() {
+			tick := time.NewTicker(250 * time.Microsecond)
+			defer tick.Stop()
+			for range tick.C {
+				if got, err := there.status(http.MethodGet, verifyPath, token); err != nil || got == http.StatusUnauthorized {
+					refused <- time.Now()
+					return
+				}
+			}
+		}()
+		began := time.Now()
+		err := revoke(here, token)
+		answered := time.Now()
+		if err != nil {
+			b.Fatal(err)
+		}
+		select {
+		case at := <-refused:
+			whole, after = append(whole, ms(at.Sub(began))), append(after, ms(max(0, at.Sub(answered))))
+		case <-time.After(patience):
+			b.Fatal("a revoked token was never refused")
+		}
+		if got, err := there.status(http.MethodGet, verifyPath, token); err != nil || got != http.StatusUnauthorized {
+			b.Fatalf("after it was refused: got %d (%v)", got, err)
+		}
+	}
+	return whole, after
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// at is a quantile.
+func (s spread) at(q float64) float64 {
+	sorted := slices.Sorted(slices.Values(s))
+	return sorted[int(float64(len(sorted)-1)*q)]
+}
+
+// sustain has 32 callers revoke a token each, again and again, for four seconds, in which the rate of each second is told; and waits until every node refuses the last of each.
+func (n *nodes) sustain(b *testing.B, figure, issued string, revoke revoking) {
+	b.Helper()
+	const callers, seconds, goal = 32, 4, 2000
+	tokens := others(b, issued, 30_000*seconds)
+	own := len(tokens) / callers
+	var counts [callers][seconds]float64
+	var faults [callers]error
+	var last [callers]string
+	var group sync.WaitGroup
+	cores, began := processors(b), time.Now()
+	for c := range callers {
+		group.Go(func() {
+			for _, token := range tokens[c*own : (c+1)*own] {
+				if faults[c] = revoke(n.all[c%3], token); faults[c] != nil {
+					return
+				}
+				second := int(time.Since(began) / time.Second)
+				if last[c] = token; second >= seconds {
+					return
+				}
+				counts[c][second]++
+			}
+			faults[c] = errors.New("the tokens are used up")
+		})
+	}
+	group.Wait()
+	ended, used := time.Now(), cores()
+	if err := errors.Join(faults[:]...); err != nil {
+		b.Fatal(err)
+	}
+	for _, s := range n.all {
+		for _, token := range last {
+			until(b, "every node refuses what was revoked", func() bool {
+				got, err := s.status(http.MethodGet, verifyPath, token)
+				return err == nil && got == http.StatusUnauthorized
+			})
+		}
+	}
+	behind := ms(time.Since(ended))
+	rate := make(spread, seconds)
+	for _, of := range counts {
+		for i, one := range of {
+			rate[i] += one
+		}
+	}
+	metric(b, rate.least(), "revocations/s-"+strings.Fields(figure)[0])
+	report.add(row{figure: figure, goal: "≥ 2,000/s", measured: fmt.Sprintf("%s/s; all refused %.0f ms later; %.1f cores busy", rate.show("%.0f"), behind, used), met: rate.least() >= goal})
+}
+
+// BenchmarkClusterJoin starts a node where Redis holds a million live revocations, and the database none of them, until it has taken all of them in; beside it a follower
+// that only counts.
+func BenchmarkClusterJoin(b *testing.B) {
+	redis := startRedis(b, "everysec") // it is only read from when it counts
+	n := newNodes(redis, startPostgres(b))
+	n.join(b) // what a first node prepares is there
+	n.stop(b)
+	o, err := redisstore.Parse(redis)
+	if err != nil {
+		b.Fatal(err)
+	}
+	store, err := redisstore.Open(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range million / 4 / 10_000 {
+				entries := make([]revocation.Entry, 10_000)
+				for i := range entries {
+					entries[i] = entry(0)
+				}
+				if err := store.Revocations().Record(b.Context(), entries...); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	var joined, ready, memory spread
+	for range 3 {
+		cmd, folder := n.command(b, "serve")
+		began := time.Now()
+		s := launch(b, cmd)
+		ready = append(ready, time.Since(began).Seconds())
+		until(b, "the node has taken in what Redis holds", func() bool { return caughtUp(b, folder, "redis") })
+		joined, memory = append(joined, time.Since(began).Seconds()), append(memory, s.resident(b))
+		s.stop(b)
+	}
+	began, counted := time.Now(), 0
+	enough := errors.New("enough")
+	if err := store.Revocations().Follow(b.Context(), func(news ports.News) error {
+		if counted += len(news.Entries); news.Caught {
+			return enough
+		}
+		return nil
+	}); !errors.Is(err, enough) || counted < million {
+		b.Fatalf("Follow: %d entries, %v", counted, err)
+	}
+	alone := time.Since(began).Seconds()
+	metric(b, joined.median(), "s-to-join")
+	metric(b, memory.median(), "MiB-joined")
+	report.add(row{figure: "1,000,000 live revocations in Redis: a node joins", goal: "< 5 s", measured: joined.show("%.1f") + " s; it answered after " + ready.shown("%.2f", "s"),
+		baseline: fmt.Sprintf("a follower that only counts %.1f s", alone), ratio: fmt.Sprintf("%.2f", joined.median()/alone), met: joined.median() < 5})
+	report.add(row{figure: "1,000,000 live revocations in Redis: resident memory of a node that has joined", goal: "< 128 MiB", measured: memory.show("%.0f") + " MiB", met: memory.median() < 128})
+}
+
+// caughtUp reports whether a node has said that it has everything that a source of revocations held.
+func caughtUp(b *testing.B, folder, source string) bool {
+	b.Helper()
+	text, err := os.ReadFile(filepath.Join(folder, "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "A source of revocations caught up") && strings.Contains(line, source) {
+			return true
+		}
+	}
+	return false
+}
