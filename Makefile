@@ -18,7 +18,7 @@ LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
 NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql nginx:nginx-light caddy:caddy haproxy:haproxy
 
-.PHONY: help run test test-vault faults verify bench profile fuzz build same deps vulns format vet lint wire sql gql api tidy licences
+.PHONY: help run test test-vault faults verify bench profile graphiql fuzz build same deps vulns format vet lint wire sql gql api tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -116,6 +116,11 @@ gql: # what gqlgen would write is what is committed; it writes in a copy of the 
 	for file in generated.go models_gen.go; do \
 	  cmp $$file "$(CURDIR)/adapters/graphqlapi/$$file" || { echo 'the generated code is stale: cd adapters/graphqlapi && go tool gqlgen generate'; exit 1; }; \
 	done
+
+graphiql: ## the page of GraphiQL anew, of the packages that are pinned beside it
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cp adapters/graphqlapi/graphiql/package*.json "$$folder" && \
+	(cd "$$folder" && npm ci --ignore-scripts --no-audit --no-fund) && \
+	node adapters/graphqlapi/graphiql/build.mjs "$$folder/node_modules" "$$folder" && cp "$$folder/graphiql.html.gz" adapters/graphqlapi/graphiql/
 
 api: # the description of the API and its pages are what the code says
 	go test -count=1 -run '^TestOpenAPI$$' ./adapters/httpapi

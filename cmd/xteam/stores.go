@@ -200,7 +200,11 @@ func doors(s settings) func(httpapi.Services, *slog.Logger) []httpapi.Mount {
 	return func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
 		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks},
 			graphqlapi.Options{Logger: log, Introspection: s.Introspection})
-		return []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
+		mounts := []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
+		if s.Introspection {
+			mounts = append(mounts, httpapi.Mount{Method: "GET", Path: "/graphiql", Handler: graphqlapi.GraphiQL()})
+		}
+		return mounts
 	}
 }
 
