@@ -74,7 +74,6 @@ func TestSettingsRefused(t *testing.T) {
 		"LOG_FILE":                    {"a\x00b"},
 		"LOG_LEVEL":                   {"trace", "INFO", "info+2"},
 		"LOG_FORMAT":                  {"xml"},
-		"GRAPHQL_INTROSPECTION":       {"yes", "on"},
 		"PASSWORD_HASHER":             {"argon2", "argon2i", "Argon2id", "scrypt", "bcrypt,argon2id"},
 		"BCRYPT_COST":                 {"9", "17", "twelve"},
 		"REVOCATION_MAX_STALENESS":    {"5", "99ms", "2h"},
