@@ -108,6 +108,12 @@ type jose struct {
 
 func startJose(t *testing.T, url string) *jose {
 	t.Helper()
+	return startNode(t, nil, "verify.mjs", url, issuer, audience)
+}
+
+// startNode runs a script of testdata/jose, with env beside the environment of the test.
+func startNode(t *testing.T, env []string, args ...string) *jose {
+	t.Helper()
 	for _, name := range []string{"node", "npm"} {
 		switch _, err := exec.LookPath(name); {
 		case err == nil:
@@ -117,8 +123,8 @@ func startJose(t *testing.T, url string) *jose {
 			t.Skipf("%s is not installed", name)
 		}
 	}
-	cmd := exec.Command("node", "verify.mjs", url, issuer, audience)
-	cmd.Dir = installed(t)
+	cmd := exec.Command("node", args...)
+	cmd.Dir, cmd.Env = installed(t), append(os.Environ(), env...)
 	in, err := cmd.StdinPipe()
 	fatal(t, err)
 	out, err := cmd.StdoutPipe()
@@ -135,14 +141,18 @@ func startJose(t *testing.T, url string) *jose {
 	return &jose{t: t, in: in, out: bufio.NewScanner(out)}
 }
 
-// installed is a folder with verify.mjs and what it needs, which npm fetches once for each lock file into the user's cache.
+// installed is a folder with the scripts and what they need, which npm fetches once for each state of testdata/jose into the user's cache.
 func installed(t *testing.T) string {
 	t.Helper()
-	lock, err := os.ReadFile("testdata/jose/package-lock.json")
+	files, err := filepath.Glob("testdata/jose/*.*")
 	fatal(t, err)
-	script, err := os.ReadFile("testdata/jose/verify.mjs")
-	fatal(t, err)
-	sum := sha256.Sum256(append(lock, script...))
+	var all []byte
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		fatal(t, err)
+		all = append(all, text...)
+	}
+	sum := sha256.Sum256(all)
 	cache, err := os.UserCacheDir()
 	fatal(t, err)
 	folder := filepath.Join(cache, "xteam-tools", "interop-"+hex.EncodeToString(sum[:8]))

@@ -26,6 +26,7 @@ type program struct {
 	binary string
 	env    []string
 	url    string
+	serves *os.Process
 }
 
 func startProgram(t *testing.T) *program {
@@ -47,6 +48,7 @@ func startProgram(t *testing.T) *program {
 	out, err := cmd.StdoutPipe()
 	fatal(t, err)
 	fatal(t, cmd.Start())
+	p.serves = cmd.Process
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	ready := make(chan string, 1)
 	go func() {
@@ -82,9 +84,11 @@ func (p *program) xteam(stdin string, args ...string) string {
 	return string(out)
 }
 
-func (p *program) token() string {
+func (p *program) token() string { p.t.Helper(); return p.signIn(email) }
+
+func (p *program) signIn(as string) string {
 	p.t.Helper()
-	body, err := json.Marshal(map[string]string{"email": email, "password": password})
+	body, err := json.Marshal(map[string]string{"email": as, "password": password})
 	fatal(p.t, err)
 	resp, err := http.Post(p.url+"/api/v1/auth/login", "application/json", bytes.NewReader(body))
 	fatal(p.t, err)
