@@ -19,10 +19,9 @@ import (
 // A canary is a token that nobody signed in for. It is made, revoked as any other, and then shown to every node: one whose guard takes it does not refuse what was revoked. Its audience is
 // one of its own, so that it opens nothing, not even before it is revoked; all else of it is judged as of every token.
 const (
-	canaryAudience = "urn:xteam:canary"
+	// CanaryAudience is the claim aud of canaries, and of no other token.
+	CanaryAudience = "urn:xteam:canary"
 	canaryLife     = time.Minute
-	// canaryDoubt is for how long a node may take a canary that it was shown before it has failed: it may hear of it before it hears of its revocation.
-	canaryDoubt = confirmFor * 2 / 3
 )
 
 // sing sends a canary every so often until ctx ends.
@@ -78,7 +77,7 @@ func (n *Nodes) hatch() (text secret.Text, entry revocation.Entry, err error) {
 	}
 	now := c.now()
 	iat := instant.Unix(now.Seconds())
-	claims := token.Claims{ID: jti, Subject: sub, Session: sid, Issuer: c.Tunables.Issuer, Audience: []string{canaryAudience}, ClientID: canaryAudience, Generation: 1, Epoch: c.View.Epoch(),
+	claims := token.Claims{ID: jti, Subject: sub, Session: sid, Issuer: c.Tunables.Issuer, Audience: []string{CanaryAudience}, ClientID: CanaryAudience, Generation: 1, Epoch: c.View.Epoch(),
 		IssuedAt: iat, NotBefore: iat, ExpiresAt: iat.Add(canaryLife)}
 	entry = revocation.Entry{Kind: revocation.Token, Token: jti, Reason: revocation.SessionEnded, By: revocation.Canary, At: now, Until: c.outlives(&claims, now)}
 	text, err = c.Codec.Sign(claims)
@@ -92,7 +91,7 @@ func (c *Core) judgeCanary(text string) error {
 		return err
 	}
 	policy := c.Tunables.Policy()
-	policy.Audience = canaryAudience
+	policy.Audience = CanaryAudience
 	if err := policy.Check(claims, c.now()); err != nil {
 		return err
 	}
@@ -108,15 +107,19 @@ func (n *Nodes) judgesCanary(_ context.Context, body []byte) bool {
 	defer n.mu.Unlock()
 	switch {
 	case errors.As(err, &revoked):
-		if n.doubted = ""; n.sent != string(body) || !n.canary.Failed { // one's own is refused by who hears nothing from others too
+		delete(n.doubts, string(body))
+		if n.sent != string(body) || !n.canary.Failed { // one's own is refused by who hears nothing from others too
 			n.told(false)
 		}
 		return true
 	case err != nil: // refused for another reason, which proves nothing
 		return false
-	case n.doubted != string(body):
-		n.doubted, n.doubtedAt = string(body), now
-	case now.Sub(n.doubtedAt) >= canaryDoubt:
+	case n.doubts[string(body)].IsZero():
+		if len(n.doubts) >= maxQuestions {
+			clear(n.doubts)
+		}
+		n.doubts[string(body)] = now
+	case now.Sub(n.doubts[string(body)]) >= max(confirmFor*2/3, 2*n.o.Poll+time.Second): // it may hear of a canary before it hears of its revocation, but not for so long
 		n.told(true)
 	}
 	return false

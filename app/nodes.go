@@ -3,6 +3,8 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -18,8 +20,9 @@ import (
 )
 
 const (
-	// confirmFor is how long nodes are waited for at the most: two polls of a database, and some.
-	confirmFor = 3 * time.Second
+	// confirmFor is how long nodes are waited for at the most, or two polls of a database and a second, but for no longer than confirmMost.
+	confirmFor  = 3 * time.Second
+	confirmMost = 10 * time.Second
 	// forgetAnswers is how long an answer is repeated after its question was last heard.
 	forgetAnswers = 10 * time.Second
 	// hearWithin bounds one exchange of words.
@@ -32,6 +35,8 @@ const (
 	maxAsked = 16 << 10
 	// maxAnswers is how many answers a word holds. With what else there is, it is never longer than node.MaxWord.
 	maxAnswers = 512
+	// maxGone bounds the nodes that are remembered to have gone.
+	maxGone = 1024
 )
 
 // Board is a place where nodes leave word. There may be several, of which some are faster and some surer: a word is left at all, and the latest counts.
@@ -44,6 +49,7 @@ type Board struct {
 type NodesOptions struct {
 	Name    string // for people: a host's name
 	Version string
+	Poll    time.Duration // how often the database is asked for revocations
 	Canary  time.Duration // how often a canary is sent; 0: none is
 	Logger  *slog.Logger  // nil: nobody is told
 }
@@ -58,8 +64,9 @@ type Nodes struct {
 	boards []Board
 	self   id.Node
 	began  instant.Instant
-	kick   chan struct{} // holds one when there is something to say at once,
-	wakes  chan struct{} // and when there is something to answer
+	within time.Duration   // how long nodes are waited for at the most
+	kicks  []chan struct{} // each holds one when there is something to say at once at its board,
+	wakes  chan struct{}   // and this when there is something to answer
 
 	mu       sync.Mutex
 	serial   int64                   // of this node's words
@@ -67,13 +74,12 @@ type Nodes struct {
 	answers  map[string]time.Time    // to others' questions, and when those were last heard
 	open     map[string]questionWord // of others, not answered yet
 	others   map[id.Node]*heardNode
+	gone     map[id.Node]int64 // the serials of the last words of those that are heard no more
 	checkers map[string]func(context.Context, []byte) bool
 	canary   node.Canary
-	sent     string // this node's own last canary
-	// doubted is the canary that this node takes, and since when it has been asked about it.
-	doubted   string
-	doubtedAt time.Time
-	woken     time.Time // when the rotator was last woken for a key that is asked for
+	sent     string               // this node's own last canary
+	doubts   map[string]time.Time // canaries that this node takes, and since when it has been asked about each
+	woken    time.Time            // when the rotator was last woken for a key that is asked for
 }
 
 // heardNode is what was last heard of another node.
@@ -121,8 +127,11 @@ func NewNodes(c *Core, o NodesOptions, boards ...Board) (*Nodes, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Nodes{core: c, o: o, boards: boards, self: self, began: c.now(), kick: make(chan struct{}, 1), wakes: make(chan struct{}, 1), asking: map[string]*question{}, answers: map[string]time.Time{},
-		open: map[string]questionWord{}, others: map[id.Node]*heardNode{}, checkers: map[string]func(context.Context, []byte) bool{}}
+	n := &Nodes{core: c, o: o, boards: boards, self: self, began: c.now(), within: min(max(confirmFor, 2*o.Poll+time.Second), confirmMost), wakes: make(chan struct{}, 1), asking: map[string]*question{}, answers: map[string]time.Time{},
+		open: map[string]questionWord{}, others: map[id.Node]*heardNode{}, gone: map[id.Node]int64{}, doubts: map[string]time.Time{}, checkers: map[string]func(context.Context, []byte) bool{}}
+	for range boards {
+		n.kicks = append(n.kicks, make(chan struct{}, 1))
+	}
 	n.Answer(askRevoked, c.holdsRevoked)
 	n.Answer(askKey, n.holdsKey)
 	n.Answer(askCanary, n.judgesCanary)
@@ -152,7 +161,7 @@ func (n *Nodes) Confirm(ctx context.Context, kind string, body []byte) Confirmat
 	if n == nil {
 		return Confirmation{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, confirmFor)
+	ctx, cancel := context.WithTimeout(ctx, n.within)
 	defer cancel()
 	q, err := n.ask(kind, body, begun)
 	if err != nil {
@@ -323,7 +332,11 @@ func (n *Nodes) openAsks() (asks []questionWord) {
 }
 
 // say has the word said at once.
-func (n *Nodes) say() { signal(n.kick) }
+func (n *Nodes) say() {
+	for _, kick := range n.kicks {
+		signal(kick)
+	}
+}
 
 // Run says this node's word, and hears the others', until ctx ends; then it takes its leave.
 func (n *Nodes) Run(ctx context.Context) {
@@ -340,63 +353,81 @@ func (n *Nodes) Run(ctx context.Context) {
 		running.Go(func() { n.listen(ctx, b) })
 	}
 	running.Go(func() { n.answer(ctx) })
+	for i, b := range n.boards {
+		running.Go(func() { n.speak(ctx, b, n.kicks[i]) })
+	}
+	<-ctx.Done()
+}
+
+// speak leaves this node's word at one board, every second and when there is something to say, until ctx ends; then its last. A board that hangs holds up no other.
+func (n *Nodes) speak(ctx context.Context, b Board, kick <-chan struct{}) {
 	beat := time.NewTicker(node.Beat)
 	defer beat.Stop()
-	unable := map[string]bool{}
+	unable := false
 	for {
-		n.tell(ctx, unable)
-		select {
-		case <-ctx.Done():
-			n.leave(ctx)
-			return
-		case <-beat.C:
-		case <-n.kick:
-		}
-	}
-}
-
-// tell leaves the word at every board at once. One that hangs holds up the next word by hearWithin at the most.
-func (n *Nodes) tell(ctx context.Context, unable map[string]bool) {
-	text, err := json.Marshal(n.word())
-	if err != nil || len(text) > node.MaxWord {
-		n.o.Logger.Error("This node's word cannot be said", "bytes", len(text))
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, hearWithin)
-	defer cancel()
-	faults := make([]error, len(n.boards))
-	var saying sync.WaitGroup
-	for i, b := range n.boards {
-		saying.Go(func() { faults[i] = b.Nodes.Say(ctx, node.Word{Node: n.self, Text: text}) })
-	}
-	saying.Wait()
-	for i, b := range n.boards {
-		switch err := faults[i]; {
-		case err != nil && !unable[b.Name] && ctx.Err() == nil:
-			unable[b.Name] = true
+		err := n.tell(ctx, b, n.word())
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && !unable:
+			unable = true
 			n.o.Logger.Warn("This node cannot leave word for the others", "board", b.Name, "error", err.Error())
-		case err == nil && unable[b.Name]:
-			unable[b.Name] = false
+		case err == nil && unable:
+			unable = false
 			n.o.Logger.Info("This node can leave word for the others again", "board", b.Name)
 		}
+		select {
+		case <-ctx.Done():
+			// Its word may not simply go: nobody could tell that from a board that lost all words.
+			last := n.word()
+			last.Left, last.Asks = true, nil
+			_ = n.tell(context.WithoutCancel(ctx), b, last) // else it is forgotten in a moment
+			return
+		case <-beat.C:
+		case <-kick:
+		}
 	}
 }
 
-// leave says a last word, which tells the others not to wait for this node. Its word may not simply go: nobody could tell that from a board that lost all words.
-func (n *Nodes) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hearWithin/2)
-	defer cancel()
-	last := n.word()
-	last.Left, last.Asks = true, nil
-	text, err := json.Marshal(last)
+func (n *Nodes) tell(ctx context.Context, b Board, w wordText) error {
+	text, err := json.Marshal(w)
 	if err != nil {
-		return // it is forgotten in a moment
+		return err
 	}
-	var leaving sync.WaitGroup
-	for _, b := range n.boards {
-		leaving.Go(func() { _ = b.Nodes.Say(ctx, node.Word{Node: n.self, Text: text}) }) // else too
+	ctx, cancel := context.WithTimeout(ctx, hearWithin/2)
+	defer cancel()
+	return b.Nodes.Say(ctx, node.Word{Node: n.self, Text: n.sealed(n.self, text)})
+}
+
+// macSize is what stands before a word's text: the key of its MAC and that, by which whoever can write to a board and nothing else says nothing in a node's name.
+const macSize = 2 + 32
+
+func (n *Nodes) macOf(key uint16, who id.Node, text []byte) (mac [32]byte, ok bool) {
+	if n.core.MACs == nil {
+		return mac, true
 	}
-	leaving.Wait()
+	return n.core.MACs.MAC(key, append([]byte("nodes/"+who.String()+"/"), text...))
+}
+
+func (n *Nodes) sealed(who id.Node, text []byte) []byte {
+	key := uint16(0)
+	if n.core.MACs != nil {
+		key = n.core.MACs.Current()
+	}
+	mac, _ := n.macOf(key, who, text)
+	return append(append(binary.BigEndian.AppendUint16(make([]byte, 0, macSize+len(text)), key), mac[:]...), text...)
+}
+
+// opened is the text of a word that a node of this system said.
+func (n *Nodes) opened(w *node.Word) (text wordText, ok bool) {
+	if len(w.Text) < macSize || len(w.Text) > node.MaxWord {
+		return text, false
+	}
+	said := w.Text[macSize:]
+	mac, held := n.macOf(binary.BigEndian.Uint16(w.Text), w.Node, said)
+	if !held || !hmac.Equal(mac[:], w.Text[2:macSize]) {
+		return text, false
+	}
+	return text, json.Unmarshal(said, &text) == nil
 }
 
 // listen hears what is said at one board.
@@ -427,19 +458,19 @@ func (n *Nodes) hear(words []node.Word, asked time.Time) {
 		}
 		at := asked.Add(-w.Age)
 		is := n.others[w.Node]
-		var text wordText
-		if json.Unmarshal(w.Text, &text) != nil { // of a version that says it otherwise
-			text = wordText{Name: w.Node.String()}
+		text, ok := n.opened(w)
+		if !ok {
+			continue // nobody of this system said it
 		}
 		switch {
 		case is == nil:
-			if !w.Live() || text.Left {
-				continue
+			if last, was := n.gone[w.Node]; !w.Live() || text.Left || was && text.Serial <= last {
+				continue // a store whose clock was set back has old words for young
 			}
 			is = &heardNode{word: text, at: at}
 			n.others[w.Node] = is
 			n.o.Logger.Info("Another node is there", "node", text.Name, "version", text.Version)
-		case text.Serial >= is.word.Serial:
+		case text.Serial > is.word.Serial: // it said something since; how old a word is that was heard before, its store's clock alone knows
 			is.word = text
 			if at.After(is.at) {
 				is.at = at
@@ -451,6 +482,10 @@ func (n *Nodes) hear(words []node.Word, asked time.Time) {
 	for who, is := range n.others {
 		if !is.heard() {
 			n.o.Logger.Info("A node is not heard any more", "node", is.word.Name)
+			if len(n.gone) >= maxGone {
+				clear(n.gone)
+			}
+			n.gone[who] = is.word.Serial
 			delete(n.others, who)
 		}
 	}
@@ -509,7 +544,7 @@ func (n *Nodes) answer(ctx context.Context) {
 			holds := n.checkers[q.Kind]
 			n.mu.Unlock()
 			known := holds != nil && holds(ctx, q.Body)
-			if !known && time.Since(since[number]) < confirmFor {
+			if !known && time.Since(since[number]) < n.within {
 				continue
 			}
 			delete(since, number)

@@ -113,6 +113,7 @@ type following struct {
 
 // round delivers what is new, and ends with Caught. What is committed while it runs may be delivered in it and again in the next.
 func (f *following) round(ctx context.Context) error {
+	asked := time.Now()
 	now, err := f.snapshot(ctx)
 	if err != nil {
 		return err
@@ -123,7 +124,11 @@ func (f *following) round(ctx context.Context) error {
 			return err
 		}
 		caught := len(entries) < portion
-		if err := f.fn(ports.News{Entries: entries, Caught: caught}); err != nil {
+		news := ports.News{Entries: entries, Caught: caught}
+		if caught {
+			news.Age = time.Since(asked)
+		}
+		if err := f.fn(news); err != nil {
 			return err
 		}
 		if err := f.p.db.ready(ctx); err != nil {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
-	"github.com/xteam/xteam/domain/token"
 )
 
 // encoding is the first byte of an entry's value.
@@ -90,39 +89,14 @@ func decode(value string) (e revocation.Entry, err error) {
 		}
 		numbers[i], b = v, b[n:]
 	}
-	e, ok := named(texts[0])
+	e, ok := revocation.Named([]byte(texts[0]))
 	if !ok || len(b) > 0 {
 		return e, errDamaged
 	}
 	e.Reason, e.By, e.Note = revocation.Reason(reason), texts[1], texts[2]
 	e.At, e.Until = instant.Instant(numbers[0]), instant.Instant(numbers[1])
+	if e.Validate() != nil { // no node wrote it, and no database would take it
+		return e, errDamaged
+	}
 	return e, nil
-}
-
-// named is the reverse of revocation.Entry.Key.
-func named(key string) (e revocation.Entry, ok bool) {
-	if key == "" {
-		return e, false
-	}
-	rest := []byte(key[1:])
-	e.Kind = revocation.Kind(key[0])
-	switch {
-	case e.Kind == revocation.Token && len(rest) == len(e.Token):
-		copy(e.Token[:], rest)
-	case e.Kind == revocation.Session && len(rest) == len(e.Session):
-		copy(e.Session[:], rest)
-	case e.Kind == revocation.User && len(rest) == len(e.User)+8:
-		e.Min = token.Generation(binary.BigEndian.Uint64(rest[copy(e.User[:], rest):]))
-	case e.Kind == revocation.Key && len(rest) > 0:
-		e.KeyID = string(rest)
-	case e.Kind == revocation.Epoch && len(rest) == 8:
-		e.Epoch = token.Epoch(binary.BigEndian.Uint64(rest))
-	case e.Kind == revocation.IssuedBefore && len(rest) == 8:
-		e.Before = instant.Instant(binary.BigEndian.Uint64(rest))
-	case e.Kind == revocation.APIKey && len(rest) == len(e.APIKey):
-		copy(e.APIKey[:], rest)
-	default:
-		return e, false
-	}
-	return e, true
 }

@@ -44,6 +44,7 @@ type follower struct {
 	fn    func(ports.News) error
 	place place
 	server
+	asked   time.Time // when what is told now was asked for
 	heard   time.Time // when Redis last answered
 	checked time.Time // when the data was last looked at
 	refused error     // of fn
@@ -56,7 +57,11 @@ type server struct {
 }
 
 func (f *follower) start(ctx context.Context) error {
+	f.asked = time.Now()
 	return f.s.call(ctx, "the start of following", func(ctx context.Context) (err error) {
+		if err := f.s.writes(ctx); err != nil {
+			return err
+		}
 		if f.server, err = f.s.who(ctx); err != nil {
 			return err
 		}
@@ -104,6 +109,9 @@ func (f *follower) deliver(ctx context.Context, entries []revocation.Entry, caug
 func (f *follower) tell(ctx context.Context, news ports.News) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if news.Caught {
+		news.Age = time.Since(f.asked)
 	}
 	f.refused = f.fn(news)
 	f.heard = time.Now() // the time that fn took is not Redis' silence
@@ -211,6 +219,7 @@ func (f *follower) tail(ctx context.Context) error {
 
 // round reads what is new, waiting for it as long as block says, and delivers it; now and then it looks at the data before it says that this was all.
 func (f *follower) round(ctx context.Context, block time.Duration) error {
+	f.asked = time.Now()
 	entries, more, err := f.read(ctx, block)
 	if err != nil {
 		return err
@@ -225,6 +234,14 @@ func (f *follower) round(ctx context.Context, block time.Duration) error {
 		}
 	}
 	return f.deliver(ctx, entries, !more)
+}
+
+// writes reports why Redis takes no writes, where that matters: what others revoke meanwhile is not there.
+func (s *Store) writes(ctx context.Context) error {
+	if !s.opts.Writes {
+		return nil
+	}
+	return s.client.Set(ctx, s.keys.of("probe"), "1", time.Second).Err()
 }
 
 func (f *follower) look(ctx context.Context) error {
@@ -325,6 +342,9 @@ return {redis.call('GET', KEYS[1]) or '', redis.call('EXISTS', KEYS[2]), redis.c
 `)
 
 func (f *follower) check(ctx context.Context) error {
+	if err := f.s.writes(ctx); err != nil {
+		return err
+	}
 	now, err := f.s.who(ctx)
 	if err != nil {
 		return err

@@ -44,6 +44,9 @@ type Options struct {
 	// BucketTimeout bounds each call of the buckets; default 20 ms.
 	BucketTimeout time.Duration
 
+	// Writes has Follow end while Redis takes no writes, and so tell nothing as complete that others could not add to: for those who record there themselves. A reader who may not write leaves it off.
+	Writes bool
+
 	// Now is the clock by which the lives of entries are reckoned; default time.Now.
 	Now func() time.Time
 	// Logger takes a line when the buckets' breaker opens and closes; default none.

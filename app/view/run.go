@@ -24,6 +24,9 @@ func (v *View) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for _, s := range v.sources {
 		running.Go(func() { v.follow(ctx, s) })
+		if !s.Truth {
+			running.Go(func() { v.settle(ctx, s) })
+		}
 	}
 	v.keepHouse(ctx)
 	running.Wait()

@@ -17,6 +17,7 @@ type source struct {
 	heard  time.Duration // when, since the view's start
 	lost   bool          // logged as lost, and not heard since
 	unable bool          // logged as not recording, and not recording since
+	owing  owing
 }
 
 // The pauses before a lost source is followed again: the first, doubled until the last. They are the same on every node; a source

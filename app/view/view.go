@@ -86,7 +86,7 @@ func New(opts Options, sources ...Source) *View {
 	for _, s := range sources {
 		s.Truth = s.Truth && !truth
 		truth = truth || s.Truth
-		v.sources = append(v.sources, &source{Source: s})
+		v.sources = append(v.sources, &source{Source: s, owing: owing{some: make(chan struct{}, 1)}})
 	}
 	return v
 }
@@ -165,8 +165,8 @@ func (v *View) Subscribe(fn func(revocation.Entry)) (cancel func()) {
 
 // Publish puts entries that the database has committed in force here, tells the subscribers, and records them at the sources that
 // are not the truth, so that other nodes hear of them before they next ask the database. It returns when those have them, or after
-// RecordTimeout; a source that failed is logged, once until it works again, and what it lacks reaches the other nodes through the
-// truth. The end of ctx does not keep an entry from the others.
+// RecordTimeout; a source that failed is logged, once until it works again, and what it lacks is recorded there as soon as that can be done, and reaches the other nodes through the
+// truth meanwhile. The end of ctx does not keep an entry from the others.
 func (v *View) Publish(ctx context.Context, entries ...revocation.Entry) {
 	if len(entries) == 0 {
 		return
@@ -177,7 +177,7 @@ func (v *View) Publish(ctx context.Context, entries ...revocation.Entry) {
 	var recording sync.WaitGroup
 	for _, s := range v.sources {
 		if !s.Truth {
-			recording.Go(func() { v.recorded(s, s.Revocations.Record(ctx, entries...)) })
+			recording.Go(func() { v.record(ctx, s, entries) })
 		}
 	}
 	recording.Wait()

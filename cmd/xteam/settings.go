@@ -178,7 +178,7 @@ var table = []setting{
 		set:     func(s *settings, v string) bool { s.Issuer = v; return len(v) <= 200 }},
 	{name: "JWT_AUDIENCE", initial: "xteam", takes: "a text of 1 to 200 bytes",
 		meaning: "the claim aud of every token, and checked on every token",
-		set:     func(s *settings, v string) bool { s.Audience = v; return len(v) <= 200 }},
+		set:     func(s *settings, v string) bool { s.Audience = v; return len(v) <= 200 && v != app.CanaryAudience }},
 	{name: "ACCESS_TOKEN_EXPIRE_MINUTES", initial: "30", takes: "a whole number from 1 to 1440",
 		meaning: "the life of an access token",
 		set:     count(func(s *settings) *time.Duration { return &s.Access }, time.Minute, 1440)},

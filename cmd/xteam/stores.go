@@ -89,7 +89,7 @@ func openRedis(ctx context.Context, s settings, log *slog.Logger) (r redisStores
 		if s.Environment == production && (o.Exposed() || o.Password.IsZero()) {
 			return nil, fmt.Errorf("%s: production takes a Redis that asks for a password, over TLS: rediss://USER:PASSWORD@HOST:PORT", setting)
 		}
-		o.Logger, o.Now = log, machineClock
+		o.Logger, o.Now, o.Writes = log, machineClock, setting == "REVOCATION_URL"
 		one, err := redisstore.New(o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", setting, err)

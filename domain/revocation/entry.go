@@ -94,6 +94,9 @@ var ErrInvalid = errors.New("the revocation is invalid")
 // MaxKeyID is the longest kid, in bytes.
 const MaxKeyID = 128
 
+// MaxNumber is the greatest generation and epoch of an entry: whoever raises it by one, or by a time in microseconds, does not come round to what is below.
+const MaxNumber = 1 << 62
+
 // Validate answers ErrInvalid, wrapped with what is wrong, unless e names exactly what its kind says.
 func (e *Entry) Validate() error {
 	bad := func(what string) error { return fmt.Errorf("%w: %s", ErrInvalid, what) }
@@ -104,11 +107,11 @@ func (e *Entry) Validate() error {
 	case Session:
 		ok, rest.Session = !e.Session.IsZero(), id.Session{}
 	case User:
-		ok, rest.User, rest.Min = !e.User.IsZero() && e.Min > 0, id.User{}, 0
+		ok, rest.User, rest.Min = !e.User.IsZero() && e.Min > 0 && e.Min <= MaxNumber, id.User{}, 0
 	case Key:
 		ok, rest.KeyID = e.KeyID != "" && len(e.KeyID) <= MaxKeyID && e.Until == instant.Forever, ""
 	case Epoch:
-		ok, rest.Epoch = e.Epoch > 0 && e.Until == instant.Forever, 0
+		ok, rest.Epoch = e.Epoch > 0 && e.Epoch <= MaxNumber && e.Until == instant.Forever, 0
 	case IssuedBefore:
 		ok, rest.Before = e.Before > 0 && e.Before <= e.At, 0
 	case APIKey:

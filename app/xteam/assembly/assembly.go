@@ -263,7 +263,7 @@ func StartNodes(ctx context.Context, c *app.Core, db Database, boards Boards, bl
 	if db.Nodes != nil {
 		boards = append(Boards{{Name: "the database", Nodes: db.Nodes}}, boards...)
 	}
-	n, err := app.NewNodes(c, app.NodesOptions{Name: o.Node, Version: o.Version, Canary: o.Canary, Logger: log}, boards...)
+	n, err := app.NewNodes(c, app.NodesOptions{Name: o.Node, Version: o.Version, Poll: o.Poll, Canary: o.Canary, Logger: log}, boards...)
 	if err != nil {
 		return nil, nil, err
 	}
