@@ -226,7 +226,9 @@ func TestPublishIsInForceAtTheNextCheck(t *testing.T) {
 		wantAnswer(t, v, 5, "revoked: logout")
 		other.set(func(f *feed) { f.hung = false })
 		v.Publish(t.Context(), numbered(6))
-		db.set(func(f *feed) { f.entries = append(f.entries, numbered(0), numbered(1), numbered(2), numbered(3), numbered(4), numbered(5), numbered(6)) })
+		db.set(func(f *feed) {
+			f.entries = append(f.entries, numbered(0), numbered(1), numbered(2), numbered(3), numbered(4), numbered(5), numbered(6))
+		})
 		after(2 * time.Second)
 		for _, i := range []int{4, 5, 6} {
 			if !other.holds(numbered(i)) {
