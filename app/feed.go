@@ -51,8 +51,9 @@ func NewFeed(c *Core, retention time.Duration) (*Feed, error) {
 
 // Follower is one that follows. It is for one goroutine.
 type Follower struct {
-	feed *Feed
-	next uint64 // the number of the entry that comes next
+	feed   *Feed
+	next   uint64 // the number of the entry that comes next
+	caught bool
 }
 
 // Follow begins behind the place that ID answered for an entry, which last is. Where there is none, or it is not known here, whole is true: the follower has to take everything that is live (All)
@@ -68,9 +69,9 @@ func (f *Feed) Follow(last string) (fo *Follower, whole, lost bool) {
 	name, text, _ := strings.Cut(last, ".")
 	n, err := strconv.ParseUint(text, 10, 63)
 	if err == nil && name == f.name && n+1 >= f.first && n+1 <= end {
-		return &Follower{f, n + 1}, false, false
+		return &Follower{feed: f, next: n + 1}, false, false
 	}
-	return &Follower{f, end}, true, last != ""
+	return &Follower{feed: f, next: end}, true, last != ""
 }
 
 // add takes what the view has new.
@@ -120,8 +121,12 @@ func (fo *Follower) take() (some []revocation.Entry, change chan struct{}, err e
 		some = append(some, f.log[i].entry)
 	}
 	fo.next += uint64(len(some))
+	fo.caught = fo.next == f.first+uint64(len(f.log))
 	return some, f.change, nil
 }
+
+// Caught reports whether Next answered everything that there was when it last looked. What Age answered before that call is then good for what was answered until now.
+func (fo *Follower) Caught() bool { return fo.caught }
 
 // Age is how old what is told is, as View.Age has it.
 func (fo *Follower) Age() (time.Duration, bool) { return fo.feed.view.Age() }

@@ -14,6 +14,8 @@ type News struct {
 	// Caught says: with this delivery you have all that I held when this round began. It is how a
 	// follower knows the age of its view.
 	Caught bool
+	// Unvouched says, with Caught, that nobody has said yet that the source is whole (Voucher): it may have lost all that it held. Who knows better puts it back; who has nothing else must not trust it.
+	Unvouched bool
 	// Age is, with Caught, how old what is held was by then: of a source that hears from others itself.
 	Age time.Duration
 }

@@ -59,9 +59,11 @@ type feedSnapshot struct {
 	More    bool        `json:"more"` // another part follows
 }
 
-// heartbeat says that everything that this node knew has been told, and how old that is.
+// heartbeat says that everything that this node knew has been told, how old that is, and how long after the request came it was said: by the last a follower finds how long it was on the way,
+// though its clock is another.
 type heartbeat struct {
-	AgeMS int64 `json:"age_ms"`
+	AgeMS     int64 `json:"age_ms"`
+	ElapsedMS int64 `json:"elapsed_ms"`
 }
 
 // follow streams the revocations to another service, which asks by an API key that an administrator made for that, or to an administrator.
@@ -72,6 +74,7 @@ func (a *API) follow(x *exchange) error {
 	if _, err := x.query(); err != nil {
 		return err
 	}
+	asked := time.Now()
 	return x.streamed(func(ctx context.Context, s *stream) error {
 		fo, whole, lost := a.Feed.Follow(x.r.Header.Get("Last-Event-ID"))
 		if err := s.begin(true); err != nil {
@@ -83,18 +86,14 @@ func (a *API) follow(x *exchange) error {
 			}
 		}
 		if whole {
-			if err := s.snapshot(fo); err != nil {
+			if err := s.snapshot(ctx, fo); err != nil {
 				return err
 			}
 		}
 		beat := time.Now()
 		for {
-			if !time.Now().Before(beat) {
-				if err := s.beat(fo); err != nil {
-					return err
-				}
-				beat = time.Now().Add(feedBeat)
-			}
+			due := !time.Now().Before(beat)
+			say := saying(fo, asked)
 			wait, cancel := context.WithDeadline(ctx, beat)
 			entries, err := fo.Next(wait)
 			cancel()
@@ -102,6 +101,9 @@ func (a *API) follow(x *exchange) error {
 				return err
 			}
 			for i := range entries {
+				if err := s.admitted(ctx); err != nil {
+					return err
+				}
 				eid := ""
 				if i == len(entries)-1 {
 					eid = fo.ID()
@@ -115,25 +117,37 @@ func (a *API) follow(x *exchange) error {
 					return err
 				}
 			}
+			if due && fo.Caught() {
+				if err := say(s); err != nil {
+					return err
+				}
+				beat = time.Now().Add(feedBeat)
+			}
 		}
 	})
 }
 
-// beat sends a heartbeat, as soon as it is known how old what was told is.
-func (s *stream) beat(fo *app.Follower) error {
+// saying reads what a heartbeat says, which is said once what is in the log has been told: so it is never younger than that. As long as it is not known how old what is told is, it is a ping.
+func saying(fo *app.Follower, asked time.Time) func(*stream) error {
+	elapsed := time.Since(asked)
 	age, ok := fo.Age()
 	if !ok {
-		return s.ping()
+		return (*stream).ping
 	}
-	return s.send("", "heartbeat", heartbeat{age.Milliseconds()})
+	return func(s *stream) error {
+		return s.send("", "heartbeat", heartbeat{AgeMS: age.Milliseconds(), ElapsedMS: elapsed.Milliseconds()})
+	}
 }
 
 // snapshot sends everything that is live. Its last part has the place behind which the follower may resume.
-func (s *stream) snapshot(fo *app.Follower) error {
+func (s *stream) snapshot(ctx context.Context, fo *app.Follower) error {
 	part := feedSnapshot{Entries: make([]feedEntry, 0, feedBatch)}
 	for e := range fo.All() {
 		if len(part.Entries) == feedBatch {
 			part.More = true
+			if err := s.admitted(ctx); err != nil {
+				return err
+			}
 			if err := s.add("", "snapshot", part); err != nil {
 				return err
 			}
@@ -142,6 +156,9 @@ func (s *stream) snapshot(fo *app.Follower) error {
 		part.Entries = append(part.Entries, feedEntryOf(&e))
 	}
 	part.More = false
+	if err := s.admitted(ctx); err != nil {
+		return err
+	}
 	return s.send(fo.ID(), "snapshot", part)
 }
 

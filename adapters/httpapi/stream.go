@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -17,8 +18,9 @@ import (
 )
 
 const (
-	streamPatience = 10 * time.Second // for a reader to take what is written; then it is dropped
-	streamPing     = 15 * time.Second // between two signs of life
+	streamPatience = 10 * time.Second       // for a reader to take what is written; then it is dropped
+	streamPing     = 15 * time.Second       // between two signs of life
+	streamWords    = 500 * time.Millisecond // for a write that is under way when the stream is to end, and for its last event
 )
 
 // stream is an answer of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), which stays open.
@@ -28,6 +30,10 @@ type stream struct {
 	to   io.Writer
 	zip  *gzip.Writer // nil: not compressed
 	buf  []byte
+
+	mu     sync.Mutex // held while a limit of time is set for what is written
+	ending time.Time  // the limit that no other follows, once the stream is to end
+	over   bool       // the connection may serve another request
 }
 
 // streamed answers with a stream, for as long as whoever asked would be let in. The error is of what comes before the answer begins; what ends it then is its last event.
@@ -50,6 +56,8 @@ func (x *exchange) streamed(follow func(context.Context, *stream) error) error {
 	release := x.api.Tethers.Hold(x.caller, x.client(), cancel)
 	defer release()
 	s := &stream{x: x, conn: http.NewResponseController(x.ResponseWriter), to: x}
+	defer context.AfterFunc(ctx, s.hurry)()
+	defer s.leave() // before that: hurry may have begun
 	err = follow(ctx, s)
 	if !x.wrote {
 		return err
@@ -64,6 +72,39 @@ func (x *exchange) streamed(follow func(context.Context, *stream) error) error {
 }
 
 var streamType = []string{"text/event-stream"}
+
+// hurry wakes a write that a reader who stands still holds up: what ends a stream waits for nobody.
+func (s *stream) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.ending = time.Now().Add(streamWords)
+		_ = s.conn.SetWriteDeadline(s.ending)
+	}
+}
+
+// bound gives what is written next its time.
+func (s *stream) bound() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending.IsZero() {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(streamPatience))
+	}
+}
+
+func (s *stream) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+}
+
+// admitted is why whoever reads is to be told nothing more, or nil: nothing is told after the token's end, not even while the end is on its way.
+func (s *stream) admitted(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return s.x.api.Tethers.Refusal(s.x.caller, s.x.client())
+}
 
 // begin begins the answer. A server's limits of time for a whole request or answer hold for none that stays open.
 func (s *stream) begin(compressed bool) error {
@@ -105,13 +146,13 @@ func (s *stream) add(eid, event string, data any) error {
 	}
 	s.buf = append(append(append(s.buf, "event: "...), event...), "\ndata: "...)
 	s.buf = append(append(s.buf, b...), "\n\n"...)
-	_ = s.conn.SetWriteDeadline(time.Now().Add(streamPatience))
+	s.bound()
 	_, err = s.to.Write(s.buf)
 	return err
 }
 
 func (s *stream) flush() error {
-	_ = s.conn.SetWriteDeadline(time.Now().Add(streamPatience))
+	s.bound()
 	if s.zip != nil {
 		if err := s.zip.Flush(); err != nil {
 			return err
@@ -130,7 +171,7 @@ func (s *stream) send(eid, event string, data any) error {
 
 // ping tells a reader, and whatever is between, that the stream lives.
 func (s *stream) ping() error {
-	_ = s.conn.SetWriteDeadline(time.Now().Add(streamPatience))
+	s.bound()
 	if _, err := io.WriteString(s.to, ": ping\n\n"); err != nil {
 		return err
 	}
@@ -235,7 +276,7 @@ func (a *API) event(ctx context.Context, s *stream, sub *app.Subscription) error
 	case err != nil:
 		return err
 	}
-	if err := a.Tethers.Refusal(s.x.caller, s.x.client()); err != nil { // nothing is told after the token's end, not even while the end is on its way
+	if err := s.admitted(ctx); err != nil {
 		return err
 	}
 	return s.send(strconv.FormatUint(e.After, 10), "security", app.ViewOf(e.Event))

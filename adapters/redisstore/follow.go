@@ -47,6 +47,7 @@ type follower struct {
 	asked   time.Time // when what is told now was asked for
 	heard   time.Time // when Redis last answered
 	checked time.Time // when the data was last looked at
+	vouched bool      // the data was vouched for before what was last read was
 	refused error     // of fn
 }
 
@@ -74,6 +75,7 @@ func (f *follower) start(ctx context.Context) error {
 // load delivers everything that is in the live set, with Caught at its end. The values of one page are read together with the names of the next.
 func (f *follower) load(ctx context.Context) error {
 	var names []string
+	f.vouched = f.place.vouched
 	for cursor, first := uint64(0), true; first || len(names) > 0 || cursor != 0; first = false {
 		var entries []revocation.Entry
 		if err := f.s.call(ctx, "the loading of revocations", func(ctx context.Context) (err error) {
@@ -103,7 +105,7 @@ func (f *follower) deliver(ctx context.Context, entries []revocation.Entry, caug
 	if len(entries) == 0 && !caught {
 		return nil
 	}
-	return f.tell(ctx, ports.News{Entries: entries, Caught: caught})
+	return f.tell(ctx, ports.News{Entries: entries, Caught: caught, Unvouched: caught && !f.vouched})
 }
 
 func (f *follower) tell(ctx context.Context, news ports.News) error {
@@ -220,6 +222,7 @@ func (f *follower) tail(ctx context.Context) error {
 // round reads what is new, waiting for it as long as block says, and delivers it; now and then it looks at the data before it says that this was all.
 func (f *follower) round(ctx context.Context, block time.Duration) error {
 	f.asked = time.Now()
+	f.vouched = f.place.vouched
 	entries, more, err := f.read(ctx, block)
 	if err != nil {
 		return err

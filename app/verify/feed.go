@@ -26,7 +26,9 @@ const (
 	feedSilence = 5 * time.Second // without a line, though a heartbeat comes every second; then it is asked for anew
 	feedTries   = 4               // in a row that told nothing
 	feedPause   = 100 * time.Millisecond
-	maxLine     = 1 << 20 // bytes
+	maxLine     = 1 << 20          // bytes
+	feedLife    = 15 * time.Minute // of a connection: clocks that run unequally part by no more than they do meanwhile
+	maxAge      = time.Hour        // that is believed of a heartbeat
 )
 
 // feed is the revocations of an XTeam elsewhere, as it tells other services of them.
@@ -100,7 +102,8 @@ func (f *feed) last() error {
 // place is where a follower is.
 type place struct {
 	id      string
-	stopped error // of whoever is told
+	asked   time.Time // when the connection was asked for
+	stopped error     // of whoever is told
 }
 
 // stream follows one connection until it ends, and answers why.
@@ -118,6 +121,7 @@ func (f *feed) stream(ctx context.Context, at *place, fn func(ports.News) error)
 	if at.id != "" {
 		r.Header.Set("Last-Event-ID", at.id)
 	}
+	at.asked = time.Now()
 	resp, err := f.client.Do(r)
 	if err != nil {
 		return false, err
@@ -149,11 +153,16 @@ func (f *feed) stream(ctx context.Context, at *place, fn func(ports.News) error)
 			if eid != "" {
 				at.id = eid
 			}
+			if event == "heartbeat" && time.Since(at.asked) > feedLife {
+				return true, errRenewed
+			}
 			heard, event, data, eid = heard || event == "heartbeat", "", "", ""
 		}
 	}
 	return heard, ended(lines.Err())
 }
+
+var errRenewed = errors.New("the connection is old, and is made anew")
 
 func ended(err error) error {
 	if err == nil {
@@ -172,6 +181,7 @@ type told struct {
 	Until   *string `json:"until"`
 	Entries []told  `json:"entries"`
 	AgeMS   int64   `json:"age_ms"`
+	Elapsed int64   `json:"elapsed_ms"` // since the request came there
 	Code    string  `json:"code"`
 }
 
@@ -187,7 +197,11 @@ func (at *place) take(event, data string, fn func(ports.News) error) error {
 	case "revocation":
 		t.Entries = []told{t}
 	case "heartbeat":
-		news.Caught, news.Age = true, time.Duration(t.AgeMS)*time.Millisecond
+		age, err := at.age(&t)
+		if err != nil {
+			return err
+		}
+		news.Caught, news.Age = true, age
 	case "end":
 		return fmt.Errorf("the feed was ended: %s", t.Code)
 	default:
@@ -208,6 +222,18 @@ func (at *place) take(event, data string, fn func(ports.News) error) error {
 		return err
 	}
 	return nil
+}
+
+// age is how old what was told is by now. The server says how old it was when it said so, and how long after the request came that was; what the request and the answer were on the way since it was
+// asked for is the rest, whatever held the answer up. It is never too young; too old by how long the connection took to be made.
+func (at *place) age(t *told) (time.Duration, error) {
+	for _, ms := range [...]int64{t.AgeMS, t.Elapsed} {
+		if ms < 0 || time.Duration(ms) > maxAge/time.Millisecond {
+			return 0, fmt.Errorf("the feed says an age that is none: %d ms, %d ms after the request", t.AgeMS, t.Elapsed)
+		}
+	}
+	lag := time.Since(at.asked) - time.Duration(t.Elapsed)*time.Millisecond
+	return time.Duration(t.AgeMS)*time.Millisecond + max(lag, 0), nil
 }
 
 // entry reads a revocation. One of a kind that is not known makes the feed worthless to whoever does not know it: it is an error, and the view goes stale.

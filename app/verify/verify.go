@@ -87,7 +87,8 @@ func Open(ctx context.Context, o Options) (*Verifier, error) {
 	if err := v.openKeys(ctx, &o); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	v.view = view.New(view.Options{MaxStaleness: o.MaxStaleness, Logger: o.Logger}, view.Source{Name: "feed", Truth: true, Revocations: source})
+	// No healer is ever named: what the source lacks of what is held here is put back by nobody.
+	v.view = view.New(view.Options{MaxStaleness: o.MaxStaleness, Logger: o.Logger, AwaitHealer: true}, view.Source{Name: "feed", Truth: true, Revocations: source})
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var all sync.WaitGroup
 	all.Go(func() { _ = v.view.Run(running) }) // it ends with its context alone
@@ -98,18 +99,18 @@ func Open(ctx context.Context, o Options) (*Verifier, error) {
 	})
 	if err := v.view.Ready(ctx); err != nil {
 		v.close()
-		if f, ok := source.(*feed); ok && f.last() != nil {
-			err = f.last()
+		if why := source.last(); why != nil {
+			err = why
 		}
 		return nil, fmt.Errorf("verify: what is revoked could not be heard: %w", err)
 	}
 	return v, nil
 }
 
-func sourceOf(o *Options) (ports.Revocations, error) {
+func sourceOf(o *Options) (followed, error) {
 	switch {
 	case o.Source != nil && o.Feed == "":
-		return o.Source, nil
+		return &follower{from: o.Source}, nil
 	case o.Source != nil:
 		return nil, errors.New("verify: Options have a Feed and a Source: give one")
 	case o.Feed == "" || o.APIKey.IsZero():

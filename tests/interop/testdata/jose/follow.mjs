@@ -19,7 +19,7 @@ export function follow(base, apiKey, { issuer = 'xteam', audience = 'xteam', max
     revoked.set(`${kind}:${value}`, { least: Math.max(old.least, min_gen), until: Math.max(old.until, until ? Date.parse(until) : Infinity) });
   }
   async function listen() { // without Last-Event-ID each connection begins with everything, so a reset is no news
-    const quiet = new AbortController(), timer = setTimeout(() => quiet.abort(), maxStaleness);
+    const asked = performance.now(), quiet = new AbortController(), timer = setTimeout(() => quiet.abort(), maxStaleness);
     try {
       const answer = await fetch(new URL('/api/v1/revocations', base), { headers: { 'X-API-Key': apiKey }, redirect: 'error', signal: quiet.signal });
       if (!answer.ok) throw new Error(`the feed answers ${answer.status}`);
@@ -31,9 +31,10 @@ export function follow(base, apiKey, { issuer = 'xteam', audience = 'xteam', max
           const said = JSON.parse(data);
           if (event === 'snapshot') said.entries.forEach(add);
           if (event === 'revocation') add(said);
-          if (event === 'heartbeat') goodUntil = performance.now() + maxStaleness - said.age_ms;
+          if (event === 'heartbeat') goodUntil = asked + said.elapsed_ms - said.age_ms + maxStaleness; // so what it was on its way counts too
         }
         timer.refresh();
+        if (performance.now() - asked > 900_000) return; // two clocks part
       }
     } finally { clearTimeout(timer); quiet.abort(); }
   }
