@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/redisstore"
 	"github.com/xteam/xteam/app/verify"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/ports"
 )
@@ -165,27 +168,35 @@ func TestARedisThatNobodyVouchedForIsNotTrusted(t *testing.T) {
 	}
 }
 
-// counted is a source that can be written to.
+// counted is a source that can be written to, and has lost an entry when it is followed for the second time.
 type counted struct {
 	ports.Revocations
+	entry revocation.Entry
+	times *atomic.Int32
 	wrote chan string
 }
 
 func (c counted) Follow(ctx context.Context, fn func(ports.News) error) error {
-	if err := fn(ports.News{Caught: true}); err != nil {
+	if c.times.Add(1) == 1 {
+		return errors.Join(fn(ports.News{Entries: []revocation.Entry{c.entry}, Caught: true}), ports.ErrUnavailable)
+	}
+	if err := errors.Join(fn(ports.News{Caught: true}), fn(ports.News{Caught: true})); err != nil { // what lacks twice is lost
 		return err
 	}
 	<-ctx.Done()
 	return ctx.Err()
 }
+
 func (c counted) Record(context.Context, ...revocation.Entry) error { c.wrote <- "record"; return nil }
 func (c counted) Vouch(context.Context) error                       { c.wrote <- "vouch"; return nil }
 
 func TestAFollowerWritesNothing(t *testing.T) {
 	s := newService(t, "ES256")
-	c := counted{wrote: make(chan string, 100)}
+	claims := s.caller.Claims
+	c := counted{times: &atomic.Int32{}, wrote: make(chan string, 100), entry: revocation.Entry{Kind: revocation.Session, Session: claims.Session, Reason: revocation.Logout, By: "test", At: claims.IssuedAt, Until: instant.Forever}}
 	v, err := verify.Open(t.Context(), verify.Options{JWKS: s.base + "/.well-known/jwks.json", Source: c})
 	check(t, err)
+	eventually(t, 2*time.Second, "it is followed again", func() bool { return c.times.Load() == 2 })
 	select {
 	case what := <-c.wrote:
 		t.Errorf("it wrote: %s", what)
