@@ -1,3 +1,5 @@
+//go:build !race
+
 package wsfeed_test
 
 import (
