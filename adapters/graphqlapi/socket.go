@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -382,22 +383,25 @@ func (s *socket) operate(ctx context.Context, cancel context.CancelFunc, oid str
 		defer s.mu.Unlock()
 		delete(s.operations, oid)
 	}()
-	var over error
+	var over atomic.Pointer[error] // why a subscription ended, which its own goroutine tells
 	visit := s.visit
 	if _, is := visit.(tokened); !is {
 		visit = bare{visit}
 	}
-	ctx = context.WithValue(app.WithVisit(ctx, visit), endedKey{}, func(err error) { over = err })
+	ctx = context.WithValue(app.WithVisit(ctx, visit), endedKey{}, func(err error) { over.Store(&err) })
 	err := s.run(ctx, visit, oid, in)
 	switch {
 	case errors.Is(err, errRefused):
 	case err != nil:
 		s.cancel(err)
 	case s.ctx.Err() != nil:
-	case over != nil && ctx.Err() == nil:
-		r, _ := refusalOf(over)
+	case ctx.Err() != nil:
+	case over.Load() != nil && !errors.Is(*over.Load(), app.ErrSlow):
+		s.cancel(*over.Load())
+	case over.Load() != nil:
+		r, _ := refusalOf(*over.Load())
 		_ = s.fail(oid, gqlerror.List{{Message: r.Detail, Extensions: r.extensions()}})
-	case ctx.Err() == nil:
+	default:
 		_ = s.send(&message{ID: oid, Type: "complete"})
 	}
 }
