@@ -448,6 +448,9 @@ func (s *socket) run(ctx context.Context, visit app.Visit, oid string, in *reque
 var errRefused = errors.New("the operation was refused")
 
 func (s *socket) refused(oid string, list gqlerror.List) error {
+	if s.ctx.Err() != nil {
+		return errRefused // by the end of the socket, which tells of itself
+	}
 	if err := s.fail(oid, list); err != nil {
 		return err
 	}
