@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -235,10 +236,11 @@ func TestPublishIsInForceAtTheNextCheck(t *testing.T) {
 				t.Errorf("the feed lacks entry %d, which it did not take at first", i)
 			}
 		}
+		told := slices.DeleteFunc(log.take(t), func(line string) bool { return strings.Contains(line, "they were put back") }) // a comparison may come before what is owed
 		if diff := cmp.Diff([]string{
 			"A source of revocations does not record; other nodes hear from the database redis",
 			"A source of revocations records again redis",
-		}, log.take(t)); diff != "" {
+		}, told); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
