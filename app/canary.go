@@ -43,7 +43,7 @@ func (n *Nodes) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.judgeCanary(text.RevealPlaintext()); err != nil {
+	if err := n.judge(text.RevealPlaintext()); err != nil {
 		return errors.New("this node refuses a canary before it is revoked: " + err.Error())
 	}
 	eff := ports.Effects{Revocations: []revocation.Entry{entry}}
@@ -84,23 +84,15 @@ func (n *Nodes) hatch() (text secret.Text, entry revocation.Entry, err error) {
 	return text, entry, err
 }
 
-// judgeCanary is Guard.Admit for a canary: nil when it is taken.
-func (c *Core) judgeCanary(text string) error {
-	claims, err := c.Codec.Parse(text)
-	if err != nil {
-		return err
-	}
-	policy := c.Tunables.Policy()
-	policy.Audience = CanaryAudience
-	if err := policy.Check(claims, c.now()); err != nil {
-		return err
-	}
-	return c.View.Check(claims)
+// judge is the guard's judgement of a canary: nil when it is taken.
+func (n *Nodes) judge(canary string) error {
+	_, err := n.guard.admit(canary, &n.policy)
+	return err
 }
 
 // judgesCanary answers the question askCanary: true once the token is refused because it was revoked.
 func (n *Nodes) judgesCanary(_ context.Context, body []byte) bool {
-	err := n.core.judgeCanary(string(body))
+	err := n.judge(string(body))
 	var revoked *revocation.RevokedError
 	now := time.Now()
 	n.mu.Lock()

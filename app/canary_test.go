@@ -190,6 +190,10 @@ func TestNodesRefuse(t *testing.T) {
 		all := members(t, 3, app.NodesOptions{})
 		rv := app.NewRevoker(all[0].core, app.NewSessions(all[0].core), "n1")
 		got, err := rv.Revoke(t.Context(), app.Actor{Name: app.Operator}, app.Selector{JTI: id.Token{9}.String()}, "", false)
+		if len(got.Nodes) != 1 || got.Nodes[0].Node != "n1" {
+			t.Errorf("before the others were asked: %+v", got.Nodes)
+		}
+		got = rv.Confirm(t.Context(), got)
 		if err != nil || len(got.Nodes) != 3 || got.Nodes[0].Node != "n1" || len(got.Missing) != 0 {
 			t.Fatalf("got %+v, %v", got, err)
 		}
@@ -199,12 +203,12 @@ func TestNodesRefuse(t *testing.T) {
 			}
 		}
 		dry, err := rv.Revoke(t.Context(), app.Actor{Name: app.Operator}, app.Selector{JTI: id.Token{8}.String()}, "", true)
-		if err != nil || dry.Nodes != nil {
+		if dry = rv.Confirm(t.Context(), dry); err != nil || dry.Nodes != nil {
 			t.Errorf("a dry run asked the nodes: %+v, %v", dry, err)
 		}
 		all[2].board.set(true)
 		got, err = rv.Revoke(t.Context(), app.Actor{Name: app.Operator}, app.Selector{JTI: id.Token{7}.String()}, "", false)
-		if err != nil || len(got.Nodes) != 2 || strings.Join(got.Missing, " ") != "n3" {
+		if got = rv.Confirm(t.Context(), got); err != nil || len(got.Nodes) != 2 || strings.Join(got.Missing, " ") != "n3" {
 			t.Errorf("one node does not answer: %+v, %v", got, err)
 		}
 	})

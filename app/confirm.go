@@ -38,12 +38,10 @@ func witnessed(ctx context.Context, entries []revocation.Entry) {
 	}
 }
 
-// refuse asks all nodes whether they refuse what entries name, and answers who does, and how long after begun. This node does already.
-func (n *Nodes) refuse(ctx context.Context, entries []revocation.Entry, begun time.Time, self string) Confirmation {
-	took := time.Since(begun)
-	alone := Confirmation{Nodes: []NodeTime{{self, took}}}
+// refuse asks the other nodes whether they refuse what entries name, and answers who does, and how long after begun. This node does already, and is not in the answer.
+func (n *Nodes) refuse(ctx context.Context, entries []revocation.Entry, begun time.Time) Confirmation {
 	if n == nil || len(entries) == 0 || !n.accompanied() {
-		return alone
+		return Confirmation{}
 	}
 	keys := make([][]byte, len(entries))
 	for i := range entries {
@@ -51,14 +49,15 @@ func (n *Nodes) refuse(ctx context.Context, entries []revocation.Entry, begun ti
 	}
 	body, err := json.Marshal(keys)
 	if err != nil {
-		return alone
+		return Confirmation{}
 	}
 	before := time.Since(begun) // until the question is asked
 	c := n.Confirm(ctx, askRevoked, body)
+	if len(c.Nodes) > 0 && c.Nodes[0].Node == n.o.Name {
+		c.Nodes = c.Nodes[1:]
+	}
 	for i := range c.Nodes {
-		if c.Nodes[i].Took += before; i == 0 {
-			c.Nodes[i].Took = took
-		}
+		c.Nodes[i].Took += before
 	}
 	return c
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/node"
+	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -60,6 +61,8 @@ type NodesOptions struct {
 // A question is a part of the word of whoever asks, and an answer of the word of whoever answers: so nothing is lost, and nothing is done twice, when a word is.
 type Nodes struct {
 	core   *Core
+	guard  *Guard       // of canaries
+	policy token.Policy // by which they are judged
 	o      NodesOptions
 	boards []Board
 	self   id.Node
@@ -127,8 +130,9 @@ func NewNodes(c *Core, o NodesOptions, boards ...Board) (*Nodes, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Nodes{core: c, o: o, boards: boards, self: self, began: c.now(), within: min(max(confirmFor, 2*o.Poll+time.Second), confirmMost), wakes: make(chan struct{}, 1), asking: map[string]*question{}, answers: map[string]time.Time{},
+	n := &Nodes{core: c, guard: NewGuard(c), policy: c.Tunables.Policy(), o: o, boards: boards, self: self, began: c.now(), within: min(max(confirmFor, 2*o.Poll+time.Second), confirmMost), wakes: make(chan struct{}, 1), asking: map[string]*question{}, answers: map[string]time.Time{},
 		open: map[string]questionWord{}, others: map[id.Node]*heardNode{}, gone: map[id.Node]int64{}, doubts: map[string]time.Time{}, checkers: map[string]func(context.Context, []byte) bool{}}
+	n.policy.Audience = CanaryAudience
 	for range boards {
 		n.kicks = append(n.kicks, make(chan struct{}, 1))
 	}
@@ -165,7 +169,7 @@ func (n *Nodes) Confirm(ctx context.Context, kind string, body []byte) Confirmat
 	defer cancel()
 	q, err := n.ask(kind, body, begun)
 	if err != nil {
-		return Confirmation{Missing: n.names(nil)}
+		return Confirmation{Missing: n.names()}
 	}
 	defer n.asked(q)
 	self := n.awaits(ctx, kind, body, begun)
@@ -237,7 +241,7 @@ func (n *Nodes) tally(q *question, self time.Duration) (c Confirmation, all bool
 			c.Missing = append(c.Missing, h.word.Name)
 		}
 	}
-	slices.SortFunc(others, func(a, b NodeTime) int { return int(a.Took - b.Took) })
+	slices.SortFunc(others, func(a, b NodeTime) int { return cmp.Compare(a.Took, b.Took) })
 	c.Nodes = append(c.Nodes, others...)
 	slices.Sort(c.Missing)
 	return c, len(c.Missing) == 0
@@ -248,12 +252,12 @@ func (h *heardNode) live() bool { return !h.word.Left && h.heard() }
 // heard reports whether it is to be remembered: one that left is, so that an earlier word of it, from a slower board, does not bring it back.
 func (h *heardNode) heard() bool { return time.Since(h.at) < node.Silence }
 
-// names are the others that live, but for those who are known.
-func (n *Nodes) names(but map[id.Node]time.Duration) (all []string) {
+// names are the others that live.
+func (n *Nodes) names() (all []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for who, h := range n.others {
-		if _, ok := but[who]; !ok && h.live() {
+	for _, h := range n.others {
+		if h.live() {
 			all = append(all, h.word.Name)
 		}
 	}
@@ -277,18 +281,9 @@ func (n *Nodes) List() []node.Status {
 		}
 	}
 	slices.SortFunc(others, func(a, b node.Status) int {
-		return cmpText(a.Name, b.Name, a.ID.String(), b.ID.String())
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID.String(), b.ID.String()))
 	})
 	return append(all, others...)
-}
-
-func cmpText(pairs ...string) int {
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i] != pairs[i+1] {
-			return map[bool]int{true: -1, false: 1}[pairs[i] < pairs[i+1]]
-		}
-	}
-	return 0
 }
 
 func status(who id.Node, w wordText, seen time.Duration) node.Status {
@@ -336,6 +331,23 @@ func (n *Nodes) say() {
 	for _, kick := range n.kicks {
 		signal(kick)
 	}
+}
+
+// Greet hears who lives, once, so that nobody is passed over who is asked for before Run has heard a word: by a command that is a node for a moment, above all. A board that does not answer is
+// heard later.
+func (n *Nodes) Greet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, hearWithin)
+	defer cancel()
+	var greeting sync.WaitGroup
+	for _, b := range n.boards {
+		greeting.Go(func() {
+			asked := time.Now()
+			if words, err := b.Nodes.Hear(ctx); err == nil {
+				n.hear(words, asked)
+			}
+		})
+	}
+	greeting.Wait()
 }
 
 // Run says this node's word, and hears the others', until ctx ends; then it takes its leave.

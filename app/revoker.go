@@ -48,9 +48,12 @@ type Selector struct {
 type Revoked struct {
 	SessionsEnded int
 	AtLeast       bool       // not all sessions could be counted in time: there may be more
-	Nodes         []NodeTime // how long each node took to refuse, as the one that was asked saw it; that one first
+	Nodes         []NodeTime // how long each node took to refuse, as the one that was asked saw it; that one first, and it alone before Confirm
 	Missing       []string   // the nodes that live and have not said in time that they refuse; they will, when they next hear of it
 	Hint          string     // what is left to be done by hand; empty when nothing is
+
+	entries []revocation.Entry // what was put in force
+	begun   time.Time
 }
 
 // NodeTime is how long a node took, from the call, to refuse what was withdrawn.
@@ -69,7 +72,7 @@ const maxNote = 500
 
 var errNote = &SelectorError{"reason", "must be at most 500 bytes"}
 
-// Revoke withdraws what sel names. It answers once the revocation is durable and this node refuses. A dry run changes nothing. What does not exist is ports.ErrNotFound.
+// Revoke withdraws what sel names. It answers once the revocation is durable and this node refuses; whoever wants to hear of the other nodes asks them by Confirm. A dry run changes nothing. What does not exist is ports.ErrNotFound.
 func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note string, dryRun bool) (Revoked, error) {
 	begun := time.Now()
 	if len(note) > maxNote {
@@ -80,19 +83,29 @@ func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note stri
 	if err != nil {
 		return Revoked{}, err
 	}
-	var nodes Confirmation
-	if !dryRun {
-		nodes = rv.core.Nodes.refuse(ctx, seen.entries, begun, rv.node)
-	}
+	took := time.Since(begun) // this node refuses from here on
 	out, err := ended.inTime(ctx)
 	if dryRun && err != nil {
 		return Revoked{}, err
 	}
-	out.Nodes, out.Missing = nodes.Nodes, nodes.Missing
+	if out.entries, out.begun = seen.entries, begun; !dryRun {
+		out.Nodes = []NodeTime{{rv.node, took}}
+	}
 	if sel.Key != "" && rv.core.Rotator != nil {
 		out.Hint = rv.core.Rotator.hint(sel.Key)
 	}
 	return out, nil
+}
+
+// Confirm asks the other nodes whether they refuse what was revoked, and answers with those that do and those that have not said so in time. That may take seconds, when a node hangs or there is no
+// feed beside the database. A dry run asks nobody.
+func (rv *Revoker) Confirm(ctx context.Context, r Revoked) Revoked {
+	if len(r.Nodes) == 0 {
+		return r
+	}
+	others := rv.core.Nodes.refuse(ctx, r.entries, r.begun)
+	r.Nodes, r.Missing = append(r.Nodes[:1:1], others.Nodes...), others.Missing
+	return r
 }
 
 // tally counts the sessions that an act ended, or would end. Beside an error it answers how many it had come to.

@@ -102,7 +102,7 @@ func (a *API) revoke(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusOK, revokedOf(got, in.DryRun))
+	return x.write(http.StatusOK, revokedOf(a.Revoker.Confirm(x.ctx(), got), in.DryRun))
 }
 
 func revokedOf(got app.Revoked, dry bool) revoked {

@@ -98,7 +98,7 @@ func (a *API) revokeSigningKey(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusOK, revokedOf(got, false))
+	return x.write(http.StatusOK, revokedOf(a.Revoker.Confirm(x.ctx(), got), false))
 }
 
 // jwks serves the public keys, which anybody may have and keep for a while.

@@ -181,7 +181,7 @@ func seenBy(nodes []nodeTime, missing []string) string {
 	}
 	text := fmt.Sprintf("; seen by %d of %d nodes in %s", len(nodes), len(nodes)+len(missing), took)
 	if len(missing) > 0 {
-		text += fmt.Sprintf("\nnot heard of %s within 3 s: each refuses at its next REVOCATION_POLL, and one that cannot poll trusts\nwhat it knows no longer than REVOCATION_MAX_STALENESS; `xteam nodes` shows who lives", strings.Join(missing, ", "))
+		text += fmt.Sprintf("\nnot heard of %s in time: each refuses at its next REVOCATION_POLL, and one that cannot poll trusts\nwhat it knows no longer than REVOCATION_MAX_STALENESS; `xteam nodes` shows who lives", strings.Join(missing, ", "))
 	}
 	return text
 }

@@ -15,7 +15,7 @@ func TestRevokedText(t *testing.T) {
 		{`{"sessions_ended":0,"nodes":[],"dry_run":true}`, true, "0 sessions would be ended"},
 		{`{"sessions_ended":1,"nodes":[{"node":"a","ms":0.1234}]}`, false, "1 session ended; refused by a after 120µs"},
 		{`{"sessions_ended":2,"nodes":[{"node":"a","ms":1},{"node":"b","ms":12.5}]}`, false, "2 sessions ended; seen by 2 of 2 nodes in 12.5ms"},
-		{`{"sessions_ended":2,"nodes":[{"node":"a","ms":1},{"node":"b","ms":12.5}],"missing":["c"]}`, false, "2 sessions ended; seen by 2 of 3 nodes in 12.5ms\nnot heard of c within 3 s: each refuses at its next REVOCATION_POLL, and one that cannot poll trusts\n" +
+		{`{"sessions_ended":2,"nodes":[{"node":"a","ms":1},{"node":"b","ms":12.5}],"missing":["c"]}`, false, "2 sessions ended; seen by 2 of 3 nodes in 12.5ms\nnot heard of c in time: each refuses at its next REVOCATION_POLL, and one that cannot poll trusts\n" +
 			"what it knows no longer than REVOCATION_MAX_STALENESS; `xteam nodes` shows who lives"},
 		{`{"sessions_ended":1,"counted":false,"nodes":[{"node":"a","ms":1}]}`, false, "at least 1 session ended; refused by a after 1ms"},
 		{`{"sessions_ended":70000,"counted":false,"nodes":[]}`, true, "at least 70000 sessions would be ended"},

@@ -268,6 +268,7 @@ func StartNodes(ctx context.Context, c *app.Core, db Database, boards Boards, bl
 		return nil, nil, err
 	}
 	n.AnswerBlocks(blocks.Revision, blocks.Look)
+	n.Greet(ctx)
 	return n, background(ctx, n.Run), nil
 }
 
