@@ -123,7 +123,7 @@ func (c *Core) explainKey(ctx context.Context, text string) (Explanation, error)
 		e.Refused = err
 		return e, nil
 	}
-	k, err := c.know(ctx, p)
+	k, err := c.knowProved(ctx, p)
 	if errors.Is(err, apikey.ErrInvalid) {
 		e.Refused = apikey.ErrInvalid
 		return e, nil

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/apikey"
@@ -81,22 +82,52 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 		} else if !k.key.Proved(p) {
 			return Caller{}, apikey.ErrInvalid
 		}
-		if err := k.refusal(instant.Of(now)); err != nil {
-			return k.caller(), err
-		}
-		err := g.view.Check(&k.claims)
+		changed, err := g.judge(k, now)
 		if err == nil {
 			g.keys.note(k.used, instant.Of(now), r.Origin)
 			return k.caller(), nil
 		}
-		var revoked *revocation.RevokedError
-		switch {
-		case !errors.As(err, &revoked):
+		if !changed || reads == maxReads {
 			return k.caller(), err
-		case reads == maxReads || revoked.Kind == revocation.APIKey:
-			revoked.Kind = revocation.APIKey
-			return k.caller(), revoked
-		} // else its owner is not as they were when it was read
+		}
+	}
+}
+
+// judge is why a key that is known is refused, or nil. Where its owner is not as they were when it was read, changed is true: it is to be read again.
+func (g *Guard) judge(k *knownKey, now time.Time) (changed bool, err error) {
+	if err := k.refusal(instant.Of(now)); err != nil {
+		return false, err
+	}
+	err = g.view.Check(&k.claims)
+	var revoked *revocation.RevokedError
+	if errors.As(err, &revoked) {
+		changed = revoked.Kind != revocation.APIKey
+		revoked.Kind = revocation.APIKey
+	}
+	return changed, err
+}
+
+// Again answers who the bearer of an API key is by now that was admitted before and has stayed, or why the key would not be let in any more, with the last three refusals of AdmitKey and its faults. A key
+// that may do less than it could when it was admitted is ErrForbidden.
+func (g *Guard) Again(ctx context.Context, c Caller) (Caller, error) {
+	now := g.core.Now()
+	k := g.keys.get(c.Claims.APIKey, now)
+	for reads := 0; ; k = nil {
+		if k == nil {
+			var err error
+			if k, err = g.core.know(ctx, c.Claims.APIKey, func(*apikey.Key) bool { return true }); err != nil { // it was proved then
+				return Caller{}, err
+			}
+			g.keys.put(k)
+			reads++
+		}
+		changed, err := g.judge(k, now)
+		switch {
+		case err == nil && !k.scopes.Has(c.Scopes):
+			return k.caller(), ErrForbidden
+		case err == nil, !changed, reads == maxReads:
+			return k.caller(), err
+		}
 	}
 }
 
@@ -110,7 +141,7 @@ func (g *Guard) read(ctx context.Context, r Request, p apikey.Proof) (*knownKey,
 		}
 		defer back()
 	}
-	return g.core.know(ctx, p)
+	return g.core.knowProved(ctx, p)
 }
 
 // ScopeError refuses an API key what it was not made for. It matches ErrForbidden.

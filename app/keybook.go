@@ -61,14 +61,19 @@ func ownersEnd(k *apikey.Key, a *account.Account) error {
 	return nil
 }
 
-// know reads the key that p proves, and its owner. A key that does not exist, whose owner does not, or that p does not prove, is apikey.ErrInvalid.
-func (c *Core) know(ctx context.Context, p apikey.Proof) (*knownKey, error) {
+// knowProved reads the key that p proves, and its owner. A key that does not exist, whose owner does not, or that p does not prove, is apikey.ErrInvalid.
+func (c *Core) knowProved(ctx context.Context, p apikey.Proof) (*knownKey, error) {
+	return c.know(ctx, p.ID, func(k *apikey.Key) bool { return k.Proved(p) })
+}
+
+// know is knowProved, of a key that is proved in whatever way.
+func (c *Core) know(ctx context.Context, kid id.APIKey, proved func(*apikey.Key) bool) (*knownKey, error) {
 	k := &knownKey{read: c.Now()} // before it is read: it is not younger than it says
 	var err error
-	if k.key, err = c.Stores.APIKeys.Find(ctx, p.ID); err != nil {
+	if k.key, err = c.Stores.APIKeys.Find(ctx, kid); err != nil {
 		return nil, orInvalid(err)
 	}
-	if !k.key.Proved(p) {
+	if !proved(&k.key) {
 		return nil, apikey.ErrInvalid
 	}
 	acct, err := c.Stores.Accounts.Find(ctx, k.key.Owner)
@@ -82,9 +87,9 @@ func (c *Core) know(ctx context.Context, p apikey.Proof) (*knownKey, error) {
 		role = acct.Role
 	}
 	t := &c.Tunables
-	k.claims = token.Claims{APIKey: p.ID, Subject: acct.ID, Issuer: t.Issuer, Audience: []string{t.Audience}, ClientID: p.ID.String(), Scope: k.scopes.String(),
+	k.claims = token.Claims{APIKey: kid, Subject: acct.ID, Issuer: t.Issuer, Audience: []string{t.Audience}, ClientID: kid.String(), Scope: k.scopes.String(),
 		Roles: []string{string(role)}, Generation: acct.Generation, IssuedAt: k.key.Created, NotBefore: k.key.Created, ExpiresAt: k.key.End()}
-	k.used = &usage{kid: p.ID}
+	k.used = &usage{kid: kid}
 	return k, nil
 }
 

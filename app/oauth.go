@@ -75,7 +75,7 @@ func (c *Core) introspectKey(ctx context.Context, text string) (*Introspected, e
 	if p.Environment != c.Tunables.environment() {
 		return nil, apikey.ErrEnvironment
 	}
-	k, err := c.know(ctx, p)
+	k, err := c.knowProved(ctx, p)
 	if err != nil {
 		return nil, err
 	}

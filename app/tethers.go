@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/app/view"
-	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/token"
@@ -23,25 +22,17 @@ var (
 	ErrStopping = errors.New("the server is stopping")
 )
 
-// CrowdedError refuses one more open connection.
-type CrowdedError struct {
-	Own bool // it is the user's own that are too many, not all together
-	Max int
-}
-
-func (e *CrowdedError) Error() string {
-	if e.Own {
-		return fmt.Sprintf("the user has %d connections open already: close one", e.Max)
-	}
-	return fmt.Sprintf("the server has %d connections open already: try again later", e.Max)
-}
-
 // TethersOptions tune a Tethers. The zero value works.
 type TethersOptions struct {
-	MaxPerUser int // connections of one user that Seat lets in; default 32
+	MaxPerUser int // connections of one user that Seat lets in, followers of the feed left out; default 32
 	MaxOpen    int // of all together; default 20,000
+	// MaxPerKey are the followers of the feed by one API key, or by one administrator without a key, and MaxFollowers those of all together; default 128 and 1,000. They have seats of their own, which no
+	// storm of sockets takes.
+	MaxPerKey, MaxFollowers int
 	// Blocked tells whether an address is blocked; Look has it asked again about all that is held. Default: none is.
 	Blocked func(netip.Addr) bool
+	// Again is Guard.Again: it is asked about a key whose owner has changed, for that alone ends no key. Default: what such a key holds ends.
+	Again func(context.Context, Caller) (Caller, error)
 }
 
 const (
@@ -50,6 +41,8 @@ const (
 	// tetherRest bounds what looking at everything takes of a processor while revocations come without a pause: after each time it rests so many times as long, but
 	// never longer than the tick.
 	tetherRest = 10
+	// againPatience is how long a store may take to tell of a key whose owner has changed. Then what the key holds ends.
+	againPatience = 500 * time.Millisecond
 )
 
 // Tethers ends what is open once it would not be let in again: a connection is admitted once and then lives by itself. All its methods may be called at once.
@@ -61,17 +54,20 @@ type Tethers struct {
 	wake    chan struct{} // holds one when everything is to be looked at
 	first   chan struct{} // holds one when the first is held
 	idle    *sync.Cond    // of mu: nobody sits any more
+	stopped context.Context
+	stop    context.CancelFunc
+	asking  sync.WaitGroup // one for each key that is asked about again
 
 	mu     sync.Mutex
 	held   map[*tether]struct{}
-	seats  map[id.User]int
-	seated int
+	seats  seats
 	closed bool
 }
 
-// tether is one thing that is held. Only its being in held is ever changed.
+// tether is one thing that is held. Tethers.mu guards what changes.
 type tether struct {
-	claims *token.Claims // nil: of whoever needs none
+	caller Caller // without claims: whoever needs none; of a key replaced when it was asked about again
+	asked  bool   // about again, just now
 	until  instant.Instant
 	addr   netip.Addr
 	end    func(error)
@@ -85,8 +81,15 @@ func NewTethers(c *Core, o TethersOptions) *Tethers {
 	if o.MaxOpen <= 0 {
 		o.MaxOpen = 20_000
 	}
-	t := &Tethers{view: c.View, now: c.Now, leeway: c.Tunables.Leeway, options: o, wake: make(chan struct{}, 1), first: make(chan struct{}, 1), held: map[*tether]struct{}{}, seats: map[id.User]int{}}
+	if o.MaxPerKey <= 0 {
+		o.MaxPerKey = 128
+	}
+	if o.MaxFollowers <= 0 {
+		o.MaxFollowers = 1000
+	}
+	t := &Tethers{view: c.View, now: c.Now, leeway: c.Tunables.Leeway, options: o, wake: make(chan struct{}, 1), first: make(chan struct{}, 1), held: map[*tether]struct{}{}, seats: seats{of: map[holder]int{}}}
 	t.idle = sync.NewCond(&t.mu)
+	t.stopped, t.stop = context.WithCancel(context.Background())
 	return t
 }
 
@@ -110,7 +113,9 @@ func (t *Tethers) Hold(caller Caller, addr netip.Addr, end func(error)) (release
 	if closed {
 		err = ErrStopping
 	}
-	if err != nil && t.drop(h) {
+	if t.reconsiders(caller, err) {
+		t.Look()
+	} else if err != nil && t.drop(h) {
 		go end(err)
 	}
 	return func() { t.drop(h) }
@@ -118,13 +123,17 @@ func (t *Tethers) Hold(caller Caller, addr netip.Addr, end func(error)) (release
 
 // Refusal is why a caller at an address would not be let in now, or nil. It is what everything that is held is asked, for whoever must know between: before each thing that is told them.
 func (t *Tethers) Refusal(caller Caller, addr netip.Addr) error {
-	return t.refusal(t.tether(caller, addr, nil), instant.Of(t.now()))
+	err := t.refusal(t.tether(caller, addr, nil), instant.Of(t.now()))
+	if t.reconsiders(caller, err) {
+		_, err = t.again(caller)
+	}
+	return err
 }
 
 func (t *Tethers) tether(caller Caller, addr netip.Addr, end func(error)) *tether {
-	h := &tether{claims: caller.Claims, until: instant.Forever, addr: addr, end: end}
-	if h.claims != nil {
-		h.until = h.claims.ExpiresAt
+	h := &tether{caller: caller, until: instant.Forever, addr: addr, end: end}
+	if caller.Claims != nil {
+		h.until = caller.Claims.ExpiresAt
 		if !caller.IsKey() {
 			h.until = h.until.Add(t.leeway)
 		}
@@ -151,42 +160,9 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Seat counts one more connection of a user, and refuses it with a *CrowdedError where the user or all together have too many, and with ErrStopping at the stop. Leave gives the seat back, and may be called more
-// than once. Whoever has no account, as the operator, is counted among all alone.
-func (t *Tethers) Seat(user id.User) (leave func(), err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.closed:
-		return nil, ErrStopping
-	case t.seated >= t.options.MaxOpen:
-		return nil, &CrowdedError{Max: t.options.MaxOpen}
-	case !user.IsZero() && t.seats[user] >= t.options.MaxPerUser:
-		return nil, &CrowdedError{Own: true, Max: t.options.MaxPerUser}
-	}
-	t.seats[user]++
-	t.seated++
-	return sync.OnceFunc(func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.seats[user]--; t.seats[user] == 0 {
-			delete(t.seats, user)
-		}
-		if t.seated--; t.seated == 0 {
-			t.idle.Broadcast()
-		}
-	}), nil
-}
-
-// Open is how many connections have a seat.
-func (t *Tethers) Open() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.seated
-}
-
 // Run ends what is to end until ctx does, and then everything.
 func (t *Tethers) Run(ctx context.Context) {
+	defer t.asking.Wait()
 	defer t.Stop()
 	cancel := t.view.Subscribe(func(revocation.Entry) { signal(t.wake) })
 	defer cancel()
@@ -253,11 +229,11 @@ func (t *Tethers) none() bool {
 
 // refusal is why h would not be let in now.
 func (t *Tethers) refusal(h *tether, now instant.Instant) error {
-	if h.claims != nil {
+	if h.caller.Claims != nil {
 		if now >= h.until {
 			return token.ErrExpired
 		}
-		if err := t.view.Check(h.claims); err != nil {
+		if err := t.view.Check(h.caller.Claims); err != nil {
 			return err
 		}
 	}
@@ -265,6 +241,34 @@ func (t *Tethers) refusal(h *tether, now instant.Instant) error {
 		return ErrAddressBlocked
 	}
 	return nil
+}
+
+// reconsiders reports whether a refusal is of a key for its owner's sake, who has changed since it was read: by that alone they end their sign-ins, and not the key.
+func (t *Tethers) reconsiders(c Caller, err error) bool {
+	var revoked *revocation.RevokedError
+	return t.options.Again != nil && c.IsKey() && errors.As(err, &revoked) && revoked.Kind == revocation.User
+}
+
+func (t *Tethers) again(c Caller) (Caller, error) {
+	ctx, cancel := context.WithTimeout(t.stopped, againPatience)
+	defer cancel()
+	return t.options.Again(ctx, c)
+}
+
+// ask asks about the key of h again, and ends h unless the key is as good as it was. It is called without the lock.
+func (t *Tethers) ask(h *tether, c Caller) {
+	now, err := t.again(c)
+	t.mu.Lock()
+	h.asked = false
+	if err == nil {
+		h.caller = now
+	}
+	t.mu.Unlock()
+	if err == nil {
+		t.Look() // what came meanwhile was not looked at
+	} else if t.drop(h) {
+		h.end(err)
+	}
 }
 
 // sweep ends what is refused.
@@ -277,9 +281,16 @@ func (t *Tethers) sweep(refusal func(*tether, instant.Instant) error) {
 	now := instant.Of(t.now())
 	t.mu.Lock()
 	for h := range t.held {
-		if err := refusal(h, now); err != nil {
+		err := refusal(h, now)
+		switch {
+		case err == nil:
+		case !t.reconsiders(h.caller, err):
 			ends = append(ends, end{h, err})
 			delete(t.held, h)
+		case !h.asked:
+			h.asked = true
+			c := h.caller
+			t.asking.Go(func() { t.ask(h, c) })
 		}
 	}
 	t.mu.Unlock()
@@ -293,6 +304,7 @@ func (t *Tethers) Stop() {
 	t.mu.Lock()
 	t.closed = true
 	t.mu.Unlock()
+	t.stop()
 	t.sweep(func(*tether, instant.Instant) error { return ErrStopping })
 }
 
@@ -306,16 +318,16 @@ func (t *Tethers) Drain(ctx context.Context) error {
 	defer stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.seated > 0 {
+	for t.seats.all() > 0 {
 		if ctx.Err() != nil {
-			return fmt.Errorf("%d connections are still open: %w", t.seated, ctx.Err())
+			return fmt.Errorf("%d connections are still open: %w", t.seats.all(), ctx.Err())
 		}
 		t.idle.Wait()
 	}
 	return nil
 }
 
-// EndCode is what is told to whoever's connection was ended: a code as RefusalCode has it, or address_blocked, stopping or too_slow, and the reason of a revocation; unavailable for any other error.
+// EndCode is what is told to whoever's connection was ended: a code as RefusalCode has it, or address_blocked, stopping, too_slow or forbidden, and the reason of a revocation; unavailable for any other error.
 func EndCode(err error) (code, reason string) {
 	var revoked *revocation.RevokedError
 	switch {
@@ -327,6 +339,8 @@ func EndCode(err error) (code, reason string) {
 		return "stopping", ""
 	case errors.Is(err, ErrSlow):
 		return "too_slow", ""
+	case errors.Is(err, ErrForbidden):
+		return "forbidden", "" // to a key that may do less now
 	}
 	if code = RefusalCode(err); code == "" {
 		code = "unavailable"

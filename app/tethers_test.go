@@ -11,6 +11,7 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
@@ -23,6 +24,7 @@ var someAddress = netip.MustParseAddr("203.0.113.5")
 
 // tethers are running.
 func (w *world) tethers(o app.TethersOptions) *app.Tethers {
+	o.Again = w.guard.Again
 	t := app.NewTethers(w.core, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -182,7 +184,7 @@ func TestABlockedAddressAndTheStop(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 	stays(t, released)
-	if _, err := tethers.Seat(c.User()); !errors.Is(err, app.ErrStopping) {
+	if _, err := tethers.Seat(app.EventSocket, c); !errors.Is(err, app.ErrStopping) {
 		t.Errorf("a seat after the stop: %v", err)
 	}
 }
@@ -218,27 +220,36 @@ func TestAStaleViewEndsWhatIsOpen(t *testing.T) {
 	})
 }
 
+// crowded wants a refusal for want of seats.
+func crowded(t *testing.T, err error, want app.CrowdedError) {
+	t.Helper()
+	var c *app.CrowdedError
+	if !errors.As(err, &c) || *c != want {
+		t.Errorf("got %v; want %v", err, &want)
+	}
+}
+
 func TestSeats(t *testing.T) {
 	w := newWorld(t)
 	tethers := w.tethers(app.TethersOptions{MaxPerUser: 2, MaxOpen: 3})
-	seat := func(u byte) (func(), error) { return tethers.Seat(id.User{u}) }
-	crowded := func(err error, own bool) {
-		t.Helper()
-		var c *app.CrowdedError
-		if !errors.As(err, &c) || c.Own != own {
-			t.Errorf("got %v", err)
-		}
+	seat := func(c app.Connection, u byte) (func(), error) {
+		return tethers.Seat(c, app.Caller{Claims: &token.Claims{Subject: id.User{u}}})
 	}
-	a, _ := seat(1)
-	b, _ := seat(1)
-	_, err := seat(1)
-	crowded(err, true)
-	c, _ := seat(2)
-	_, err = seat(3)
-	crowded(err, false)
+	a, _ := seat(app.EventSocket, 1)
+	b, _ := seat(app.EventStream, 1)
+	_, err := seat(app.GraphQLSocket, 1)
+	crowded(t, err, app.CrowdedError{Own: true, Max: 2})
+	c, _ := seat(app.EventSocket, 2)
+	for _, n := range []byte{3, 0} {
+		_, err = seat(app.EventSocket, n)
+		crowded(t, err, app.CrowdedError{Max: 3})
+	}
+	if got := [...]int{tethers.OpenOf(app.EventSocket), tethers.OpenOf(app.EventStream), tethers.OpenOf(app.GraphQLSocket), tethers.OpenOf(app.FeedStream), tethers.Open()}; got != [...]int{2, 1, 0, 0, 3} {
+		t.Errorf("open are %v", got)
+	}
 	a()
 	a()
-	if d, err := seat(3); err != nil {
+	if d, err := seat(app.EventSocket, 3); err != nil {
 		t.Error(err)
 	} else {
 		d()
@@ -252,6 +263,111 @@ func TestSeats(t *testing.T) {
 	if err := tethers.Drain(t.Context()); err != nil || tethers.Open() != 0 {
 		t.Errorf("Drain: %v", err)
 	}
+}
+
+// However many sockets there are, a service that follows the feed finds a seat; and however many replicas one service has, another does.
+func TestFollowersOfTheFeedHaveSeatsOfTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	tethers := w.tethers(app.TethersOptions{MaxPerUser: 2, MaxOpen: 2, MaxPerKey: 3, MaxFollowers: 5})
+	owner := app.Caller{Claims: &token.Claims{Subject: id.User{1}}}
+	key := func(n byte) app.Caller {
+		return app.Caller{Claims: &token.Claims{Subject: id.User{1}, APIKey: id.APIKey{n}}}
+	}
+	var leave []func()
+	seat := func(c app.Connection, who app.Caller) {
+		t.Helper()
+		l, err := tethers.Seat(c, who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave = append(leave, l)
+	}
+	seat(app.EventSocket, owner)
+	seat(app.EventSocket, owner) // the storm has taken all
+	for range 3 {
+		seat(app.FeedStream, key(1))
+	}
+	_, err := tethers.Seat(app.FeedStream, key(1))
+	crowded(t, err, app.CrowdedError{Own: true, Feed: true, Max: 3})
+	seat(app.FeedStream, key(2))
+	seat(app.FeedStream, owner)
+	_, err = tethers.Seat(app.FeedStream, key(3))
+	crowded(t, err, app.CrowdedError{Feed: true, Max: 5})
+	_, err = tethers.Seat(app.EventSocket, key(3))
+	crowded(t, err, app.CrowdedError{Max: 2})
+	for _, l := range leave {
+		l()
+	}
+	if err := tethers.Drain(t.Context()); err != nil || tethers.OpenOf(app.FeedStream) != 0 {
+		t.Errorf("Drain: %v", err)
+	}
+}
+
+// What changes for a key's owner alone ends what the key holds only if the key would not be let in again, or may do less.
+func TestAKeysConnectionOutlivesItsOwnersSignIns(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct {
+		do   func(*world, app.Caller) error
+		ends error // nil: it goes on
+	}{
+		"logout of all": {func(w *world, c app.Caller) error { _, err := w.sessions.LogoutAll(ctx, home, c); return err }, nil},
+		"the user's tokens": {func(w *world, c app.Caller) error {
+			_, err := w.revoker.Revoke(ctx, root, app.Selector{User: c.User().String()}, "", false)
+			return err
+		}, &revocation.RevokedError{Verdict: revocation.Verdict{Kind: revocation.APIKey}}},
+		"no administrator any more": {func(w *world, c app.Caller) error { return w.accounts.SetRole(ctx, root, c.User(), account.RoleUser) }, app.ErrForbidden},
+		"disabled":                  {func(w *world, c app.Caller) error { return w.accounts.Disable(ctx, root, c.User()) }, &revocation.RevokedError{Verdict: revocation.Verdict{Kind: revocation.APIKey}}},
+		"the store is silent": {func(w *world, c app.Caller) error {
+			_, err := w.sessions.LogoutAll(ctx, home, c)
+			w.core.Stores.APIKeys = silentKeys{w.core.Stores.APIKeys}
+			return err
+		}, ports.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tethers := w.tethers(app.TethersOptions{})
+			w.admin("ann")
+			w.admin("bea") // one must be left
+			owner := w.caller(w.signIn("ann"))
+			bearer := w.bearer(w.issue(owner, apikey.RevocationsRead))
+			own, _ := hold(tethers, owner)
+			ended, _ := hold(tethers, bearer)
+			if err := c.do(w, owner); err != nil {
+				t.Fatal(err)
+			}
+			_ = within(t, time.Second, own)
+			again := tethers.Refusal(bearer, someAddress)
+			if c.ends == nil {
+				if again != nil {
+					t.Errorf("refused with %v", again)
+				}
+				if err := w.keys.Revoke(ctx, home, w.caller(w.signIn("ann")), bearer.Claims.APIKey); err != nil { // nor does it outlive the key
+					t.Fatal(err)
+				}
+				if err := within(t, time.Second, ended); app.RefusalCode(err) != "token_revoked" || !ofKey(err) {
+					t.Errorf("ended with %v", err)
+				}
+				return
+			}
+			for what, err := range map[string]error{"ended": within(t, time.Second, ended), "refused": again} {
+				if ofKey(c.ends) != ofKey(err) || !ofKey(c.ends) && !errors.Is(err, c.ends) {
+					t.Errorf("%s with %v; want %v", what, err, c.ends)
+				}
+			}
+		})
+	}
+}
+
+// ofKey reports whether err refuses a key that has ended.
+func ofKey(err error) bool {
+	var revoked *revocation.RevokedError
+	return errors.As(err, &revoked) && revoked.Kind == revocation.APIKey
+}
+
+type silentKeys struct{ ports.APIKeys }
+
+func (silentKeys) Find(context.Context, id.APIKey) (apikey.Key, error) {
+	return apikey.Key{}, ports.ErrUnavailable
 }
 
 func TestOneUserAmongTenThousand(t *testing.T) {

@@ -20,7 +20,6 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/xteam/xteam/app"
-	"github.com/xteam/xteam/domain/id"
 )
 
 // Protocol is the subprotocol of the sockets (npm: graphql-ws).
@@ -71,7 +70,7 @@ func (a *API) serveSocket(w http.ResponseWriter, r *http.Request, v app.Visit) {
 		v.Refuse(err)
 		return
 	}
-	leave, err := a.Tethers.Seat(id.User{})
+	leave, err := a.Tethers.Seat(app.GraphQLSocket, app.Caller{})
 	if err != nil {
 		v.Refuse(err)
 		return
@@ -265,7 +264,7 @@ func (s *socket) begin(payload jsontext.Value, release *func()) error {
 		}
 		return &closing{websocket.StatusTryAgainLater, r.REST}
 	}
-	leave, err := s.api.Tethers.Seat(who.User())
+	leave, err := s.api.Tethers.Seat(app.GraphQLSocket, who)
 	if err != nil {
 		r, _ := refusalOf(err)
 		return &closing{websocket.StatusTryAgainLater, r.REST}

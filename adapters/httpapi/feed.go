@@ -75,7 +75,7 @@ func (a *API) follow(x *exchange) error {
 		return err
 	}
 	asked := time.Now()
-	return x.streamed(func(ctx context.Context, s *stream) error {
+	return x.streamed(app.FeedStream, func(ctx context.Context, s *stream) error {
 		fo, whole, lost := a.Feed.Follow(x.r.Header.Get("Last-Event-ID"))
 		if err := s.begin(true); err != nil {
 			return err

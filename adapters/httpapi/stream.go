@@ -37,16 +37,12 @@ type stream struct {
 }
 
 // streamed answers with a stream, for as long as whoever asked would be let in. The error is of what comes before the answer begins; what ends it then is its last event.
-func (x *exchange) streamed(follow func(context.Context, *stream) error) error {
+func (x *exchange) streamed(kind app.Connection, follow func(context.Context, *stream) error) error {
 	if x.r.Method == http.MethodHead {
 		x.Header()["Content-Type"] = streamType
 		return nil
 	}
-	var user id.User
-	if x.caller.Claims != nil {
-		user = x.caller.User()
-	}
-	leave, err := x.api.Tethers.Seat(user)
+	leave, err := x.api.Tethers.Seat(kind, x.caller)
 	if err != nil {
 		return err
 	}
@@ -233,7 +229,7 @@ func (a *API) events(x *exchange, user id.User) error {
 	if _, err := x.query(); err != nil {
 		return err
 	}
-	return x.streamed(func(ctx context.Context, s *stream) error {
+	return x.streamed(app.EventStream, func(ctx context.Context, s *stream) error {
 		last := x.r.Header.Get("Last-Event-ID")
 		after, bad := strconv.ParseUint(last, 10, 63)
 		var sub *app.Subscription

@@ -168,6 +168,30 @@ func entryOf(n int) revocation.Entry {
 	return revocation.Entry{Kind: revocation.Session, Session: id.Session{byte(n), byte(n >> 8), 1}, Reason: revocation.SessionEnded, By: "operator", At: now, Until: now.Add(time.Hour)}
 }
 
+// Sockets and streams take no seat of a service that follows the feed.
+func TestAFollowerFindsASeatAmongSockets(t *testing.T) {
+	s := newService(t)
+	s.user("root", account.RoleAdmin)
+	base, tethers := s.streaming(t)
+	boss := s.signIn("root").AccessToken
+	c, err := s.all.Guard.Admit(boss)
+	check(t, err)
+	for range 2 { // as many as one user may have
+		leave, err := tethers.Seat(app.EventSocket, c)
+		check(t, err)
+		defer leave()
+	}
+	if r := follow(t, base+"/api/v1/admin/events", boss, ""); r.resp.StatusCode != 429 {
+		t.Errorf("a third stream: %d", r.resp.StatusCode)
+	}
+	for range 3 {
+		follow(t, base+"/api/v1/revocations", boss, "").want("snapshot", "")
+	}
+	if n := tethers.OpenOf(app.FeedStream); n != 3 {
+		t.Errorf("%d followers are open; want 3", n)
+	}
+}
+
 func TestTheFeedForOtherServices(t *testing.T) {
 	s := newService(t)
 	s.user("ann", account.RoleUser)

@@ -82,6 +82,13 @@ func (r *Registry) Gauge(name, help string, ask func() float64) {
 	r.all.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, ask))
 }
 
+// Gauges adds figures of one name, as Gauge does, by the values of a label: of a fixed set, as all are.
+func (r *Registry) Gauges(name, help, label string, ask map[string]func() float64) {
+	for value, one := range ask {
+		r.all.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: prometheus.Labels{label: value}}, one))
+	}
+}
+
 // Counter adds a figure that only rises, and is asked for as a Gauge is; its name ends with _total.
 func (r *Registry) Counter(name, help string, ask func() float64) {
 	r.all.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, ask))

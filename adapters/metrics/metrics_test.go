@@ -29,7 +29,8 @@ func TestWhatIsCountedIsServed(t *testing.T) {
 	live, lost := 3.0, 0.0
 	r.Gauge("xteam_revocations_live", "Revocations in force.", func() float64 { return live })
 	r.Counter("xteam_log_lines_lost_total", "Lines that the log's writer could not take.", func() float64 { return lost })
-	for _, line := range []string{`xteam_guard_requests_total{outcome="admitted"} 0`, `xteam_guard_requests_total{outcome="token_revoked"} 0`,
+	r.Gauges("xteam_connections_open", "What is open.", "kind", map[string]func() float64{"feed": func() float64 { return live }, "socket": func() float64 { return lost }})
+	for _, line := range []string{`xteam_connections_open{kind="feed"} 3`, `xteam_connections_open{kind="socket"} 0`, `xteam_guard_requests_total{outcome="admitted"} 0`, `xteam_guard_requests_total{outcome="token_revoked"} 0`,
 		`xteam_rate_limited_total{policy="auth"} 0`, `xteam_guard_duration_seconds_count 0`, `xteam_revocations_live 3`, `xteam_log_lines_lost_total 0`} {
 		if got := page(t, r); !strings.Contains(got, "\n"+line+"\n") {
 			t.Errorf("at the start there is no line %s in:\n%s", line, got)

@@ -136,7 +136,7 @@ func (f *Feed) admit(r *http.Request, visit app.Visit) (*socket, error) {
 	if !caller.IsAdmin() {
 		user = caller.User()
 	}
-	leave, err := f.tethers.Seat(caller.User())
+	leave, err := f.tethers.Seat(app.EventSocket, caller)
 	if err != nil {
 		return nil, err
 	}

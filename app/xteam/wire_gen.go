@@ -128,7 +128,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup13 := assembly.StartTethers(ctx, core, blocks, assemblyOptions, slogLogger)
+	tethers, cleanup13 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
 	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
 	if err != nil {
 		cleanup13()

@@ -13,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, tethers *app.Tethers, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -67,6 +67,11 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 		return time.Since(keys.List()[0].Created.Time()).Seconds()
 	})
 	r.Gauge("xteam_nodes_live", "Nodes of the system that have said something within five seconds, this one included.", func() float64 { return float64(len(nodes.List())) })
+	kinds := map[string]func() float64{}
+	for _, c := range app.Connections() {
+		kinds[c.String()] = func() float64 { return float64(tethers.OpenOf(c)) }
+	}
+	r.Gauges("xteam_connections_open", "WebSockets, event streams and followers of the feed that are open, by kind.", "kind", kinds)
 	r.Gauge("xteam_canary_failed", "1 when this node took a canary, a token that was revoked to see that it is refused; else 0.", func() float64 {
 		if nodes.Canary().Failed {
 			return 1

@@ -276,8 +276,8 @@ func StartNodes(ctx context.Context, c *app.Core, db Database, boards Boards, bl
 const closeWithin = 6 * time.Second
 
 // StartTethers ends what is open once it would not be let in again, until the cleanup, which waits for what is open.
-func StartTethers(ctx context.Context, c *app.Core, b *app.Blocks, o Options, log *slog.Logger) (*app.Tethers, func()) {
-	o.Tethers.Blocked = b.Blocked
+func StartTethers(ctx context.Context, c *app.Core, g *app.Guard, b *app.Blocks, o Options, log *slog.Logger) (*app.Tethers, func()) {
+	o.Tethers.Blocked, o.Tethers.Again = b.Blocked, g.Again
 	t := app.NewTethers(c, o.Tethers)
 	b.OnChange(t.Look)
 	stop := background(ctx, t.Run)
