@@ -97,6 +97,7 @@ type Stores struct {
 	Events      ports.Events
 	Trail       ports.Trail
 	TrailCare   ports.TrailCare
+	Cursors     ports.Cursors
 }
 
 // Tunables are the settings that the use cases share.

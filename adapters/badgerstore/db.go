@@ -70,6 +70,9 @@ func (db *DB) Events() *Events { return &Events{db} }
 // Trail answers the ports of the audit trail.
 func (db *DB) Trail() *Trail { return &Trail{db} }
 
+// Cursors answers the port of kept places.
+func (db *DB) Cursors() *Cursors { return &Cursors{db} }
+
 // Unlock hands over what seals and opens. Before it accounts, sessions, events and revocations with a note answer ports.ErrUnavailable.
 func (db *DB) Unlock(sealer ports.Sealer) { db.sealer.Store(&sealer) }
 

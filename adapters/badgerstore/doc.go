@@ -20,6 +20,7 @@
 //	k/ name                        keyset.Ring, without Key.Secret                     for ever
 //	r/ revocation.Entry.Key        the rest of the entry, its Note sealed              Until + Margin
 //	e/ position                    audit.Event, sealed                                 until it is cut from the trail
+//	c/ name                        ports.Cursor, with a State that is in the clear     for ever
 //	t/ number                      audit.Link, sealed                                  until it is cut from the trail
 //
 // A value is the byte 1, the number of the encoding, and then fields: a tag, the length as a uvarint, the content. A field

@@ -26,6 +26,7 @@ const (
 	entryPrefix    = "r/"
 	eventPrefix    = "e/"
 	linkPrefix     = "t/"
+	cursorPrefix   = "c/"
 )
 
 // Margin is how long a revocation or a session is kept beyond its time: a day by which a clock may be wrong, and a day in which an entry whose time
@@ -57,6 +58,8 @@ func sessionOfUser(s *session.Session) []byte {
 	k := binary.BigEndian.AppendUint64(sessionsOf(s.User), uint64(s.Created)^1<<63)
 	return append(k, s.ID[:]...)
 }
+
+func cursorKey(name string) []byte { return []byte(cursorPrefix + name) }
 
 func ringKey(name string) []byte { return []byte(ringPrefix + name) }
 

@@ -44,6 +44,8 @@ type Store struct {
 	news    chan struct{}       // closed, and replaced, when entries grew
 	events  []audit.Event       // the position of one is its index plus one; the zero event was cut away
 
+	cursors map[string]ports.Cursor
+
 	links []audit.Link // from behind the cut on
 	head  audit.Head
 }
@@ -68,6 +70,7 @@ func New() *Store {
 		blocks:   record[block.List]{version: 1},
 		known:    map[string]struct{}{},
 		news:     make(chan struct{}),
+		cursors:  map[string]ports.Cursor{},
 	}
 }
 

@@ -186,3 +186,17 @@ DELETE FROM trail WHERE seq IN (SELECT t.seq FROM trail t WHERE t.seq <= sqlc.ar
 
 -- name: DropEvents :execrows
 DELETE FROM events WHERE position IN (SELECT e.position FROM events e WHERE e.position <= sqlc.arg(last)::bigint ORDER BY e.position LIMIT sqlc.arg(most));
+
+-- name: LockCursor :one
+SELECT revision FROM cursors WHERE name = sqlc.arg(name) FOR UPDATE;
+
+-- name: AddCursor :exec
+INSERT INTO cursors (name, revision, position, holder, tries, again, state)
+VALUES (sqlc.arg(name), 1, sqlc.arg(position), sqlc.arg(holder), sqlc.arg(tries), sqlc.arg(again), sqlc.arg(state));
+
+-- name: SetCursor :exec
+UPDATE cursors SET revision = sqlc.arg(revision), position = sqlc.arg(position), holder = sqlc.arg(holder), tries = sqlc.arg(tries), again = sqlc.arg(again), state = sqlc.arg(state)
+WHERE name = sqlc.arg(name);
+
+-- name: FindCursor :one
+SELECT name, revision, position, holder, tries, again, state FROM cursors WHERE name = sqlc.arg(name);

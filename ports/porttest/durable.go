@@ -89,6 +89,7 @@ func reopening(t *testing.T, open Open) {
 	do("Trail.Append", s.Trail.Append(t.Context(), audit.Checkpoint{}, links, head))
 	cut := audit.Checkpoint{Purpose: audit.Cut, Seq: 1, Time: wall()}
 	do("TrailCare.Cut", s.TrailCare.Cut(t.Context(), cut))
+	cursor := swap(t, s, newCursor("a"))
 
 	for range 3 {
 		_, last := trailBehind(t, s.Events, 0)
@@ -115,6 +116,8 @@ func reopening(t *testing.T, open Open) {
 		if h := headOf(t, s); h != (audit.Head{Last: head, Cut: cut}) {
 			t.Errorf("the head of the trail: got %+v", h)
 		}
+		checkCursor(t, s, cursor)
+		cursor = swap(t, s, cursor)
 		checkLive(t, s, effects.Revocations...)
 		if diff := differ(effects.Events, trail(t, s.Events)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)

@@ -152,6 +152,7 @@ func writes(s Store) []write {
 		}},
 		{"TrailCare.Erase", func() error { _, err := s.TrailCare.Erase(ctx, 1, 2); return err }},
 		{"TrailCare.Cut", func() error { return s.TrailCare.Cut(ctx, audit.Checkpoint{Purpose: audit.Cut, Seq: 1}) }},
+		{"Cursors.Swap", func() error { _, err := s.Cursors.Swap(ctx, newCursor("a")); return err }},
 	}
 }
 

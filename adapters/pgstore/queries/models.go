@@ -4,6 +4,16 @@
 
 package queries
 
+type Cursor struct {
+	Name     string
+	Revision int64
+	Position int64
+	Holder   string
+	Tries    int64
+	Again    int64
+	State    []byte
+}
+
 type Trail struct {
 	Seq    int64
 	Sealed []byte

@@ -53,6 +53,32 @@ func (q *Queries) AddAccount(ctx context.Context, arg AddAccountParams) error {
 	return err
 }
 
+const addCursor = `-- name: AddCursor :exec
+INSERT INTO cursors (name, revision, position, holder, tries, again, state)
+VALUES ($1, 1, $2, $3, $4, $5, $6)
+`
+
+type AddCursorParams struct {
+	Name     string
+	Position int64
+	Holder   string
+	Tries    int64
+	Again    int64
+	State    []byte
+}
+
+func (q *Queries) AddCursor(ctx context.Context, arg AddCursorParams) error {
+	_, err := q.db.Exec(ctx, addCursor,
+		arg.Name,
+		arg.Position,
+		arg.Holder,
+		arg.Tries,
+		arg.Again,
+		arg.State,
+	)
+	return err
+}
+
 const addEvents = `-- name: AddEvents :exec
 WITH one AS MATERIALIZED (SELECT nextval('event_batches') AS batch)
 INSERT INTO events (batch, place, id, sealed)
@@ -328,6 +354,25 @@ func (q *Queries) FindBlocksRevision(ctx context.Context) (int64, error) {
 	var revision int64
 	err := row.Scan(&revision)
 	return revision, err
+}
+
+const findCursor = `-- name: FindCursor :one
+SELECT name, revision, position, holder, tries, again, state FROM cursors WHERE name = $1
+`
+
+func (q *Queries) FindCursor(ctx context.Context, name string) (Cursor, error) {
+	row := q.db.QueryRow(ctx, findCursor, name)
+	var i Cursor
+	err := row.Scan(
+		&i.Name,
+		&i.Revision,
+		&i.Position,
+		&i.Holder,
+		&i.Tries,
+		&i.Again,
+		&i.State,
+	)
+	return i, err
 }
 
 const findLinks = `-- name: FindLinks :many
@@ -680,6 +725,17 @@ func (q *Queries) LockBlocks(ctx context.Context) ([]byte, error) {
 	return body, err
 }
 
+const lockCursor = `-- name: LockCursor :one
+SELECT revision FROM cursors WHERE name = $1 FOR UPDATE
+`
+
+func (q *Queries) LockCursor(ctx context.Context, name string) (int64, error) {
+	row := q.db.QueryRow(ctx, lockCursor, name)
+	var revision int64
+	err := row.Scan(&revision)
+	return revision, err
+}
+
 const lockForConnection = `-- name: LockForConnection :exec
 SELECT pg_advisory_lock($1)
 `
@@ -852,6 +908,34 @@ type SetBlocksParams struct {
 
 func (q *Queries) SetBlocks(ctx context.Context, arg SetBlocksParams) error {
 	_, err := q.db.Exec(ctx, setBlocks, arg.Revision, arg.Body)
+	return err
+}
+
+const setCursor = `-- name: SetCursor :exec
+UPDATE cursors SET revision = $1, position = $2, holder = $3, tries = $4, again = $5, state = $6
+WHERE name = $7
+`
+
+type SetCursorParams struct {
+	Revision int64
+	Position int64
+	Holder   string
+	Tries    int64
+	Again    int64
+	State    []byte
+	Name     string
+}
+
+func (q *Queries) SetCursor(ctx context.Context, arg SetCursorParams) error {
+	_, err := q.db.Exec(ctx, setCursor,
+		arg.Revision,
+		arg.Position,
+		arg.Holder,
+		arg.Tries,
+		arg.Again,
+		arg.State,
+		arg.Name,
+	)
 	return err
 }
 
