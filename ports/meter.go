@@ -11,4 +11,6 @@ type Meter interface {
 	Limited(policy string)
 	// Visible tells of a revocation that this node has put in force, and how long ago it was asked for, here or on another node.
 	Visible(took time.Duration)
+	// Hashed tells of a password that was hashed or compared: how long it waited for its turn, and how long the work took then.
+	Hashed(waited, took time.Duration)
 }

@@ -20,6 +20,8 @@ type Registry struct {
 	judging prometheus.Histogram
 	limited *prometheus.CounterVec
 	visible prometheus.Histogram
+	waiting prometheus.Histogram
+	hashing prometheus.Histogram
 }
 
 var _ ports.Meter = (*Registry)(nil)
@@ -43,8 +45,14 @@ func New() *Registry {
 		visible: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "xteam_revocation_visible_seconds",
 			Help:    "Time from the call that asked for a revocation until this node refuses what it names.",
 			Buckets: []float64{1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1, 2.5, 10}}),
+		waiting: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "xteam_password_hash_wait_seconds",
+			Help:    "How long a password waited for the gate of the hasher; those that were turned away are not among them.",
+			Buckets: []float64{1e-4, 1e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5}}),
+		hashing: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "xteam_password_hash_duration_seconds",
+			Help:    "How long the hash of a password took to compute, or the comparison with one.",
+			Buckets: []float64{1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5}}),
 	}
-	r.all.MustRegister(guarded, r.judging, r.limited, r.visible,
+	r.all.MustRegister(guarded, r.judging, r.limited, r.visible, r.waiting, r.hashing,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, o := range append(outcomes, other) {
 		r.guarded[o] = guarded.WithLabelValues(o)
@@ -76,6 +84,12 @@ func (r *Registry) Limited(policy string) { r.limited.WithLabelValues(policy).In
 
 // Visible implements ports.Meter.
 func (r *Registry) Visible(took time.Duration) { r.visible.Observe(max(took, 0).Seconds()) }
+
+// Hashed implements ports.Meter.
+func (r *Registry) Hashed(waited, took time.Duration) {
+	r.waiting.Observe(waited.Seconds())
+	r.hashing.Observe(took.Seconds())
+}
 
 // Gauge adds a figure that is asked for whenever the metrics are read. ask must answer at once; names are unique, begin with xteam_ and end with their unit.
 func (r *Registry) Gauge(name, help string, ask func() float64) {

@@ -42,11 +42,12 @@ func TestWhatIsCountedIsServed(t *testing.T) {
 	r.Limited("auth")
 	r.Visible(700 * time.Microsecond)
 	r.Visible(-time.Second) // by a clock that is ahead
+	r.Hashed(2*time.Second, 30*time.Millisecond)
 	live, lost = 4, 2
 	got := page(t, r)
 	for _, line := range []string{`xteam_guard_requests_total{outcome="admitted"} 2`, `xteam_guard_requests_total{outcome="token_revoked"} 1`,
 		`xteam_guard_duration_seconds_bucket{le="5e-06"} 2`, `xteam_guard_duration_seconds_count 3`, `xteam_rate_limited_total{policy="auth"} 1`,
-		`xteam_revocation_visible_seconds_bucket{le="0.0001"} 1`, `xteam_revocation_visible_seconds_bucket{le="0.001"} 2`, `xteam_revocations_live 4`, `xteam_log_lines_lost_total 2`} {
+		`xteam_revocation_visible_seconds_bucket{le="0.0001"} 1`, `xteam_revocation_visible_seconds_bucket{le="0.001"} 2`, `xteam_password_hash_wait_seconds_sum 2`, `xteam_password_hash_duration_seconds_bucket{le="0.05"} 1`, `xteam_revocations_live 4`, `xteam_log_lines_lost_total 2`} {
 		if !strings.Contains(got, "\n"+line+"\n") {
 			t.Errorf("there is no line %s in:\n%s", line, got)
 		}

@@ -143,6 +143,32 @@ func TestNobodyWaitsForEver(t *testing.T) {
 	})
 }
 
+// TestWhatAPasswordCostIsTold: how long each waited and was worked on; who was turned away is counted apart.
+func TestWhatAPasswordCostIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type cost struct{ waited, took time.Duration }
+		told := make(chan cost, 10)
+		h := newHeld(t, passhash.Options{Gate: 1, Queue: 1, MaxWait: time.Minute, Hashed: func(waited, took time.Duration) { told <- cost{waited, took} }})
+		h.start(t.Context())
+		h.start(t.Context())
+		h.start(t.Context())        // one too many
+		time.Sleep(3 * time.Second) //nolint:forbidigo // the bubble's clock
+		h.release <- struct{}{}
+		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
+		h.release <- struct{}{}
+		for i, want := range []cost{{0, 3 * time.Second}, {3 * time.Second, 2 * time.Second}} {
+			if got := <-told; got != want {
+				t.Errorf("the password %d waited %v and took %v, want %v and %v", i, got.waited, got.took, want.waited, want.took)
+			}
+		}
+		synctest.Wait()
+		if n := h.Refused(); n != 1 || len(told) != 0 {
+			t.Errorf("%d were turned away, and %d more were told of; want 1 and none", n, len(told))
+		}
+		close(h.release)
+	})
+}
+
 // A thousand at once: never more than the gate's number compute, whoever is refused is refused, and all the others are answered.
 func TestAHerd(t *testing.T) {
 	b := newHasher(t, passhash.Options{Gate: 2, Queue: 50})

@@ -40,6 +40,8 @@ type Options struct {
 	Gate    int           // how many hash at once; when 0, one less than GOMAXPROCS, at least 1, so that a core is left to everything else
 	Queue   int           // how many wait for the gate; when 0, as many as are served in some 4 s: for each that hash at once 16 at cost 12, 1 at cost 16, 128 with Argon2id
 	MaxWait time.Duration // how long one waits; 5 s when 0
+	// Hashed is told of each password that was let in, how long it waited and how long the work took. It waits for nobody. nil: nobody is told.
+	Hashed func(waited, took time.Duration)
 }
 
 // Hasher implements ports.Passwords. A hash is computed on the caller's goroutine and cannot be stopped halfway: a caller whose context ends
@@ -49,6 +51,7 @@ type Hasher struct {
 	kind    Kind
 	cost    int
 	gate    *gate
+	told    func(waited, took time.Duration)
 	mixed   atomic.Bool // a hash of the kind that is not configured has been met
 	compare func(hash, password []byte) error
 	derive  func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
@@ -85,21 +88,41 @@ func New(o Options) (*Hasher, error) {
 	if o.MaxWait == 0 {
 		o.MaxWait = 5 * time.Second
 	}
-	return &Hasher{kind: o.Kind, cost: o.Cost, gate: newGate(o.Gate, o.Queue, o.MaxWait), compare: bcrypt.CompareHashAndPassword, derive: argon2.IDKey}, nil
+	if o.Hashed == nil {
+		o.Hashed = func(time.Duration, time.Duration) {}
+	}
+	return &Hasher{kind: o.Kind, cost: o.Cost, gate: newGate(o.Gate, o.Queue, o.MaxWait), told: o.Hashed, compare: bcrypt.CompareHashAndPassword, derive: argon2.IDKey}, nil
 }
 
 // Load tells how many are hashing and how many wait to.
 func (h *Hasher) Load() (running, waiting int) { return h.gate.load() }
+
+// Refused tells how many were turned away because too many waited, or because they had waited too long.
+func (h *Hasher) Refused() uint64 { return h.gate.refused.Load() }
+
+// enter waits for the gate. Unless it answers an error, leave must be called once the work is done.
+func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
+	begun := time.Now()
+	if err := h.gate.enter(ctx); err != nil {
+		return nil, err
+	}
+	in := time.Now()
+	return func() {
+		h.gate.leave()
+		h.told(in.Sub(begun), time.Since(in))
+	}, nil
+}
 
 // Hash implements ports.Passwords. A password over 72 bytes, or with a NUL in it, is ErrUnhashable, whatever the kind. The salt is of crypto/rand.
 func (h *Hasher) Hash(ctx context.Context, password secret.Text) (secret.Text, error) {
 	if !hashable(password) {
 		return secret.Text{}, ErrUnhashable
 	}
-	if err := h.gate.enter(ctx); err != nil {
+	leave, err := h.enter(ctx)
+	if err != nil {
 		return secret.Text{}, err
 	}
-	defer h.gate.leave()
+	defer leave()
 	if h.kind == Argon2id {
 		return secret.New(h.newArgon2id([]byte(password.RevealPlaintext())).String()), nil
 	}
@@ -122,10 +145,11 @@ func (h *Hasher) Hash(ctx context.Context, password secret.Text) (secret.Text, e
 //
 // What remains longer is a hash that asks for more than is configured of its own kind, until its first sign-in, and the first of the other kind.
 func (h *Hasher) Compare(ctx context.Context, hash, password secret.Text) (ok, upgrade bool, err error) {
-	if err := h.gate.enter(ctx); err != nil {
+	leave, err := h.enter(ctx)
+	if err != nil {
 		return false, false, err
 	}
-	defer h.gate.leave()
+	defer leave()
 	text, cost, passes, current := hash.RevealPlaintext(), 0, 0, false
 	if c, known := costOf(text); known && c <= MaxCost {
 		h.met(Bcrypt)

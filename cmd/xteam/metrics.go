@@ -43,6 +43,13 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 		_, waiting := passwords.Load()
 		return float64(waiting)
 	})
+	r.Counter("xteam_password_hashes_refused_total", "Passwords that were turned away because too many waited for the gate, or because they had waited too long.", func() float64 { return float64(passwords.Refused()) })
+	r.Gauge("xteam_rate_limits_shared", "1 while requests are counted where the limits say, 0 while the shared buckets do not answer and this node counts by itself.", func() float64 {
+		if !l.Counts() {
+			return 0
+		}
+		return 1
+	})
 	r.Gauge("xteam_store_free_bytes", "Free space of the store's disk, asked for once a second; -1 when that is not known, or not watched.", func() float64 {
 		free, _ := db.Space()
 		return float64(free)

@@ -202,7 +202,11 @@ func StartRotator(ctx context.Context, c *app.Core, codec *jwtcodec.Codec, db Da
 
 // NewPasswords hashes with the configured kind and cost.
 func NewPasswords(o Options) (*passhash.Hasher, error) {
-	return passhash.New(passhash.Options{Kind: passhash.Kind(o.PasswordHasher), Cost: o.BcryptCost})
+	how := passhash.Options{Kind: passhash.Kind(o.PasswordHasher), Cost: o.BcryptCost}
+	if o.Meter != nil {
+		how.Hashed = o.Meter.Hashed
+	}
+	return passhash.New(how)
 }
 
 // StartCore makes what the use cases stand on, and notes the lifetime of access tokens before the first is issued.
