@@ -16,7 +16,7 @@ GOVULNCHECK   = $(TOOLS)/govulncheck-v1.9.0/govulncheck
 LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
-NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql nginx:nginx-light caddy:caddy haproxy:haproxy
+NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql nginx:nginx-light caddy:caddy haproxy:haproxy promtool:prometheus
 
 .PHONY: help run test test-vault faults verify bench profile graphiql fuzz build same deps vulns format vet lint wire sql gql api tidy licences
 

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -46,25 +45,20 @@ func TestMetrics(t *testing.T) {
 	code, page := metricsPage(t, s.base, boss.Access)
 	for _, line := range []string{`xteam_guard_requests_total{outcome="token_malformed"} 1`, `xteam_guard_requests_total{outcome="token_missing"} 1`,
 		`xteam_guard_requests_total{outcome="admitted"} 3`, `xteam_revocations_live 1`, `xteam_revocation_view_fresh 1`, `xteam_revocation_visible_seconds_count 1`,
-		`xteam_password_hashes_running 0`, `xteam_connections_open{kind="feed"} 0`, `xteam_connections_open{kind="graphql"} 0`, `xteam_connections_open{kind="socket"} 0`, `xteam_connections_open{kind="stream"} 0`, `xteam_store_takes_new 1`, `xteam_log_lines_lost_total 0`} {
+		`xteam_password_hashes_running 0`, `xteam_connections_open{kind="feed"} 0`, `xteam_connections_open{kind="graphql"} 0`, `xteam_connections_open{kind="socket"} 0`, `xteam_connections_open{kind="stream"} 0`, `xteam_password_hash_duration_seconds_count 1`, `xteam_password_hash_wait_seconds_count 1`, `xteam_password_hashes_refused_total 0`, `xteam_rate_limits_shared 1`,
+		`xteam_store_takes_new 1`, `xteam_log_lines_lost_total 0`} {
 		if code != http.StatusOK || !strings.Contains(page, "\n"+line+"\n") {
 			t.Errorf("%d, without the line %s:\n%s", code, line, page)
 		}
 	}
-	if promtool, err := exec.LookPath("promtool"); err == nil {
-		cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
-		cmd.Stdin = strings.NewReader(page)
-		if said, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("promtool: %v: %s", err, said)
-		}
+	needs(t, "promtool")
+	cmd := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	cmd.Stdin = strings.NewReader(page)
+	if said, err := cmd.CombinedOutput(); err != nil || len(said) > 0 {
+		t.Errorf("promtool: %v: %s", err, said)
 	}
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
+	addr := freeAddr(t)
 	env = environ(t.TempDir(), "METRICS_ADDR="+addr)
 	admin(t, env)
 	s = serve(t, env)
