@@ -3,9 +3,11 @@ package verify
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -24,8 +26,10 @@ import (
 
 const (
 	feedSilence = 5 * time.Second // without a line, though a heartbeat comes every second; then it is asked for anew
-	feedTries   = 4               // in a row that told nothing
-	feedPause   = 100 * time.Millisecond
+	feedTries   = 4               // in a row that told nothing; then a line is logged
+	firstPause  = 500 * time.Millisecond
+	lastPause   = 4 * time.Second
+	longestWait = time.Minute      // that is taken of a Retry-After
 	maxLine     = 1 << 20          // bytes
 	feedLife    = 15 * time.Minute // of a connection: clocks that run unequally part by no more than they do meanwhile
 	maxAge      = time.Hour        // that is believed of a heartbeat
@@ -36,6 +40,7 @@ type feed struct {
 	url    string
 	key    secret.Text
 	client *http.Client
+	log    *slog.Logger
 
 	mu  sync.Mutex
 	err error // of the last try
@@ -55,7 +60,7 @@ func newFeed(o *Options) (*feed, error) {
 	if transport == nil {
 		transport = &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, ResponseHeaderTimeout: feedSilence, TLSHandshakeTimeout: feedSilence}
 	}
-	return &feed{url: u.String(), key: o.APIKey, client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+	return &feed{url: u.String(), key: o.APIKey, log: o.Logger, client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errors.New("it redirects, and the API key is for nobody else")
 	}}}, nil
 }
@@ -65,13 +70,17 @@ func (f *feed) Record(context.Context, ...revocation.Entry) error {
 	return fmt.Errorf("a follower of the feed cannot record: %w", ports.ErrUnavailable)
 }
 
-// Follow is of ports.Revocations. A connection that ends is made again from where it was; after some tries in vain the source is lost.
+// Follow is of ports.Revocations, save that it never gives up: a connection that ends is made again from where it was, however long that takes, for what has been told stays known. The view sees by its
+// silence that it is lost.
 func (f *feed) Follow(ctx context.Context, fn func(ports.News) error) error {
 	at := &place{}
 	for failed := 0; ; {
 		heard, err := f.stream(ctx, at, fn)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case at.stopped != nil:
+			return at.stopped
 		}
 		f.mu.Lock()
 		f.err = err
@@ -79,10 +88,10 @@ func (f *feed) Follow(ctx context.Context, fn func(ports.News) error) error {
 		if failed++; heard {
 			failed = 0
 		}
-		if failed == feedTries || at.stopped != nil {
-			return errors.Join(ports.ErrUnavailable, at.stopped, err)
+		if failed == feedTries {
+			f.log.Warn("The feed of revocations does not answer: it is asked again and again", "error", err.Error())
 		}
-		timer := time.NewTimer(feedPause << failed)
+		timer := time.NewTimer(pause(failed, err))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -90,6 +99,38 @@ func (f *feed) Follow(ctx context.Context, fn func(ports.News) error) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// pause is how long to wait after so many failures in a row, of which err was the last. Many followers lose a node at the same moment: chance parts them.
+func pause(failed int, err error) time.Duration {
+	var refused *refusedError
+	if errors.As(err, &refused) && refused.wait > 0 {
+		return refused.wait + jittered(max(refused.wait/4, firstPause))
+	}
+	return jittered(min(firstPause<<min(failed, 10), lastPause))
+}
+
+// jittered is between a half of d and d.
+func jittered(d time.Duration) time.Duration {
+	var b [2]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return d/2 + d/2*time.Duration(int(b[0])<<8|int(b[1]))/65536
+}
+
+// refusedError is an answer that is no feed, and how long it said to wait.
+type refusedError struct {
+	host, status string
+	wait         time.Duration
+}
+
+func (e *refusedError) Error() string { return "the feed of " + e.host + " answers " + e.status }
+
+func refusedBy(resp *http.Response, host string) error {
+	e := &refusedError{host: host, status: resp.Status}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.wait = time.Duration(min(s, int(longestWait/time.Second))) * time.Second
+	}
+	return e
 }
 
 // last is the error of the last try.
@@ -128,7 +169,7 @@ func (f *feed) stream(ctx context.Context, at *place, fn func(ports.News) error)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("the feed of %s answers %s", r.URL.Host, resp.Status)
+		return false, refusedBy(resp, r.URL.Host)
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxLine)

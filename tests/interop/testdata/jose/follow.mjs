@@ -22,7 +22,7 @@ export function follow(base, apiKey, { issuer = 'xteam', audience = 'xteam', max
     const asked = performance.now(), quiet = new AbortController(), timer = setTimeout(() => quiet.abort(), maxStaleness);
     try {
       const answer = await fetch(new URL('/api/v1/revocations', base), { headers: { 'X-API-Key': apiKey }, redirect: 'error', signal: quiet.signal });
-      if (!answer.ok) throw new Error(`the feed answers ${answer.status}`);
+      if (!answer.ok) throw Object.assign(new Error(`the feed answers ${answer.status}`), { wait: 1000 * answer.headers.get('retry-after') });
       let rest = '';
       for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
         const events = (rest + text).split('\n\n');
@@ -38,7 +38,10 @@ export function follow(base, apiKey, { issuer = 'xteam', audience = 'xteam', max
       }
     } finally { clearTimeout(timer); quiet.abort(); }
   }
-  (async () => { for (;;) { await listen().catch(err => console.error('revocations:', err.message)); await new Promise(done => setTimeout(done, 500)); } })();
+  (async () => { for (;;) { // chance parts those who lost one server
+    const wait = await listen().catch(err => { console.error('revocations:', err.message); return err.wait; });
+    await new Promise(done => setTimeout(done, (wait || 500) * (1 + Math.random())));
+  } })();
   setInterval(() => revoked.forEach((r, name) => r.until < Date.now() && revoked.delete(name)), 60_000);
 
   return async function verify(token) {
