@@ -23,8 +23,8 @@ const (
 	ticketHead    = 8 + 16 // when it ends, and its number
 )
 
-// ticketOnce is a bucket that holds one ticket's use, and is full again only when the ticket has long expired.
-var ticketOnce = ratelimit.PerMinute(1)
+// ticketOnce is a bucket that holds one ticket's use. It is full again only when the ticket has long expired by the clock of any node that may sign anything (Clocks).
+var ticketOnce = ratelimit.Limit{Capacity: 1, Period: 20 * time.Minute}
 
 // Tickets stand for an access token where its text must not be seen, such as in a URL: sealed under the data keys, so that every node of a database can open them, and good once, within TicketLife.
 //
@@ -72,11 +72,12 @@ func (t *Tickets) Redeem(ctx context.Context, ticket string) (string, error) {
 	if err != nil || len(plain) <= ticketHead {
 		return "", token.ErrMalformed
 	}
-	now := instant.Of(t.now())
-	if now >= instant.Instant(binary.BigEndian.Uint64(plain)) {
+	ends := instant.Instant(binary.BigEndian.Uint64(plain))
+	if instant.Of(t.now()) >= ends {
 		return "", token.ErrExpired
 	}
-	use, err := t.buckets.Take(ctx, now, ports.Demand{Key: "ticket:" + hex.EncodeToString(plain[8:ticketHead]), Limit: ticketOnce, N: 1})
+	// Each use is at one and the same time, the ticket's own: by the clock of a node that is ahead the bucket of another's use might be full again.
+	use, err := t.buckets.Take(ctx, ends, ports.Demand{Key: "ticket:" + hex.EncodeToString(plain[8:ticketHead]), Limit: ticketOnce, N: 1})
 	switch {
 	case err != nil:
 		return "", err
