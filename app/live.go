@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"math"
 	"sync"
@@ -15,8 +17,8 @@ import (
 var (
 	// ErrSlow ends a subscription whose reader fell too far behind: it is not waited for, and nothing is kept for it.
 	ErrSlow = errors.New("the reader is too slow: it has fallen too many events behind")
-	// ErrGap says, once, that a subscription could not begin where it was to: so far back is not read. It goes on with what is new.
-	ErrGap = errors.New("the position is too far back: events between it and now are left out")
+	// ErrGap says, once, that a subscription could not begin where it was to: the place is none of the user's, or so far back is not read. It goes on with what is new.
+	ErrGap = errors.New("the place is not known, or too far back: events between it and now are left out")
 )
 
 const (
@@ -34,6 +36,7 @@ const (
 type Live struct {
 	next   ports.Journal
 	events ports.Events
+	sealer ports.Sealer  // of places
 	wake   chan struct{} // holds one when somebody subscribes
 
 	mu       sync.Mutex
@@ -48,8 +51,8 @@ type Live struct {
 var _ ports.Journal = (*Live)(nil)
 
 // NewLive tells of what is written to it, and of the events of a store. Run must be running for the latter.
-func NewLive(next ports.Journal, events ports.Events) *Live {
-	return &Live{next: next, events: events, wake: make(chan struct{}, 1), by: map[string]map[*Subscription]struct{}{}, seen: [2]map[id.Event]struct{}{{}, {}}}
+func NewLive(next ports.Journal, events ports.Events, s ports.Sealer) *Live {
+	return &Live{next: next, events: events, sealer: s, wake: make(chan struct{}, 1), by: map[string]map[*Subscription]struct{}{}, seen: [2]map[id.Event]struct{}{{}, {}}}
 }
 
 // Page answers at most limit events that the store has behind a position, in the order of their commits, and the position of the last.
@@ -90,7 +93,7 @@ func (l *Live) tellOne(e *audit.Event) {
 				c := *e
 				shared = &c
 			}
-			s.offer(LiveEvent{Event: shared, After: l.position})
+			s.offer(LiveEvent{shared, l.position})
 		}
 	}
 }
@@ -112,7 +115,7 @@ func (l *Live) isNew(eid id.Event) bool {
 // LiveEvent is an event as a subscriber gets it. The event is shared: not to be changed.
 type LiveEvent struct {
 	*audit.Event
-	After uint64 // a position behind which to begin so as to miss nothing that follows; some may come again then: ids tell
+	after uint64 // a position behind which to begin so as to miss nothing that follows; some may come again then: ids tell
 }
 
 // Subscription is one reader's. Next is for one goroutine at a time.
@@ -128,6 +131,7 @@ type Subscription struct {
 	err     error
 
 	// These are the reader's.
+	gap      bool // ErrGap is to be told
 	replay   bool // the store is to be read first, from after, until its end
 	after    uint64
 	replayed int
@@ -141,9 +145,43 @@ func (l *Live) Subscribe(ctx context.Context, user id.User) (*Subscription, erro
 	return l.subscribe(ctx, user, nil)
 }
 
-// Resume is Subscribe, and begins behind a position: with what the store has from there on. When that is very much, Next answers ErrGap in its place.
-func (l *Live) Resume(ctx context.Context, user id.User, after uint64) (*Subscription, error) {
+// Resume is Subscribe, and begins at a place that such a subscription told: with what the store has from there on. That is read for whoever pays for it. Where they cannot, the place is no such, or there is very
+// much from there on, Next answers ErrGap in its stead.
+func (l *Live) Resume(ctx context.Context, user id.User, place string, pay func() error) (*Subscription, error) {
+	after, known := l.at(user, place)
+	if !known || pay() != nil {
+		s, err := l.subscribe(ctx, user, nil)
+		if s != nil {
+			s.gap = true
+		}
+		return s, err
+	}
 	return l.subscribe(ctx, user, &after)
+}
+
+// placeFor is what a place is sealed for. A position tells how much has happened to everybody, and so no user is told it.
+func placeFor(user id.User) string { return "place in events of " + user.String() }
+
+// Place is where Resume is to begin so as to miss nothing that follows e; some may come again then: their ids tell. It is empty when it cannot be told.
+func (s *Subscription) Place(e LiveEvent) string {
+	sealed, err := s.live.sealer.Seal(placeFor(s.user), binary.BigEndian.AppendUint64(nil, e.after))
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(sealed)
+}
+
+// at reads a place.
+func (l *Live) at(user id.User, place string) (after uint64, known bool) {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(place)
+	if err != nil || len(sealed) == 0 || len(sealed) > 1<<10 {
+		return 0, false
+	}
+	plain, err := l.sealer.Open(placeFor(user), sealed)
+	if err != nil || len(plain) != 8 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(plain), true
 }
 
 func (l *Live) subscribe(ctx context.Context, user id.User, after *uint64) (*Subscription, error) {
@@ -232,6 +270,10 @@ func (s *Subscription) offer(e LiveEvent) {
 // subscription that resumes, after all of which the subscription is over.
 func (s *Subscription) Next(ctx context.Context) (LiveEvent, error) {
 	for {
+		if s.gap {
+			s.gap = false
+			return LiveEvent{}, ErrGap
+		}
 		if len(s.found) > 0 {
 			e := s.found[0]
 			s.found = s.found[1:]
@@ -251,7 +293,7 @@ func (s *Subscription) Next(ctx context.Context) (LiveEvent, error) {
 			if _, twice := s.told[e.ID]; twice {
 				continue
 			}
-			if e.After > s.after {
+			if e.after > s.after {
 				s.told = nil // all that was read of the store has been told again by now
 			}
 			return e, nil
@@ -291,11 +333,11 @@ func (s *Subscription) read(ctx context.Context) error {
 	for i := range events {
 		if e := &events[i]; s.wants(e) {
 			s.told[e.ID] = struct{}{}
-			s.found = append(s.found, LiveEvent{Event: e, After: before})
+			s.found = append(s.found, LiveEvent{e, before})
 		}
 	}
 	if n := len(s.found); n > 0 {
-		s.found[n-1].After = last // what else is on the page is for others
+		s.found[n-1].after = last // what else is on the page is for others
 	}
 	return nil
 }

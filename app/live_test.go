@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func happened(n int, by id.User) audit.Event {
 
 // newLive is a Live of one node; others commit to the store.
 func newLive(t *testing.T, store *memstore.Store) *app.Live {
-	l := app.NewLive(&journal{}, store.Events())
+	l := app.NewLive(&journal{}, store.Events(), clearSealer{})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); l.Run(ctx) }()
@@ -49,7 +50,7 @@ func subscribe(t *testing.T, l *app.Live, u id.User) *app.Subscription {
 }
 
 // next is what comes next, by its number.
-func next(t *testing.T, s *app.Subscription) (string, uint64) {
+func next(t *testing.T, s *app.Subscription) (reason, place string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -57,18 +58,18 @@ func next(t *testing.T, s *app.Subscription) (string, uint64) {
 	if err != nil {
 		t.Fatalf("Next: %v", err)
 	}
-	return e.Reason, e.After
+	return e.Reason, s.Place(e)
 }
 
-func wantNext(t *testing.T, s *app.Subscription, numbers ...int) (after uint64) {
+func wantNext(t *testing.T, s *app.Subscription, numbers ...int) (place string) {
 	t.Helper()
 	for _, n := range numbers {
 		var got string
-		if got, after = next(t, s); got != fmt.Sprint(n) {
+		if got, place = next(t, s); got != fmt.Sprint(n) {
 			t.Fatalf("event %s came; want %d", got, n)
 		}
 	}
-	return after
+	return place
 }
 
 func TestEventsAreToldToWhomTheyAreMeantFor(t *testing.T) {
@@ -125,7 +126,7 @@ func TestAResumedSubscriptionMissesNothing(t *testing.T) {
 	for n := range 1500 {
 		commit(t, store, happened(n+2, []id.User{ann, ben}[n%2]))
 	}
-	s, err := l.Resume(t.Context(), ann, after)
+	s, err := l.Resume(t.Context(), ann, after, paid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,10 +147,13 @@ func TestAResumedSubscriptionMissesNothing(t *testing.T) {
 func TestSoFarBackIsNotRead(t *testing.T) {
 	store := memstore.New()
 	l := newLive(t, store)
+	first := subscribe(t, l, ann)
+	commit(t, store, happened(5500, ann))
+	place := wantNext(t, first, 5500)
 	for n := range 5000 {
 		commit(t, store, happened(n, ben))
 	}
-	s, err := l.Resume(t.Context(), ann, 0)
+	s, err := l.Resume(t.Context(), ann, place, paid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +180,7 @@ func TestASlowReaderIsDropped(t *testing.T) {
 }
 
 func TestTheStopEndsSubscriptions(t *testing.T) {
-	l := app.NewLive(&journal{}, memstore.New().Events())
+	l := app.NewLive(&journal{}, memstore.New().Events(), clearSealer{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); l.Run(ctx) }()
@@ -193,5 +197,52 @@ func TestTheStopEndsSubscriptions(t *testing.T) {
 	}
 	if _, err := l.Subscribe(t.Context(), ann); !errors.Is(err, app.ErrStopping) {
 		t.Errorf("Subscribe: %v", err)
+	}
+}
+
+// paid is of whoever can pay for what is read.
+func paid() error { return nil }
+
+// A place is good for whom it was told alone, and what lies behind it is read for nobody who cannot pay.
+func TestAPlaceIsItsUsersOwn(t *testing.T) {
+	store := memstore.New()
+	l := newLive(t, store)
+	first, all := subscribe(t, l, ann), subscribe(t, l, id.User{})
+	commit(t, store, happened(1, ann))
+	own, everybody := wantNext(t, first, 1), wantNext(t, all, 1)
+	commit(t, store, happened(2, ann))
+	wantNext(t, first, 2)
+	for name, c := range map[string]struct {
+		user  id.User
+		place string
+		pay   func() error
+		gap   bool
+	}{
+		"their own":          {ann, own, paid, false},
+		"everybody's":        {id.User{}, everybody, paid, false},
+		"another's":          {ben, own, paid, true},
+		"an administrator's": {ann, everybody, paid, true},
+		"a user's":           {id.User{}, own, paid, true},
+		"a number":           {ann, "0", paid, true},
+		"nothing":            {ann, "", paid, true},
+		"changed":            {ann, own[:len(own)-4] + "AAAA" + "A", paid, true},
+		"no base64":          {ann, "\xff\x00", paid, true},
+		"very long":          {ann, strings.Repeat("A", 1<<20), paid, true},
+		"not paid for":       {ann, own, func() error { return errors.New("too many") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := l.Resume(t.Context(), c.user, c.place, c.pay)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if !c.gap {
+				wantNext(t, s, 2)
+				return
+			}
+			if _, err := s.Next(t.Context()); !errors.Is(err, app.ErrGap) {
+				t.Errorf("Next: %v; want the gap", err)
+			}
+		})
 	}
 }

@@ -73,7 +73,7 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	guard := app.NewGuard(s.core)
 	s.keys = app.NewAPIKeys(s.core, guard)
 	s.all = httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, Blocks: app.NewBlocks(s.core, app.BlocksOptions{Proxies: with(logger, o).Proxies.Trusted}), View: v, Rotator: rotator, Secrets: secrets, Trail: app.NewTrail(s.core, plain{}, app.TrailOptions{}),
-		Tethers: app.NewTethers(s.core, app.TethersOptions{}), Live: app.NewLive(s.core.Journal, store.Events()), Tickets: app.NewTickets(s.core, plain{}, memstore.NewBuckets(memstore.BucketsOptions{})),
+		Tethers: app.NewTethers(s.core, app.TethersOptions{}), Live: app.NewLive(s.core.Journal, store.Events(), plain{}), Tickets: app.NewTickets(s.core, plain{}, memstore.NewBuckets(memstore.BucketsOptions{})),
 		Probe: func(context.Context) error { return s.probe }}
 	var err error
 	s.all.Feed, err = app.NewFeed(s.core, 0)

@@ -157,8 +157,8 @@ func docs() map[string]doc {
 			query:  []parameter{{"query", "a document of GraphQL", "{__typename}"}, {"variables", "a JSON object", "{}"}, {"operationName", "of a document with several operations", ""}},
 			status: 200, media: "application/json", mounted: true, refuses: "too_many_connections cross_origin"},
 		"GET /graphiql": {id: "graphiql", title: "A page to try GraphQL out", about: "Not served where the schema may not be asked for, as in production.", status: 200, media: "text/html", mounted: true},
-		"GET /ws": {id: "webSocket", title: "Follow security events over a WebSocket", about: "Your own; an administrator's are everybody's. The token is in `?token=`, in `Sec-WebSocket-Protocol: xteam, TOKEN`, in a ticket or in a header or cookie. Each message is an event. It closes with 4401 and the reason when the token ends.",
-			query:  []parameter{{"token", "an access token", ""}, {"ticket", "of `/api/v1/auth/ws-ticket`", ""}, {"after", "`after` of the last event that was received", "0"}},
+		"GET /ws": {id: "webSocket", title: "Follow security events over a WebSocket", about: "Your own; an administrator's are everybody's. The token is in `?token=`, in `Sec-WebSocket-Protocol: xteam, TOKEN`, in a ticket or in a header or cookie; whatever else stands in `Sec-WebSocket-Protocol` is taken for one. Each message is an event. It closes with 4401 and the reason when the token ends.",
+			query:  []parameter{{"token", "an access token", ""}, {"ticket", "of `/api/v1/auth/ws-ticket`", ""}, {"after", "`after` of the last event that was received: it goes on from there, at the price of an expensive request; beyond that, or from a place that is not yours, it begins with `{\"kind\":\"gap\"}`", "AQAAAAAAAAABUQ"}},
 			status: 101, mounted: true, secured: true, refuses: "upgrade_required too_many_connections cross_origin"},
 
 		"GET /health":  {id: "health", title: "Does it live?", status: 200, answer: status{}},

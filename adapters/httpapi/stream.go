@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -223,22 +222,14 @@ func (a *API) allEvents(x *exchange) error {
 	return x.write(http.StatusOK, page)
 }
 
-// events streams what happens to a user, or with the zero User to everybody. It goes on from where Last-Event-ID says; where that is no position, or so far back that it is not read, reset tells of
-// the gap.
+// events streams what happens to a user, or with the zero User to everybody. It goes on from where Last-Event-ID says, which costs what a dear request does; where that is no place, it cannot be paid for, or it is so
+// far back that it is not read, reset tells of the gap.
 func (a *API) events(x *exchange, user id.User) error {
 	if _, err := x.query(); err != nil {
 		return err
 	}
 	return x.streamed(app.EventStream, func(ctx context.Context, s *stream) error {
-		last := x.r.Header.Get("Last-Event-ID")
-		after, bad := strconv.ParseUint(last, 10, 63)
-		var sub *app.Subscription
-		var err error
-		if last == "" || bad != nil {
-			sub, err = a.Live.Subscribe(ctx, user)
-		} else {
-			sub, err = a.Live.Resume(ctx, user, after)
-		}
+		sub, err := a.subscribe(ctx, x, user)
 		if err != nil {
 			return err
 		}
@@ -246,17 +237,20 @@ func (a *API) events(x *exchange, user id.User) error {
 		if err := s.begin(false); err != nil {
 			return err
 		}
-		if last != "" && bad != nil {
-			if err := s.send("", "reset", struct{}{}); err != nil {
-				return err
-			}
-		}
 		for {
 			if err := a.event(ctx, s, sub); err != nil {
 				return err
 			}
 		}
 	})
+}
+
+func (a *API) subscribe(ctx context.Context, x *exchange, user id.User) (*app.Subscription, error) {
+	last := x.r.Header.Get("Last-Event-ID")
+	if last == "" {
+		return a.Live.Subscribe(ctx, user)
+	}
+	return a.Live.Resume(ctx, user, last, func() error { return x.limit(app.Charge{Class: expensive, User: x.caller.User()}) })
 }
 
 // event sends the next event, or a sign of life.
@@ -275,5 +269,5 @@ func (a *API) event(ctx context.Context, s *stream, sub *app.Subscription) error
 	if err := s.admitted(ctx); err != nil {
 		return err
 	}
-	return s.send(strconv.FormatUint(e.After, 10), "security", app.ViewOf(e.Event))
+	return s.send(sub.Place(e), "security", app.ViewOf(e.Event))
 }

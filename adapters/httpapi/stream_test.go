@@ -65,7 +65,7 @@ func (s *service) streaming(t *testing.T) (base string, tethers *app.Tethers) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); tethers.Run(ctx) }()
-	live := app.NewLive(s.core.Journal, s.core.Stores.Events)
+	live := app.NewLive(s.core.Journal, s.core.Stores.Events, plain{})
 	s.core.Journal = live
 	told := make(chan struct{})
 	go func() { defer close(told); live.Run(ctx) }()
@@ -108,7 +108,7 @@ func TestEventStreams(t *testing.T) {
 	s := newService(t)
 	s.user("ann", account.RoleUser)
 	s.user("root", account.RoleAdmin)
-	base, _ := s.streaming(t)
+	base, tethers := s.streaming(t)
 	user, boss := s.signIn("ann"), s.signIn("root")
 	own := follow(t, base+"/api/v1/events", user.AccessToken, "")
 	if ct := own.resp.Header.Get("Content-Type"); ct != "text/event-stream" || own.resp.Header.Get("X-Content-Type-Options") != "nosniff" {
@@ -128,6 +128,14 @@ func TestEventStreams(t *testing.T) {
 	for e2.ID != e.ID { // what came before may come again
 		m = again.want("security", `"authentication_succeeded"`)
 		check(t, json.Unmarshal([]byte(m.data), &e2))
+	}
+	for _, foreign := range []string{"0", "garbage", first.id + "x"} {
+		f := follow(t, base+"/api/v1/admin/events", boss.AccessToken, foreign)
+		f.want("reset", "{}")
+		_ = f.resp.Body.Close()
+		for tethers.Open() > 3 {
+			<-time.After(10 * time.Millisecond)
+		}
 	}
 	third := follow(t, base+"/api/v1/events", user.AccessToken, "")
 	if third.resp.StatusCode != 429 {

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -128,7 +127,7 @@ func (f *Feed) admit(r *http.Request, visit app.Visit) (*socket, error) {
 	if !visit.OwnPage() {
 		return nil, charged(visit, app.ErrCrossOrigin)
 	}
-	after, caller, err := f.identify(r, visit)
+	place, caller, err := f.identify(r, visit)
 	if err != nil {
 		return nil, err
 	}
@@ -141,10 +140,10 @@ func (f *Feed) admit(r *http.Request, visit app.Visit) (*socket, error) {
 		return nil, err
 	}
 	var events *app.Subscription
-	if after == nil {
+	if place == "" {
 		events, err = f.live.Subscribe(r.Context(), user)
 	} else {
-		events, err = f.live.Resume(r.Context(), user, *after)
+		events, err = f.live.Resume(r.Context(), user, place, func() error { return visit.Charge(app.Charge{Class: app.Expensive, User: caller.User()}) })
 	}
 	if err != nil {
 		leave()
@@ -187,43 +186,40 @@ func words(lines []string) (all []string) {
 	return all
 }
 
-// identify answers who asks, by the one credential that there is, and behind which position their events begin.
-func (f *Feed) identify(r *http.Request, visit app.Visit) (after *uint64, caller app.Caller, err error) {
+// identify answers who asks, by the one credential that there is, and at which place their events begin.
+func (f *Feed) identify(r *http.Request, visit app.Visit) (place string, caller app.Caller, err error) {
 	if len(r.URL.RawQuery) > maxQuery {
-		return nil, caller, charged(visit, app.ErrTwoCredentials)
+		return "", caller, charged(visit, app.ErrTwoCredentials)
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, caller, charged(visit, token.ErrMalformed)
+		return "", caller, charged(visit, token.ErrMalformed)
 	}
-	if n, err := strconv.ParseUint(query.Get("after"), 10, 63); err == nil {
-		after = &n
-	}
-	given := protocolTokens(r)
-	given = append(given, query["token"]...)
+	place = query.Get("after")
+	given := append(protocolTokens(r), query["token"]...)
 	tickets := query["ticket"]
 	switch {
-	case len(given)+len(tickets) > 1:
-		return nil, caller, charged(visit, app.ErrTwoCredentials)
+	case len(given)+len(tickets) > 1, len(tickets) == 1 && len(r.Header["Authorization"])+len(r.Header["X-Api-Key"]) > 0:
+		return "", caller, charged(visit, app.ErrTwoCredentials) // before a ticket is spent
 	case len(tickets) == 1:
 		text, err := f.tickets.Redeem(r.Context(), tickets[0])
 		if err != nil {
-			return nil, caller, charged(visit, err)
+			return "", caller, charged(visit, err)
 		}
 		caller, err = visit.AdmitBy(text, rule)
-		return after, caller, err
+		return place, caller, err
 	case len(given) == 1:
 		caller, err = visit.AdmitBy(given[0], rule)
 	default:
 		caller, err = visit.Admit(rule)
 	}
-	return after, caller, err
+	return place, caller, err
 }
 
-// protocolTokens are the subprotocols that are asked for beside ours: tokens, for browsers can send no header of their own.
+// protocolTokens are the subprotocols that are asked for beside ours: tokens, for browsers can send no header of their own. Whatever is not ours is one, so that none is passed over in favour of another.
 func protocolTokens(r *http.Request) (tokens []string) {
 	for _, one := range words(r.Header["Sec-Websocket-Protocol"]) {
-		if one != Protocol && strings.Count(one, ".") == 2 {
+		if one != Protocol {
 			tokens = append(tokens, one)
 		}
 	}
@@ -298,8 +294,8 @@ func (s *socket) tell(ctx context.Context, e app.LiveEvent) error {
 	}
 	b, err := json.Marshal(struct {
 		app.EventView
-		After string `json:"after"` // behind which to go on: a text, for it may be more than a number of JavaScript
-	}{app.ViewOf(e.Event), strconv.FormatUint(e.After, 10)})
+		After string `json:"after"` // where to go on
+	}{app.ViewOf(e.Event), s.events.Place(e)})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -264,22 +265,29 @@ func TestRefusedBeforeTheUpgrade(t *testing.T) {
 		status    int
 		code      string
 	}{
-		"no token":                    {"", nil, nil, 401, "token_missing"},
-		"garbage":                     {"?token=garbage", nil, nil, 401, "token_malformed"},
-		"an empty one":                {"?token=", nil, nil, 401, "token_missing"},
-		"a revoked one":               {"?token=" + gone, nil, nil, 401, "token_revoked"},
-		"a revoked one by protocol":   {"", nil, []string{"xteam", gone}, 401, "token_revoked"},
-		"a ticket twice":              {"?ticket=" + ticket, nil, nil, 401, "token_invalid"},
-		"a ticket of a revoked token": {"?ticket=" + spent, nil, nil, 401, "token_revoked"},
-		"a token as a ticket":         {"?ticket=" + ann, nil, nil, 401, "token_malformed"},
-		"a ticket as a token":         {"?token=" + late, nil, nil, 401, "token_malformed"},
-		"a changed ticket":            {"?ticket=" + late[:len(late)-8] + "AAAAAAAA", nil, nil, 401, "token_malformed"},
-		"two tokens":                  {"?token=" + ann + "&token=" + ann, nil, nil, 400, "malformed_request"},
-		"a token and a ticket":        {"?token=" + ann + "&ticket=" + late, nil, nil, 400, "malformed_request"},
-		"a query and a header":        {"?token=" + ann, http.Header{"Authorization": {"Bearer " + ann}}, nil, 400, "malformed_request"},
-		"a query and a protocol":      {"?token=" + ann, nil, []string{"xteam", ann}, 400, "malformed_request"},
-		"a page of another origin":    {"?token=" + ann, http.Header{"Origin": {"https://evil.example"}}, nil, 403, "cross_origin"},
-		"a page without an origin":    {"?token=" + ann, http.Header{"Origin": {"null"}}, nil, 403, "cross_origin"},
+		"no token":                     {"", nil, nil, 401, "token_missing"},
+		"garbage":                      {"?token=garbage", nil, nil, 401, "token_malformed"},
+		"an empty one":                 {"?token=", nil, nil, 401, "token_missing"},
+		"a revoked one":                {"?token=" + gone, nil, nil, 401, "token_revoked"},
+		"a revoked one by protocol":    {"", nil, []string{"xteam", gone}, 401, "token_revoked"},
+		"a ticket twice":               {"?ticket=" + ticket, nil, nil, 401, "token_invalid"},
+		"a ticket of a revoked token":  {"?ticket=" + spent, nil, nil, 401, "token_revoked"},
+		"a token as a ticket":          {"?ticket=" + ann, nil, nil, 401, "token_malformed"},
+		"a ticket as a token":          {"?token=" + late, nil, nil, 401, "token_malformed"},
+		"a changed ticket":             {"?ticket=" + late[:len(late)-8] + "AAAAAAAA", nil, nil, 401, "token_malformed"},
+		"two tokens":                   {"?token=" + ann + "&token=" + ann, nil, nil, 400, "malformed_request"},
+		"a token and a ticket":         {"?token=" + ann + "&ticket=" + late, nil, nil, 400, "malformed_request"},
+		"a query and a header":         {"?token=" + ann, http.Header{"Authorization": {"Bearer " + ann}}, nil, 400, "malformed_request"},
+		"a query and a protocol":       {"?token=" + ann, nil, []string{"xteam", ann}, 400, "malformed_request"},
+		"a query and another protocol": {"?token=" + ann, nil, []string{"xteam", "chat"}, 400, "malformed_request"},
+		"a ticket and a header":        {"?ticket=" + late, http.Header{"Authorization": {"Bearer " + ann}}, nil, 400, "malformed_request"},
+		"a ticket and a key":           {"?ticket=" + late, http.Header{"X-Api-Key": {"x"}}, nil, 400, "malformed_request"},
+		"a ticket and a protocol":      {"?ticket=" + late, nil, []string{"xteam", ann}, 400, "malformed_request"},
+		"a token cut off":              {"", nil, []string{"xteam", ann[:strings.LastIndex(ann, ".")]}, 401, "token_malformed"},
+		"another protocol alone":       {"", nil, []string{"graphql-ws"}, 401, "token_malformed"},
+		"a cut-off token, a good one":  {"", http.Header{"Authorization": {"Bearer " + ann}}, []string{"xteam", ann[:30]}, 400, "malformed_request"},
+		"a page of another origin":     {"?token=" + ann, http.Header{"Origin": {"https://evil.example"}}, nil, 403, "cross_origin"},
+		"a page without an origin":     {"?token=" + ann, http.Header{"Origin": {"null"}}, nil, 403, "cross_origin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, r, err := s.dial(c.query, c.header, c.protocols...)
@@ -296,6 +304,8 @@ func TestRefusedBeforeTheUpgrade(t *testing.T) {
 			}
 		})
 	}
+	s.open("?ticket="+late, nil) // whoever brought two credentials did not spend it
+	late = s.ticket(ann)
 	s.skew.Store(int64(31 * time.Second))
 	if _, r, err := s.dial("?ticket="+late, nil); err == nil || r.StatusCode != 401 {
 		t.Errorf("a ticket of 31 s ago: %v", err)
@@ -322,6 +332,51 @@ func (s *service) raw() net.Conn {
 	s.t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	return conn
+}
+
+// A socket goes on where another ended; beyond what its user may ask of that, or from a place that is not theirs, it tells of the gap and begins with what is new.
+func TestGoingOn(t *testing.T) {
+	s := newService(t, func(o *xteam.Options) {
+		o.Limits = app.LimiterOptions{PerAddress: 10_000, Auth: 1000, Read: 1000, Write: 1000, Expensive: 3}
+	})
+	ann, ben := s.user("ann", account.RoleUser), s.user("ben", account.RoleUser)
+	place := func(c *websocket.Conn) (kind, after string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var e struct{ Kind, After string }
+		_, b, err := c.Read(ctx)
+		if err == nil {
+			err = json.Unmarshal(b, &e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Kind, e.After
+	}
+	signIn := func() {
+		t.Helper()
+		if _, err := s.x.Sessions().Login(t.Context(), here, login(t, "ann"), secret.New("correct horse battery")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := s.open("?token="+ann, nil)
+	signIn()
+	_, after := place(c)
+	if n, err := strconv.ParseUint(after, 10, 64); err == nil {
+		t.Errorf("the place %d tells how much has happened to everybody", n)
+	}
+	signIn()
+	for i, want := range []string{"authentication_succeeded", "authentication_succeeded", "authentication_succeeded", "gap"} {
+		if kind, _ := place(s.open("?token="+ann+"&after="+after, nil)); kind != want {
+			t.Errorf("time %d: told %s first; want %s", i+1, kind, want)
+		}
+	}
+	for _, foreign := range []string{"?token=" + ben + "&after=" + after, "?token=" + ben + "&after=0", "?token=" + ben + "&after=-1", "?token=" + ben + "&after=" + strings.Repeat("A", 9000)} {
+		if kind, _ := place(s.open(foreign, nil)); kind != "gap" {
+			t.Errorf("told %s first; want the gap", kind)
+		}
+	}
 }
 
 func TestEnds(t *testing.T) {
@@ -446,7 +501,7 @@ func TestHostileFrames(t *testing.T) {
 		"a close":                {frame(0x88, []byte{0x03, 0xe8}), 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, br := s.upgrade(ann, "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n")
+			conn, br := s.upgrade(ann, "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: xteam\r\n")
 			if _, err := conn.Write(c.sent); err != nil {
 				t.Fatal(err)
 			}

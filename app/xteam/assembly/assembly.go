@@ -317,7 +317,7 @@ func (s *Streams) mounts() []httpapi.Mount {
 
 // StartLive stands before the journal, and tells of events until the cleanup.
 func StartLive(ctx context.Context, j *journal.Journal, db Database) (*app.Live, func()) {
-	l := app.NewLive(j, db.Stores.Events)
+	l := app.NewLive(j, db.Stores.Events, db.Sealer)
 	return l, background(ctx, l.Run)
 }
 
