@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// TestWhatIsOpenEndsOnEveryNode has a user's WebSockets and event streams open on three nodes, and revokes the user on one: all are told why, and are over within a second. A ticket of one node is taken by
+// TestWhatIsOpenEndsOnEveryNode has a user's WebSockets, GraphQL subscriptions and event streams open on three nodes, and revokes the user on one: all are told why, and are over within a second. A ticket of one node is taken by
 // another, once.
 func TestWhatIsOpenEndsOnEveryNode(t *testing.T) {
 	c := newCluster(t, plan{nodes: 3, users: 1})
@@ -21,25 +22,27 @@ func TestWhatIsOpenEndsOnEveryNode(t *testing.T) {
 		at   time.Time
 		why  string
 	}
-	ends := make(chan end, 6)
+	ends := make(chan end, 9)
 	who := c.signIn(0, 0)
+	closes := func(what string, conn *websocket.Conn) {
+		for {
+			_, _, err := conn.Read(context.Background())
+			var is websocket.CloseError
+			if errors.As(err, &is) {
+				ends <- end{what, time.Now(), fmt.Sprint(int(is.Code), " ", is.Reason)}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
 	for n := range c.nodes {
 		conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(c.nodes[n].base, "http")+"/ws", &websocket.DialOptions{Subprotocols: []string{"xteam", who.AccessToken}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		go func() {
-			for {
-				_, _, err := conn.Read(context.Background())
-				var is websocket.CloseError
-				if errors.As(err, &is) {
-					ends <- end{"socket", time.Now(), is.Reason}
-				}
-				if err != nil {
-					return
-				}
-			}
-		}()
+		go closes("socket", conn)
+		go closes("subscription", subscribed(t, c.nodes[n].base, who.AccessToken))
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.nodes[n].base+"/api/v1/events", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
@@ -75,10 +78,10 @@ func TestWhatIsOpenEndsOnEveryNode(t *testing.T) {
 	begun := time.Now()
 	c.command("", "revoke", "--user", "user0")
 	acknowledged := time.Now()
-	for range 6 {
+	for range 9 {
 		select {
 		case e := <-ends:
-			if !strings.Contains(e.why, "user_revoked") || e.at.Sub(acknowledged) > time.Second {
+			if !strings.Contains(e.why, "user_revoked") || e.what != "stream" && !strings.HasPrefix(e.why, "4401 ") || e.at.Sub(acknowledged) > time.Second {
 				t.Errorf("a %s ended %v after the revocation was acknowledged, with %s", e.what, e.at.Sub(acknowledged), e.why)
 			}
 			t.Logf("a %s ended %v after the command began", e.what, e.at.Sub(begun))
@@ -86,4 +89,24 @@ func TestWhatIsOpenEndsOnEveryNode(t *testing.T) {
 			t.Fatal("some are still open")
 		}
 	}
+}
+
+// subscribed is a socket of GraphQL that tells of the bearer's events.
+func subscribed(t *testing.T, base, bearer string) *websocket.Conn {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(base, "http")+"/graphql", &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, say := range []string{`{"type":"connection_init","payload":{"Authorization":"Bearer ` + bearer + `"}}`, `{"id":"1","type":"subscribe","payload":{"query":"subscription { securityEvents { kind } }"}}`, `{"id":"2","type":"subscribe","payload":{"query":"{ me { id } }"}}`} {
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(say)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{`"connection_ack"`, `"next"`, `"complete"`} { // of the query: by then the subscription was asked for
+		if _, b, err := conn.Read(t.Context()); err != nil || !strings.Contains(string(b), want) {
+			t.Fatalf("heard %s, %v; want %s", b, err, want)
+		}
+	}
+	return conn
 }
