@@ -72,26 +72,62 @@ func (f *follower) start(ctx context.Context) error {
 	})
 }
 
-// load delivers everything that is in the live set, with Caught at its end. The values of one page are read together with the names of the next.
+// load delivers everything that is in the live set, with Caught at its end. It reads one page ahead of what it delivers: nearly all of the time is Redis' own.
 func (f *follower) load(ctx context.Context) error {
-	var names []string
 	f.vouched = f.place.vouched
-	for cursor, first := uint64(0), true; first || len(names) > 0 || cursor != 0; first = false {
-		var entries []revocation.Entry
-		if err := f.s.call(ctx, "the loading of revocations", func(ctx context.Context) (err error) {
-			var next []string
-			entries, next, cursor, err = f.s.page(ctx, names, cursor, first || cursor != 0)
-			names = next
-			return err
-		}); err != nil {
-			return err
+	reading, stop := context.WithCancel(ctx)
+	pages := f.s.pages(reading)
+	defer func() {
+		stop()
+		for range pages { // until nobody reads any more
 		}
-		f.heard = time.Now()
-		if err := f.deliver(ctx, entries, false); err != nil {
+	}()
+	for p := range pages {
+		if p.err != nil {
+			return p.err
+		}
+		f.heard = p.heard
+		if err := f.deliver(ctx, p.entries, false); err != nil {
 			return err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return f.deliver(ctx, nil, true)
+}
+
+// loaded is a page of the live set, or why there is none.
+type loaded struct {
+	entries []revocation.Entry
+	heard   time.Time // when Redis answered
+	err     error
+}
+
+// pages reads the live set until its end, an error, or the end of ctx; then the channel is closed. The values of one page are read together with the names of the next.
+func (s *Store) pages(ctx context.Context) <-chan loaded {
+	pages := make(chan loaded, 1)
+	go func() {
+		defer close(pages)
+		var names []string
+		for cursor, first := uint64(0), true; first || len(names) > 0 || cursor != 0; first = false {
+			var p loaded
+			p.err = s.call(ctx, "the loading of revocations", func(ctx context.Context) (err error) {
+				p.entries, names, cursor, err = s.page(ctx, names, cursor, first || cursor != 0)
+				return err
+			})
+			p.heard = time.Now()
+			select {
+			case pages <- p:
+			case <-ctx.Done():
+				return
+			}
+			if p.err != nil {
+				return
+			}
+		}
+	}()
+	return pages
 }
 
 // deliver hands entries over, in bounded parts.

@@ -86,6 +86,7 @@ type server struct {
 // start opens the system and, if it is fit, its listeners. When it answers, requests are taken.
 func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func(*system) error) (_ *server, err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log whose reader has gone must not end the server
+	go keepSmall(ctx)
 	cert, err := openCertificate(&s)
 	if err := s.forServing(err); err != nil {
 		return nil, err

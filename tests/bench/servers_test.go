@@ -114,7 +114,7 @@ func startPostgres(b *testing.B) string {
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
 	data, port := filepath.Join(dir, "data"), freePort(b)
-	cmd := exec.CommandContext(ctx, initdb, "-D", data, "-U", "xteam", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+	cmd := exec.CommandContext(ctx, initdb, "-D", data, "-U", "xteam", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
 	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: as}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("initdb: %v\n%s", err, out)
