@@ -81,21 +81,18 @@ func (s *Sessions) explainRefresh(ctx context.Context, text secret.Text) (Explan
 		return e, nil
 	}
 	e.Verified = true
-	acct, x, err := s.owner(ctx, t.Session)
+	is, err := s.standing(ctx, t.Session)
 	if errors.Is(err, session.ErrInvalid) {
 		e.Refused = err
 		return e, nil
 	} else if err != nil {
 		return Explanation{}, err
 	}
-	e.Account, e.Session = &acct, &x
-	whole, err := s.core.state(ctx)
-	if err != nil {
-		return Explanation{}, err
-	}
+	x := is.Session
+	e.Account, e.Session = &is.Account, &x
 	next := session.RefreshToken{Session: t.Session, Counter: t.Counter + 1} // would be the live one, were this a refresh
 	_, out := x.Redeem(t, next, x.Last.From, s.lifetimes(), s.core.now())
-	if e.Refused = s.core.refusal(out.Verdict, &x, &acct, whole); e.Refused == nil && out.Verdict == session.Reused {
+	if e.Refused = s.core.refusal(out.Verdict, &x, &is.Account, is.System); e.Refused == nil && out.Verdict == session.Reused {
 		e.Refused = &session.EndedError{Reason: revocation.RefreshReuse} // and its use ends the session
 	}
 	ended := (*session.EndedError)(nil)

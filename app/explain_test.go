@@ -68,7 +68,7 @@ func TestExplainSaysWhatTheGuardAndRefreshSay(t *testing.T) {
 // TestExplainWhatIsGone: times, and sessions and accounts that nobody knows any more.
 func TestExplainWhatIsGone(t *testing.T) {
 	s := newScene(t)
-	s.stores.gone = func(m string) bool { return m == "Sessions.Find" }
+	s.stores.gone = func(m string) bool { return m == "Sessions.Find" || m == "Sessions.Standing" }
 	if e, err := s.sessions.Explain(t.Context(), s.tk.Refresh); err != nil || !errors.Is(e.Refused, session.ErrInvalid) || !e.Verified {
 		t.Errorf("a refresh token without a session: %+v, %v", e, err)
 	}

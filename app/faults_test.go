@@ -217,6 +217,10 @@ func (p faultySessions) Find(ctx context.Context, sid id.Session) (session.Sessi
 	return get(p.f, "Sessions.Find", func() (session.Session, error) { return p.Sessions.Find(ctx, sid) })
 }
 
+func (p faultySessions) Standing(ctx context.Context, sid id.Session) (ports.Standing, error) {
+	return get(p.f, "Sessions.Standing", func() (ports.Standing, error) { return p.Sessions.Standing(ctx, sid) })
+}
+
 func (p faultySessions) OfUser(ctx context.Context, uid id.User) ([]session.Session, error) {
 	return get(p.f, "Sessions.OfUser", func() ([]session.Session, error) { return p.Sessions.OfUser(ctx, uid) })
 }
@@ -445,7 +449,7 @@ var acts = map[string]act{
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			return s.sessions.Refresh(ctx, abroad, s.tk.Refresh)
 		},
-		needs: []string{"Sessions.Find", "Accounts.Find", "System.Load", "Sessions.Update"},
+		needs: []string{"Sessions.Standing", "Sessions.Update"},
 		done: func(s *scene, tk app.Tokens) {
 			s.works(tk)
 			s.caller(s.tk)
@@ -456,7 +460,7 @@ var acts = map[string]act{
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			return s.sessions.Refresh(ctx, home, s.tk.Refresh)
 		},
-		needs: []string{"Sessions.Find", "Accounts.Find", "System.Load", "Sessions.Update"},
+		needs: []string{"Sessions.Standing", "Sessions.Update"},
 		done: func(s *scene, tk app.Tokens) {
 			if !tk.Refresh.Equal(s.live.Refresh) {
 				s.t.Error("another successor")
@@ -473,7 +477,7 @@ var acts = map[string]act{
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			return s.sessions.Refresh(ctx, abroad, s.tk.Refresh)
 		},
-		needs: []string{"Sessions.Find", "Accounts.Find", "System.Load", "Sessions.Update"},
+		needs: []string{"Sessions.Standing", "Sessions.Update"},
 		want:  hasEnded(revocation.RefreshReuse),
 		line:  audit.AccessRefused,
 		done:  func(s *scene, _ app.Tokens) { s.dead(s.live, revocation.RefreshReuse, revocation.RefreshReuse) },
@@ -626,7 +630,7 @@ var acts = map[string]act{
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			return s.explained(s.sessions.Explain(ctx, s.tk.Refresh))
 		},
-		needs: []string{"Sessions.Find", "Accounts.Find", "System.Load"},
+		needs: []string{"Sessions.Standing"},
 		done:  func(s *scene, _ app.Tokens) { s.works(s.tk) },
 	},
 	"see one's own sessions": {

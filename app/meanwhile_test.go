@@ -11,11 +11,11 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
-	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -23,12 +23,12 @@ import (
 
 // overtaken is a system's state of which one Load answers what was so before meanwhile ran.
 type overtaken struct {
-	ports.System
+	ports.Sessions
 	meanwhile func() // once
 }
 
-func (o *overtaken) Load(ctx context.Context) (system.State, error) {
-	s, err := o.System.Load(ctx)
+func (o *overtaken) Standing(ctx context.Context, sid id.Session) (ports.Standing, error) {
+	s, err := o.Sessions.Standing(ctx, sid)
 	if f := o.meanwhile; f != nil {
 		o.meanwhile = nil
 		f()
@@ -87,7 +87,7 @@ func TestRefreshOvertakenByARevocation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := &overtaken{}
-			w := newWorld(t, func(c *app.Core) { state.System, c.Stores.System = c.Stores.System, state })
+			w := newWorld(t, func(c *app.Core) { state.Sessions, c.Stores.Sessions = c.Stores.Sessions, state })
 			w.user("ann")
 			old := w.signIn("ann")
 			w.turn(time.Minute)
@@ -105,6 +105,27 @@ func TestRefreshOvertakenByARevocation(t *testing.T) {
 			}
 			w.dead(next, try.want)
 		})
+	}
+}
+
+// TestRefreshOvertakenByAChangeOfRole: the access token of a refresh has the role that its generation has, whenever that is changed.
+func TestRefreshOvertakenByAChangeOfRole(t *testing.T) {
+	state := &overtaken{}
+	w := newWorld(t, func(c *app.Core) { state.Sessions, c.Stores.Sessions = c.Stores.Sessions, state })
+	boss := w.admin("ann")
+	w.admin("bob")
+	old := w.signIn("ann")
+	state.meanwhile = func() {
+		if err := w.accounts.SetRole(context.Background(), root, boss.ID, account.RoleUser); err != nil {
+			t.Error(err)
+		}
+	}
+	next, err := w.refresh(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := w.admit(next); err != nil || c.IsAdmin() {
+		t.Errorf("the role was taken away, and a token issued afterwards has it (%v)", err)
 	}
 }
 

@@ -48,17 +48,14 @@ func (s *Sessions) introspectRefresh(ctx context.Context, text secret.Text) (*In
 	if err != nil {
 		return nil, err
 	}
-	acct, x, err := s.owner(ctx, t.Session)
+	is, err := s.standing(ctx, t.Session)
 	if err != nil {
 		return nil, err
 	}
-	whole, err := s.core.state(ctx)
-	if err != nil {
-		return nil, err
-	}
+	x := is.Session
 	next := session.RefreshToken{Session: t.Session, Counter: t.Counter + 1} // would be the live one, were this a refresh
 	_, out := x.Redeem(t, next, session.Origin{}, s.lifetimes(), s.core.now())
-	if err := s.core.refusal(out.Verdict, &x, &acct, whole); err != nil {
+	if err := s.core.refusal(out.Verdict, &x, &is.Account, is.System); err != nil {
 		return nil, err
 	}
 	if out.Verdict != session.Rotated { // one that was rotated is good for a repetition from where it was used, and for nothing else
@@ -122,11 +119,11 @@ func (rv *Revoker) ownerOf(ctx context.Context, g *Guard, plain string, text sec
 		if err != nil {
 			return id.User{}, errNothing
 		}
-		_, x, err := rv.sessions.owner(ctx, t.Session)
+		is, err := rv.sessions.standing(ctx, t.Session)
 		if errors.Is(err, session.ErrInvalid) {
 			return id.User{}, errNothing
 		}
-		return x.User, err
+		return is.Session.User, err
 	}
 	who, err := g.Admit(plain)
 	revoked := (*revocation.RevokedError)(nil)

@@ -461,7 +461,7 @@ func TestLogOutWithdrawsTokenAndSession(t *testing.T) {
 
 // TestARefreshOfWhatIsGone: a session or an account that is not there any more makes its tokens worthless, whenever that turns out.
 func TestARefreshOfWhatIsGone(t *testing.T) {
-	for _, method := range []string{"Sessions.Find", "Accounts.Find", "Sessions.Update"} {
+	for _, method := range []string{"Sessions.Standing", "Sessions.Update"} {
 		s := newScene(t)
 		was, told := s.stored(), len(s.journal.told)
 		s.stores.gone = func(m string) bool { return m == method }

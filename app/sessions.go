@@ -257,11 +257,11 @@ func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) 
 	var tokens Tokens
 	t, err := s.proved(refresh)
 	if err == nil {
-		var acct account.Account
-		var x session.Session
-		if acct, x, err = s.owner(ctx, t.Session); err == nil {
-			subject, details["session"] = acct.ID.String(), x.ID.String()
-			tokens, err = s.redeem(ctx, r, t, &acct, &x)
+		now := s.core.now() // before the state that judges is read: what is issued is of a time at which that was not yet known, and of its epoch
+		var is ports.Standing
+		if is, err = s.standing(ctx, t.Session); err == nil {
+			subject, details["session"] = is.Account.ID.String(), is.Session.ID.String()
+			tokens, err = s.redeem(ctx, r, t, &is, now)
 		}
 	}
 	if err != nil {
@@ -271,17 +271,13 @@ func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) 
 }
 
 // redeem is Refresh for a token that this system made, of a session and an account that it has.
-func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken, acct *account.Account, x *session.Session) (Tokens, error) {
-	now := s.core.now() // before the state that judges: what is issued below is of a time at which that state was not yet read, and of its epoch
-	whole, err := s.core.state(ctx)
-	if err != nil {
-		return Tokens{}, err
-	}
+func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken, is *ports.Standing, now instant.Instant) (Tokens, error) {
+	acct, whole := &is.Account, is.System
 	next, err := s.refreshToken(t.Session, t.Counter+1)
 	if err != nil {
 		return Tokens{}, err
 	}
-	access, lasts, err := s.issue(acct, x, whole.Epoch, now)
+	access, lasts, err := s.issue(acct, &is.Session, whole.Epoch, now)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -383,17 +379,19 @@ func (s *Sessions) Named(refresh secret.Text) id.Session {
 	return t.Session
 }
 
-// owner answers a session and its account; a token whose session or account is gone is worth nothing.
-func (s *Sessions) owner(ctx context.Context, sid id.Session) (account.Account, session.Session, error) {
-	x, err := s.core.Stores.Sessions.Find(ctx, sid)
-	var acct account.Account
-	if err == nil {
-		acct, err = s.core.account(ctx, x.User)
+// standing answers a session, its account and the state of the system, as the revocations in force have them; a token whose session or account is gone is worth nothing.
+func (s *Sessions) standing(ctx context.Context, sid id.Session) (ports.Standing, error) {
+	now := s.core.wholeNow() // first, as in Core.state
+	is, err := s.core.Stores.Sessions.Standing(ctx, sid)
+	if err == nil && s.core.View.Least(is.Account.ID, 0) > is.Account.Generation {
+		// The account may have changed since it was read. Whose it is was not known before, to look at the revocations first.
+		is.Account, err = s.core.account(ctx, is.Account.ID)
 	}
 	if errors.Is(err, ports.ErrNotFound) {
 		err = session.ErrInvalid
 	}
-	return acct, x, err
+	is.System = now.of(is.System)
+	return is, err
 }
 
 // Logout ends the caller's session and withdraws the access token that asks for it.

@@ -36,9 +36,18 @@ type Sessions interface {
 	Update(ctx context.Context, sid id.Session, change func(session.Session) (session.Session, Effects, error)) error
 	// Find answers the session as it was last committed, or ErrNotFound.
 	Find(ctx context.Context, sid id.Session) (session.Session, error)
+	// Standing answers the session with its account and the state of the system, each as it was last committed, in one call to the store; ErrNotFound when the session or the account is missing.
+	Standing(ctx context.Context, sid id.Session) (Standing, error)
 	// OfUser answers the sessions of a user that are still kept, expired ones too, oldest first by Created. One that ended an hour or more ago may be left out, though
 	// Find answers it still. A store may stop at the newest thousands.
 	OfUser(ctx context.Context, uid id.User) ([]session.Session, error)
+}
+
+// Standing is what decides whether a session goes on.
+type Standing struct {
+	Session session.Session
+	Account account.Account
+	System  system.State
 }
 
 // Keys keeps rings of keys, each whole and by its name. The secret half of a key is stored only wrapped: Key.Secret comes back empty.

@@ -81,6 +81,20 @@ func (p *Sessions) Find(ctx context.Context, sid id.Session) (s session.Session,
 	return s, err
 }
 
+// Standing reads the session, its account, which is remembered mostly, and the state.
+func (p *Sessions) Standing(ctx context.Context, sid id.Session) (out ports.Standing, err error) {
+	if out.Session, err = p.Find(ctx, sid); err != nil {
+		return ports.Standing{}, err
+	}
+	if out.Account, err = p.db.Accounts().Find(ctx, out.Session.User); err != nil {
+		return ports.Standing{}, err
+	}
+	if out.System, err = p.db.System().Load(ctx); err != nil {
+		return ports.Standing{}, err
+	}
+	return out, nil
+}
+
 // OfUser reads the sessions of a user by their list. It goes forward: backward, Badger makes an item of each that it hides.
 func (p *Sessions) OfUser(ctx context.Context, uid id.User) (all []session.Session, err error) {
 	err = p.db.view(ctx, func(txn *badger.Txn) error {

@@ -140,6 +140,23 @@ func (p Sessions) Find(ctx context.Context, sid id.Session) (session.Session, er
 	return found(r)
 }
 
+// Standing answers the session, its account and the state, or ports.ErrNotFound.
+func (p Sessions) Standing(ctx context.Context, sid id.Session) (out ports.Standing, err error) {
+	var a record[account.Account]
+	var s record[session.Session]
+	if err := p.s.read(ctx, func() {
+		s = p.s.sessions[sid]
+		a = p.s.accounts[s.value.User]
+		out = ports.Standing{Session: cloneSession(s.value), Account: cloneAccount(a.value), System: cloneState(p.s.system.value)}
+	}); err != nil {
+		return ports.Standing{}, err
+	}
+	if s.version == 0 || a.version == 0 {
+		return ports.Standing{}, ports.ErrNotFound
+	}
+	return out, nil
+}
+
 // OfUser answers all sessions of a user, oldest first.
 func (p Sessions) OfUser(ctx context.Context, uid id.User) ([]session.Session, error) {
 	var all []session.Session

@@ -31,6 +31,9 @@ UPDATE sessions SET created = sqlc.arg(created), listed = sqlc.arg(listed), expi
 -- name: FindSession :one
 SELECT sealed FROM sessions WHERE id = sqlc.arg(id);
 
+-- name: FindStanding :one
+SELECT s.sealed AS session, a.sealed AS account, y.body AS system FROM sessions s JOIN accounts a ON a.id = s.user_id CROSS JOIN system y WHERE s.id = sqlc.arg(id);
+
 -- name: ListSessions :many
 SELECT id, sealed FROM sessions WHERE user_id = sqlc.arg(user_id) AND listed > sqlc.arg(now) ORDER BY created DESC, id DESC LIMIT sqlc.arg(most);
 

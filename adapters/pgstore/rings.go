@@ -92,6 +92,10 @@ func (p *System) Load(ctx context.Context) (system.State, error) {
 	if err != nil {
 		return system.State{}, err
 	}
+	return p.opened(row)
+}
+
+func (p *System) opened(row []byte) (system.State, error) {
 	s, err := decodeState(row)
 	if err != nil {
 		return system.State{}, p.db.unreadable("the system's state", err)

@@ -78,6 +78,26 @@ func (p *Sessions) Find(ctx context.Context, sid id.Session) (session.Session, e
 	return p.opened(sid, row)
 }
 
+// Standing reads the session, its account and the state in one statement.
+func (p *Sessions) Standing(ctx context.Context, sid id.Session) (out ports.Standing, err error) {
+	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) (queries.FindStandingRow, error) {
+		return q.FindStanding(ctx, sid[:])
+	})
+	if err != nil {
+		return out, err
+	}
+	if out.Session, err = p.opened(sid, row.Session); err != nil {
+		return ports.Standing{}, err
+	}
+	if out.Account, err = p.db.Accounts().opened(out.Session.User, row.Account); err != nil {
+		return ports.Standing{}, err
+	}
+	if out.System, err = p.db.System().opened(row.System); err != nil {
+		return ports.Standing{}, err
+	}
+	return out, nil
+}
+
 // OfUser reads the sessions of a user that are still listed.
 func (p *Sessions) OfUser(ctx context.Context, uid id.User) ([]session.Session, error) {
 	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.ListSessionsRow, error) {

@@ -3,6 +3,7 @@ package porttest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -10,9 +11,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -129,6 +132,49 @@ func ofUser(t *testing.T, open Open) {
 		}
 		ended(t, map[string]func(context.Context) error{
 			"OfUser": func(ctx context.Context) error { _, err := s.Sessions.OfUser(ctx, ann); return err },
+		})
+	})
+	sub(t, "Standing answers a session, its account and the state as they were committed last", func(t *testing.T) {
+		s := opened(t, open)
+		if s.Accounts == nil || s.System == nil {
+			t.Skip("the store keeps no accounts, or no state")
+		}
+		a, v := newAccount(), newSession()
+		v.User = a.ID
+		if _, err := s.Sessions.Standing(t.Context(), v.ID); !errors.Is(err, ports.ErrNotFound) {
+			t.Errorf("of no session: error %v, want ErrNotFound", err)
+		}
+		if err := s.Sessions.Create(t.Context(), v, ports.Effects{}); err != nil {
+			t.Fatalf("Create: %v", err)
+		}
+		if got, err := s.Sessions.Standing(t.Context(), v.ID); !errors.Is(err, ports.ErrNotFound) {
+			t.Errorf("of a session without an account: got %+v, error %v, want ErrNotFound", got, err)
+		}
+		if err := s.Accounts.Create(t.Context(), a, ports.Effects{}); err != nil {
+			t.Fatalf("Create: %v", err)
+		}
+		for range 3 {
+			state, err := s.System.Load(t.Context())
+			if err != nil {
+				t.Fatalf("Load: %v", err)
+			}
+			got, err := s.Sessions.Standing(t.Context(), v.ID)
+			if diff := differ(ports.Standing{Session: v, Account: a, System: state}, got); err != nil || diff != "" {
+				t.Fatalf("Standing: error %v (-want +got):\n%s", err, diff)
+			}
+			v, a = sessionsOf(s).bump(v), accountsOf(s).bump(a)
+			err = errors.Join(
+				s.Sessions.Update(t.Context(), v.ID, func(session.Session) (session.Session, ports.Effects, error) { return v, ports.Effects{}, nil }),
+				s.Accounts.Update(t.Context(), a.ID, func(account.Account) (account.Account, ports.Effects, error) { return a, ports.Effects{}, nil }),
+				s.System.Update(t.Context(), func(x system.State) (system.State, ports.Effects, error) {
+					return systemOf(s).bump(x), ports.Effects{}, nil
+				}))
+			if err != nil {
+				t.Fatalf("Update: %v", err)
+			}
+		}
+		ended(t, map[string]func(context.Context) error{
+			"Standing": func(ctx context.Context) error { _, err := s.Sessions.Standing(ctx, v.ID); return err },
 		})
 	})
 	sub(t, "OfUser answers what was committed last", func(t *testing.T) {

@@ -421,6 +421,23 @@ func (q *Queries) FindSession(ctx context.Context, id []byte) ([]byte, error) {
 	return sealed, err
 }
 
+const findStanding = `-- name: FindStanding :one
+SELECT s.sealed AS session, a.sealed AS account, y.body AS system FROM sessions s JOIN accounts a ON a.id = s.user_id CROSS JOIN system y WHERE s.id = $1
+`
+
+type FindStandingRow struct {
+	Session []byte
+	Account []byte
+	System  []byte
+}
+
+func (q *Queries) FindStanding(ctx context.Context, id []byte) (FindStandingRow, error) {
+	row := q.db.QueryRow(ctx, findStanding, id)
+	var i FindStandingRow
+	err := row.Scan(&i.Session, &i.Account, &i.System)
+	return i, err
+}
+
 const findSystem = `-- name: FindSystem :one
 SELECT body FROM system
 `
