@@ -30,6 +30,15 @@ var standing = [...]struct {
 	{"Vary", varyOrigin},
 }
 
+// Headers are the headers that stand on every answer of the API's, and their values: whoever looks from outside knows what to expect.
+func Headers() map[string]string {
+	all := make(map[string]string, len(standing))
+	for _, h := range standing {
+		all[h.name] = h.is[0]
+	}
+	return all
+}
+
 // standingLines are the same as they stand in an answer of HTTP/1.1.
 var standingLines = func() (text []byte) {
 	for _, h := range standing {

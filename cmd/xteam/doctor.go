@@ -61,6 +61,9 @@ type patient struct {
 	now    time.Time
 	vulndb string // a file or folder of the Go vulnerability database; may be empty
 
+	live  *living   // what runs; nil for the checklist before a start
+	began time.Time // when now was taken, by this host's clock
+
 	database *pgstore.Seen // nil until it was looked at
 	redis    []seenRedis
 }
@@ -88,19 +91,47 @@ in production is refused for.
 
 With --vulndb the modules of this program are held against a copy of the Go
 vulnerability database: the file vulndb.zip of vuln.go.dev, a folder of its
-entries, or one file of them.`,
-		Example: "  xteam doctor\n  xteam doctor --vulndb vulndb.zip\n  xteam doctor --json | jq '.checks[] | select(.verdict == \"fail\")'",
+entries, or one file of them.
+
+With --live a deployment that runs is examined instead, at the URL that clients
+use: what is counted and logged, whether a token that is revoked is refused on
+every server, headers, probes, validation, the audit trail, clocks, and the age
+of keys. It signs in with the account xteam-doctor, which it makes, and disables
+again; a failed sign-in, a revocation and a few refusals are in the audit trail
+afterwards, and this address has spent its sign-ins of a minute. The
+administrator's side is the socket of the server in DATA_DIR, or the URL itself
+with an administrator's API key; the log and the metrics are where these settings
+say.`,
+		Example: "  xteam doctor\n  xteam doctor --live https://xteam.example.com\n  xteam doctor --vulndb vulndb.zip\n  xteam doctor --json | jq '.checks[] | select(.verdict == \"fail\")'",
 		Args:    cobra.NoArgs,
 	}
 	vulndb := cmd.Flags().String("vulndb", "", "a copy of the Go vulnerability database: vulndb.zip, a folder or a file of its entries")
+	var o liveOptions
+	f := cmd.Flags()
+	f.StringVar(&o.url, "live", "", "the URL of a deployment that runs, as clients use it")
+	f.BoolVar(&o.key, "api-key-stdin", false, "with --live: read an administrator's API key from standard input")
+	f.StringVar(&o.ca, "ca", "", "with --live: a file with the authority of the server's certificate, if the system does not know it")
+	f.StringVar(&o.log, "log", "", "with --live: the file of the server's log; LOG_FILE unless it is given")
+	f.StringVar(&o.metrics, "metrics", "", "with --live: the URL of the server's metrics; METRICS_ADDR, or the administrator's side, unless it is given")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = c.does(func(cmd *cobra.Command) error {
+		for _, name := range []string{"api-key-stdin", "ca", "log", "metrics"} {
+			if f.Changed(name) && !f.Changed("live") {
+				return c.misuse("--" + name + " goes with --live")
+			}
+		}
 		s, get, err := c.settings()
 		if err != nil {
 			return err
 		}
-		p := &patient{s: s, get: get, now: time.Now(), vulndb: *vulndb}
-		d := examine(cmd.Context(), p, before)
+		now := time.Now()
+		p := &patient{s: s, get: get, now: now, began: now, vulndb: *vulndb}
+		var d diagnosis
+		if !f.Changed("live") {
+			d = examine(cmd.Context(), p, before, within)
+		} else if d, err = c.examineURL(cmd.Context(), p, o); err != nil {
+			return err
+		}
 		if err := c.print(*asJSON, d, d.text()); err != nil {
 			return err
 		}
@@ -112,10 +143,25 @@ entries, or one file of them.`,
 	return cmd
 }
 
-// examine goes through a list.
-func examine(ctx context.Context, p *patient, list []examination) (d diagnosis) {
+// examineURL goes through the checklist of what runs, and says what is left of it.
+func (c *cli) examineURL(ctx context.Context, p *patient, o liveOptions) (diagnosis, error) {
+	l, closeAll, err := c.reach(ctx, o)
+	if err != nil {
+		return diagnosis{}, err
+	}
+	defer closeAll()
+	p.live = l
+	d := examineLive(ctx, p)
+	if left := l.probe.leave(ctx); left != "" {
+		fmt.Fprintln(c.err, left)
+	}
+	return d, ctx.Err()
+}
+
+// examine goes through a list, with a bound for each.
+func examine(ctx context.Context, p *patient, list []examination, most time.Duration) (d diagnosis) {
 	for _, e := range list {
-		ctx, cancel := context.WithTimeout(ctx, within)
+		ctx, cancel := context.WithTimeout(ctx, most)
 		f := e.look(ctx, p)
 		cancel()
 		f.ID, f.Seen, f.Fix = e.id, printable(f.Seen), printable(f.Fix)

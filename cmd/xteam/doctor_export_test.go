@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"io"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,7 +19,7 @@ func Examine(ctx context.Context, env map[string]string, now time.Time, vulndb s
 		return nil, err
 	}
 	all := map[string]Finding{}
-	for _, f := range examine(ctx, &patient{s: s, get: get, now: now, vulndb: vulndb}, before).Checks {
+	for _, f := range examine(ctx, &patient{s: s, get: get, now: now, vulndb: vulndb}, before, within).Checks {
 		all[f.ID] = f
 	}
 	return all, nil
@@ -39,3 +42,28 @@ func Scan(database string, modules map[string]string) (newest time.Time, read in
 
 // Linked are the modules of this program.
 func Linked() map[string]string { return linked() }
+
+// ExamineLive goes through some of the checks of a deployment that runs, with the settings of the environment, as if it were now.
+func ExamineLive(ctx context.Context, url, log, metrics, apiKey string, now time.Time, ids ...string) (all map[string]Finding, left string, err error) {
+	c := &cli{in: strings.NewReader(apiKey + "\n"), out: io.Discard, err: io.Discard}
+	s, get, err := c.settings()
+	if err != nil {
+		return nil, "", err
+	}
+	l, closeAll, err := c.reach(ctx, liveOptions{url: url, log: log, metrics: metrics, key: apiKey != ""})
+	if err != nil {
+		return nil, "", err
+	}
+	defer closeAll()
+	all = map[string]Finding{}
+	var some []examination
+	for _, e := range after {
+		if slices.Contains(ids, e.id) {
+			some = append(some, e)
+		}
+	}
+	for _, f := range examine(ctx, &patient{s: s, get: get, now: now, began: time.Now(), live: l}, some, liveWithin).Checks {
+		all[f.ID] = f
+	}
+	return all, l.probe.leave(ctx), nil
+}
