@@ -149,9 +149,11 @@ func bare(b *testing.B, body, head string) *server {
 }
 
 // enrol makes the user of the benchmarks.
-func enrol(b *testing.B, folder string) {
+func enrol(b *testing.B, folder string) { enrolAs(b, folder, email, "bench") }
+
+func enrolAs(b *testing.B, folder, email, name string) {
 	b.Helper()
-	cmd := program(b, folder, "users", "create", "--email", email, "--username", "bench", "--password-stdin")
+	cmd := program(b, folder, "users", "create", "--email", email, "--username", name, "--password-stdin")
 	cmd.Stdin = strings.NewReader(password + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("users create: %v\n%s", err, out)
@@ -159,7 +161,9 @@ func enrol(b *testing.B, folder string) {
 }
 
 // signIn answers an access token, and how long it took.
-func (s *server) signIn(b *testing.B) (string, time.Duration) {
+func (s *server) signIn(b *testing.B) (string, time.Duration) { return s.signInAs(b, email) }
+
+func (s *server) signInAs(b *testing.B, email string) (string, time.Duration) {
 	b.Helper()
 	began := time.Now()
 	resp, err := http.Post(s.base+"/api/v1/auth/login", "application/json", strings.NewReader(`{"email":"`+email+`","password":"`+password+`"}`))
