@@ -84,8 +84,11 @@ func (s *seats) refusal(c Connection, h holder, o *TethersOptions) error {
 	if c == FeedStream {
 		taken, most, own = s.open[FeedStream], o.MaxFollowers, o.MaxPerKey
 	}
+	if c == GraphQLSocket && h == (holder{}) { // before connection_init, or to sign in: strangers must not take all seats of those who are known
+		taken, most = s.of[h], max(o.MaxOpen/10, 1)
+	}
 	switch {
-	case taken >= most:
+	case taken >= most, c != FeedStream && s.all()-s.open[FeedStream] >= o.MaxOpen:
 		return &CrowdedError{Feed: c == FeedStream, Max: most}
 	case h != holder{} && s.of[h] >= own:
 		return &CrowdedError{Own: true, Feed: c == FeedStream, Max: own}

@@ -265,6 +265,26 @@ func TestSeats(t *testing.T) {
 	}
 }
 
+// Strangers, whose sockets have not named anybody yet, do not take the seats of users.
+func TestStrangersLeaveSeats(t *testing.T) {
+	w := newWorld(t)
+	tethers := w.tethers(app.TethersOptions{MaxOpen: 20})
+	for range 2 {
+		if _, err := tethers.Seat(app.GraphQLSocket, app.Caller{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := tethers.Seat(app.GraphQLSocket, app.Caller{})
+	crowded(t, err, app.CrowdedError{Max: 2})
+	for n := range byte(18) {
+		if _, err := tethers.Seat(app.GraphQLSocket, app.Caller{Claims: &token.Claims{Subject: id.User{1 + n}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = tethers.Seat(app.EventSocket, app.Caller{Claims: &token.Claims{Subject: id.User{90}}})
+	crowded(t, err, app.CrowdedError{Max: 20})
+}
+
 // However many sockets there are, a service that follows the feed finds a seat; and however many replicas one service has, another does.
 func TestFollowersOfTheFeedHaveSeatsOfTheirOwn(t *testing.T) {
 	w := newWorld(t)

@@ -20,6 +20,8 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/ratelimit"
 )
 
 // Protocol is the subprotocol of the sockets (npm: graphql-ws).
@@ -30,6 +32,7 @@ const (
 	closeMalformed    websocket.StatusCode = 4400
 	closeUnauthorized websocket.StatusCode = 4401 // the token is refused, or has ended
 	closeForbidden    websocket.StatusCode = 4403
+	closeProtocol     websocket.StatusCode = 4406 // another subprotocol, or none
 	closeLate         websocket.StatusCode = 4408 // no connection_init in time
 	closeTwice        websocket.StatusCode = 4409 // an id is in use
 	closeInits        websocket.StatusCode = 4429
@@ -44,6 +47,9 @@ const (
 	pingEvery     = 30 * time.Second
 	anonymousLife = time.Minute // of a socket without a token, which is for signing in
 )
+
+// talk is how many messages and pings a client may send on one socket, whatever they ask.
+var talk = ratelimit.Limit{Capacity: 200, Period: 10 * time.Second}
 
 // asksToUpgrade reports whether a request opens a WebSocket. What is wrong beside, the library tells.
 func asksToUpgrade(r *http.Request) bool {
@@ -75,14 +81,18 @@ func (a *API) serveSocket(w http.ResponseWriter, r *http.Request, v app.Visit) {
 		v.Refuse(err)
 		return
 	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Protocol}, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled}) // the origin was judged
-	if err != nil {
+	s := &socket{api: a, visit: v, operations: map[string]context.CancelFunc{}, leave: leave}
+	s.conn, err = websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Protocol}, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled, OnPingReceived: s.pinged}) // the origin was judged
+	switch {
+	case err != nil: // it has answered
 		leave()
-		return // it has answered
+	case s.conn.Subprotocol() != Protocol:
+		defer leave()
+		_ = s.conn.Close(closeProtocol, "the subprotocol is "+Protocol)
+	default:
+		s.conn.SetReadLimit(maxMessage)
+		s.serve(r.Context())
 	}
-	conn.SetReadLimit(maxMessage)
-	s := &socket{api: a, conn: conn, visit: v, operations: map[string]context.CancelFunc{}, leave: leave}
-	s.serve(r.Context())
 }
 
 // socket is one that is open.
@@ -95,6 +105,7 @@ type socket struct {
 	cancel context.CancelCauseFunc // with what close tells
 	began  bool                    // connection_init was answered
 	leave  func()
+	said   ratelimit.Bucket // of talk: the reader's
 
 	mu         sync.Mutex
 	operations map[string]context.CancelFunc // those that run, by the client's ids
@@ -192,11 +203,27 @@ func parse(b []byte) (m message, ok bool) {
 	return m, json.Unmarshal(b, &m) == nil
 }
 
+// talks reports whether the client may go on, and ends the socket of one who says too much.
+func (s *socket) talks() bool {
+	said, d := talk.Take(s.said, 1, instant.Of(time.Now()))
+	s.said = said
+	if !d.OK {
+		s.cancel(&closing{websocket.StatusPolicyViolation, "too many messages"})
+	}
+	return d.OK
+}
+
+// pinged is called by the reader, of a ping.
+func (s *socket) pinged(context.Context, []byte) (pong bool) { return s.talks() }
+
 // read takes messages until the socket ends.
 func (s *socket) read(late *time.Timer, release *func()) {
 	for {
 		kind, b, err := s.conn.Read(context.Background()) // the library cuts a socket off, without a word, whose read is given up
 		if err != nil {
+			return
+		}
+		if !s.talks() {
 			return
 		}
 		m, ok := parse(b)

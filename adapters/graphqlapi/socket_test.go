@@ -1,10 +1,14 @@
 package graphqlapi_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -217,6 +221,80 @@ func TestSocketsOfBadManners(t *testing.T) {
 	_, _, err := big.conn.Read(ctx)
 	if code := websocket.CloseStatus(err); err == nil || ctx.Err() != nil || code != -1 && code != websocket.StatusMessageTooBig {
 		t.Errorf("too long a message: %v", err)
+	}
+}
+
+// frame is a masked one, with a key of zeros, of at most 65,535 bytes.
+func frame(first byte, payload string) string {
+	size := string([]byte{0x80 | byte(len(payload))})
+	if len(payload) > 125 {
+		size = string([]byte{0x80 | 126, byte(len(payload) >> 8), byte(len(payload))})
+	}
+	return string([]byte{first}) + size + "\x00\x00\x00\x00" + payload
+}
+
+// TestHostileFrames: what breaks the protocol of WebSockets, or floods one, ends it at once, and takes no memory.
+func TestHostileFrames(t *testing.T) {
+	_, url := serving(t, xteam.Options{})
+	init := frame(0x81, `{"type":"connection_init"}`)
+	for name, c := range map[string]struct {
+		protocol, sent string
+		code           int
+	}{
+		"unmasked":               {"graphql-transport-ws", "\x81\x02{}", -1},
+		"compressed, not agreed": {"graphql-transport-ws", init + frame(0xc1, "bomb"), 1002},
+		"fragments without end":  {"graphql-transport-ws", init + frame(0x01, "{") + strings.Repeat(frame(0x00, strings.Repeat(" ", 60_000)), 4), 1009},
+		"a fragmented ping":      {"graphql-transport-ws", init + frame(0x09, "a"), 1002},
+		"a long ping":            {"graphql-transport-ws", init + frame(0x89, strings.Repeat("a", 126)), 1002},
+		"an unknown opcode":      {"graphql-transport-ws", init + frame(0x83, ""), 1002},
+		"binary":                 {"graphql-transport-ws", init + frame(0x82, "{}"), 4400},
+		"a close without a code": {"graphql-transport-ws", init + frame(0x88, ""), 0},
+		"a flood of pings":       {"graphql-transport-ws", init + strings.Repeat(frame(0x89, "a"), 400), 1008},
+		"a flood of messages":    {"graphql-transport-ws", init + strings.Repeat(frame(0x81, `{"type":"pong"}`), 400), 1008},
+		"another subprotocol":    {"graphql-ws", "", 4406},
+		"none":                   {"", "", 4406},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(soon))
+			asks := "GET /graphql HTTP/1.1\r\nHost: " + strings.TrimPrefix(url, "http://") + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+			if c.protocol != "" {
+				asks += "Sec-WebSocket-Protocol: " + c.protocol + "\r\n"
+			}
+			go func() { _, _ = io.WriteString(conn, asks+"\r\n"+c.sent) }() // the server may not read to the end
+			br := bufio.NewReader(conn)
+			r, err := http.ReadResponse(br, nil)
+			if err != nil || r.StatusCode != http.StatusSwitchingProtocols || r.Header.Get("Sec-WebSocket-Extensions") != "" {
+				t.Fatal(r, err)
+			}
+			if got := closed(br); got != c.code {
+				t.Errorf("closed with %d; want %d", got, c.code)
+			}
+		})
+	}
+}
+
+// closed reads until the close frame, and answers its code; 0 where it has none, and -1 where the connection was cut off without one.
+func closed(br *bufio.Reader) int {
+	for {
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(br, head); err != nil {
+			return -1
+		}
+		body := make([]byte, head[1]&0x7f)
+		if _, err := io.ReadFull(br, body); err != nil {
+			return -1
+		}
+		switch {
+		case head[0] == 0x88 && len(body) < 2:
+			return 0
+		case head[0] == 0x88:
+			return int(body[0])<<8 | int(body[1])
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/token"
 )
 
@@ -60,6 +62,9 @@ func New(t *app.Tethers, l *app.Live, tickets *app.Tickets, o Options) *Feed {
 	return &Feed{t, l, tickets, o.Ping}
 }
 
+// pings is how many a client may send on one socket.
+var pings = ratelimit.Limit{Capacity: 60, Period: time.Minute}
+
 // rule is what a socket asks: a signed-in user, no API key.
 var rule = app.Rule{Class: app.Read, Access: app.SignedIn}
 
@@ -75,7 +80,7 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		visit.Refuse(err)
 		return
 	}
-	conn, err := websocket.Accept(slim{w}, r, &websocket.AcceptOptions{Subprotocols: []string{Protocol}, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled}) // the origin was judged
+	conn, err := websocket.Accept(slim{w}, r, &websocket.AcceptOptions{Subprotocols: []string{Protocol}, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled, OnPingReceived: s.pinged}) // the origin was judged
 	if err != nil {
 		s.end()
 		return // it has answered
@@ -112,6 +117,9 @@ type socket struct {
 	from   netip.Addr
 	events *app.Subscription
 	leave  func()
+
+	cancel context.CancelCauseFunc
+	pings  ratelimit.Bucket // the reader's
 }
 
 func (s *socket) end() {
@@ -231,9 +239,10 @@ func (s *socket) run() {
 	defer s.end()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	s.cancel = cancel
 	release := s.feed.tethers.Hold(s.caller, s.from, cancel)
 	defer release()
-	go s.read(cancel)
+	go s.read()
 	err := s.write(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -248,22 +257,33 @@ var (
 	errMessage  = errors.New("this socket takes no messages")
 	errNotText  = errors.New("a text is not UTF-8")
 	errUnmasked = errors.New("a frame is not masked")
+	errPings    = errors.New("too many pings")
 	errSilent   = errors.New("the client does not answer")
 )
 
 // read answers pings and the close of the client, until the socket ends. A message is read whole, so as to close it as RFC 6455 wants it closed that is too long or no text; the library sees to frames.
-func (s *socket) read(cancel func(error)) {
+func (s *socket) read() {
 	kind, b, err := s.conn.Read(context.Background())
 	switch {
 	case err != nil && strings.Contains(err.Error(), "unmasked frame"): // of the violations the only one that the library does not tell
-		cancel(errUnmasked)
+		s.cancel(errUnmasked)
 	case err != nil:
-		cancel(errGone)
+		s.cancel(errGone)
 	case kind == websocket.MessageText && !utf8.Valid(b):
-		cancel(errNotText)
+		s.cancel(errNotText)
 	default:
-		cancel(errMessage)
+		s.cancel(errMessage)
 	}
+}
+
+// pinged is called by the reader, of a ping, and ends the socket of one who pings without end.
+func (s *socket) pinged(context.Context, []byte) (pong bool) {
+	left, d := pings.Take(s.pings, 1, instant.Of(time.Now()))
+	s.pings = left
+	if !d.OK {
+		s.cancel(errPings)
+	}
+	return d.OK
 }
 
 // write sends what happens, and pings in between.
@@ -335,8 +355,8 @@ func (s *socket) close(err error) {
 		_ = s.conn.Close(websocket.StatusProtocolError, errUnmasked.Error())
 	case errors.Is(err, errNotText):
 		_ = s.conn.Close(websocket.StatusInvalidFramePayloadData, errNotText.Error())
-	case errors.Is(err, errMessage):
-		_ = s.conn.Close(websocket.StatusPolicyViolation, errMessage.Error())
+	case errors.Is(err, errMessage), errors.Is(err, errPings):
+		_ = s.conn.Close(websocket.StatusPolicyViolation, err.Error())
 	case errors.Is(err, errGone), errors.Is(err, errSilent), code == "unavailable" && errors.Is(err, context.DeadlineExceeded):
 		_ = s.conn.CloseNow()
 	case code == "stopping":

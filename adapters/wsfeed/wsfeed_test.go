@@ -497,6 +497,7 @@ func TestHostileFrames(t *testing.T) {
 		"a long ping":            {frame(0x89, bytes.Repeat([]byte("a"), 126)), 1002},
 		"a fragmented ping":      {frame(0x09, []byte("a")), 1002},
 		"an unknown opcode":      {frame(0x83, nil), 1002},
+		"a flood of pings":       {bytes.Repeat(frame(0x89, []byte("a")), 200), 1008},
 		"a close without a code": {frame(0x88, nil), 0},
 		"a close":                {frame(0x88, []byte{0x03, 0xe8}), 1000},
 	} {
