@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -275,6 +276,40 @@ func TestHostileFrames(t *testing.T) {
 				t.Errorf("closed with %d; want %d", got, c.code)
 			}
 		})
+	}
+}
+
+// TestSocketsThatAreLeft: one that never begins is closed after ten seconds, and of those whose clients go without a word nothing is left.
+func TestSocketsThatAreLeft(t *testing.T) {
+	s, url := serving(t, xteam.Options{MaxConnectionsPerUser: 1000})
+	token, _ := s.SignIn(s.User("ann"))
+	begin(t, url, token) // what is made once
+	silent, begun := dial(t, url, "graphql-transport-ws"), time.Now()
+	before := runtime.NumGoroutine()
+	var all []*socket
+	for range 200 {
+		c := begin(t, url, token)
+		c.say(`{"id":"1","type":"subscribe","payload":{"query":"subscription { securityEvents { kind } }"}}`)
+		c.say(`{"type":"ping"}`)
+		c.hears("pong")
+		all = append(all, c)
+	}
+	if n := runtime.NumGoroutine(); n < before+200 {
+		t.Fatalf("%d goroutines before, and %d with 200 sockets: they are not counted so", before, n)
+	}
+	for _, c := range all {
+		_ = c.conn.CloseNow()
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for runtime.NumGoroutine() > before+5 {
+		if <-tick.C; time.Since(begun) > soon {
+			t.Fatalf("%d goroutines before, and %d after", before, runtime.NumGoroutine())
+		}
+	}
+	silent.ends(4408, "connection_init did not come in time")
+	if took := time.Since(begun); took < 9*time.Second || took > 15*time.Second {
+		t.Errorf("a socket that says nothing was closed after %v", took)
 	}
 }
 
