@@ -108,6 +108,9 @@ func (r *Registry) Counter(name, help string, ask func() float64) {
 	r.all.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, ask))
 }
 
+// Gatherer is the registry itself, for what sends it elsewhere.
+func (r *Registry) Gatherer() prometheus.Gatherer { return r.all }
+
 // Handler serves the metrics. Whoever may read them is for the caller to decide.
 func (r *Registry) Handler() http.Handler {
 	return promhttp.HandlerFor(r.all, promhttp.HandlerOpts{MaxRequestsInFlight: 4, DisableCompression: true})

@@ -59,6 +59,10 @@ type settings struct {
 
 	MetricsAddr string // empty: on Addr, behind the role of an administrator
 
+	Collector    string        // the URL of an OpenTelemetry collector; empty: nothing is sent
+	TraceRatio   float64       // of the requests that are followed
+	MetricsEvery time.Duration // between two sendings of the metrics
+
 	Retention    time.Duration // of the feed; 0: as long as an access token lives
 	PerUser      int           // connections that stay open
 	PerServer    int
@@ -319,6 +323,50 @@ var table = []setting{
 			_, bad := strconv.ParseUint(port, 10, 16)
 			return v == "" || err == nil && bad == nil
 		}},
+	{name: "OTEL_EXPORTER_OTLP_ENDPOINT", without: "nothing is sent", takes: "the URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318, without user and query, or nothing",
+		meaning: "an OpenTelemetry collector that is sent traces and metrics; while it does not answer they are dropped, and nobody waits", mask: maskURL,
+		set: func(s *settings, v string) bool {
+			s.Collector = v
+			u, err := url.Parse(v)
+			return v == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+		}},
+	{name: headersSetting, without: "none", takes: "name=value pairs, parted by commas, the values percent-encoded",
+		meaning: "headers of each request to the collector, such as a credential", mask: maskSecret,
+		set: func(_ *settings, v string) bool { _, ok := collectorHeaders(v); return ok }},
+	{name: "OTEL_TRACES_SAMPLER_ARG", initial: "1", takes: "a number from 0 to 1",
+		meaning: "the part of the requests that are followed; what a trusted proxy has decided comes first",
+		set: func(s *settings, v string) bool {
+			ratio, err := strconv.ParseFloat(v, 64)
+			s.TraceRatio = ratio
+			return err == nil && ratio >= 0 && ratio <= 1
+		}},
+	{name: "OTEL_METRIC_EXPORT_INTERVAL", initial: "60000", takes: "a whole number of milliseconds from 100 to 3600000",
+		meaning: "how often the metrics are sent to the collector",
+		set: func(s *settings, v string) bool {
+			n, err := strconv.ParseUint(v, 10, 32)
+			s.MetricsEvery = time.Duration(n) * time.Millisecond
+			return err == nil && n >= 100 && n <= 3600000
+		}},
+}
+
+// headersSetting holds headers for the collector, which may be secret.
+const headersSetting = "OTEL_EXPORTER_OTLP_HEADERS"
+
+// collectorHeaders reads them.
+func collectorHeaders(text string) (map[string]string, bool) {
+	all := map[string]string{}
+	if text == "" {
+		return all, true
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		name, value, ok := strings.Cut(strings.TrimSpace(one), "=")
+		value, err := url.PathUnescape(value)
+		if !ok || err != nil || name == "" || strings.ContainsAny(name, " \t\r\n:") || strings.ContainsAny(value, "\r\n\x00") {
+			return nil, false
+		}
+		all[name] = value
+	}
+	return all, true
 }
 
 // notYet is every setting of the contract that this build does not have, in the contract's order: who sets one must not believe that it is done. A row moves into the

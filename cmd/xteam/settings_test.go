@@ -86,6 +86,10 @@ func TestSettingsRefused(t *testing.T) {
 		"GRAPHQL_INTROSPECTION":       {"on", "1", "TRUE"},
 		"AUDIT_CHECKPOINTS":           {"a\x00b"},
 		"AUDIT_RETENTION":             {"1", "23h", "-24h", "876001h", "400d"},
+		"OTEL_EXPORTER_OTLP_ENDPOINT": {"127.0.0.1:4318", "grpc://x:4317", "http://u:p@x", "http://x?y", "http://"},
+		"OTEL_EXPORTER_OTLP_HEADERS":  {"planted", "=x", "a b=c", "a=%zz", "a=b%0d%0ac"},
+		"OTEL_TRACES_SAMPLER_ARG":     {"2", "-1", "NaN", "all"},
+		"OTEL_METRIC_EXPORT_INTERVAL": {"0", "99", "1m", "-5"},
 		"METRICS_ADDR":                {"9100", "localhost", "localhost:http", "localhost:65536"},
 
 		"RATE_LIMIT_URL":                 {"redis://", "memory", "memory://", "http://:planted-secret@h"},

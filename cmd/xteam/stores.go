@@ -14,6 +14,7 @@ import (
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/jwks"
 	"github.com/xteam/xteam/adapters/metrics"
+	"github.com/xteam/xteam/adapters/otlptelemetry"
 	"github.com/xteam/xteam/adapters/pgstore"
 	"github.com/xteam/xteam/adapters/redisstore"
 	"github.com/xteam/xteam/app"
@@ -172,7 +173,7 @@ func openBuckets(r redisStores) ports.Buckets {
 var keysOf = map[string]apikey.Environment{development: apikey.Development, staging: apikey.Staging, production: apikey.Production}
 
 // options hands the settings on.
-func options(s settings, registry *metrics.Registry) assembly.Options {
+func options(s settings, registry *metrics.Registry, sent *otlptelemetry.Telemetry) assembly.Options {
 	node, err := os.Hostname()
 	if err != nil {
 		node = "this node"
@@ -184,7 +185,12 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 	if s.MetricsAddr == "" {
 		page = registry.Handler()
 	}
+	var tracer ports.Tracer
+	if sent != nil {
+		tracer = sent
+	}
 	return assembly.Options{
+		Tracer: tracer,
 		Tunables: app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway,
 			Environment: keysOf[s.Environment]},
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Version: buildVersion().Version, Canary: canaryEvery, Limits: s.Limits, Tethers: app.TethersOptions{MaxPerUser: s.PerUser, MaxOpen: s.PerServer}, FeedRetention: s.Retention, HTTP: s.HTTP,
@@ -193,6 +199,20 @@ func options(s settings, registry *metrics.Registry) assembly.Options {
 		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) }, Now: machineClock,
 		Doors: doors(s),
 	}
+}
+
+// openTelemetry makes ready to send traces and metrics; nil where nobody is to be sent any.
+func openTelemetry(ctx context.Context, s settings, get lookup, registry *metrics.Registry, log *slog.Logger) (*otlptelemetry.Telemetry, func(), error) {
+	if s.Collector == "" {
+		return nil, func() {}, nil
+	}
+	text, _ := get(headersSetting)
+	headers, _ := collectorHeaders(text) // it was checked
+	t, err := otlptelemetry.Open(ctx, otlptelemetry.Options{Endpoint: s.Collector, Headers: headers, Version: buildVersion().Version, Ratio: s.TraceRatio, Every: s.MetricsEvery, Trusted: s.HTTP.Proxies.Trusted, Logger: log}, registry.Gatherer())
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, t.Close, nil
 }
 
 // doors are the transports beside REST.
@@ -221,6 +241,10 @@ type system struct {
 	output   *output
 }
 
-func newSystem(api *httpapi.API, db assembly.Database, registry watched, secrets *assembly.Secrets, log *slog.Logger, out *output) *system {
-	return &system{Public: api.Handler(), Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, secrets: secrets.Secrets, tethers: api.Tethers, output: out}
+func newSystem(api *httpapi.API, sent *otlptelemetry.Telemetry, db assembly.Database, registry watched, secrets *assembly.Secrets, log *slog.Logger, out *output) *system {
+	public := api.Handler()
+	if sent != nil {
+		public = sent.Handler(public)
+	}
+	return &system{Public: public, Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, secrets: secrets.Secrets, tethers: api.Tethers, output: out}
 }

@@ -48,9 +48,18 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	}
 	feeds := openFeeds(mainRedisStores)
 	registry := metrics.New()
-	assemblyOptions := options(s, registry)
-	view, cleanup5, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, logger)
+	telemetry, cleanup5, err := openTelemetry(ctx, s, get, registry, logger)
 	if err != nil {
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	assemblyOptions := options(s, registry, telemetry)
+	view, cleanup6, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, logger)
+	if err != nil {
+		cleanup5()
 		cleanup4()
 		cleanup3()
 		cleanup2()
@@ -60,19 +69,6 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	codec := assembly.NewCodec()
 	hasher, err := assembly.NewPasswords(assemblyOptions)
 	if err != nil {
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	journalJournal := journal.New(logger)
-	live, cleanup6 := assembly.StartLive(ctx, journalJournal, assemblyDatabase)
-	buckets := openBuckets(mainRedisStores)
-	otherClocks := openClocks(mainRedisStores)
-	clocks, cleanup7, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, logger)
-	if err != nil {
 		cleanup6()
 		cleanup5()
 		cleanup4()
@@ -81,8 +77,24 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	limiter, cleanup8, err := assembly.StartLimiter(ctx, buckets, clocks, assemblyOptions, live, logger)
+	journalJournal := journal.New(logger)
+	live, cleanup7 := assembly.StartLive(ctx, journalJournal, assemblyDatabase)
+	buckets := openBuckets(mainRedisStores)
+	otherClocks := openClocks(mainRedisStores)
+	clocks, cleanup8, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, logger)
 	if err != nil {
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	limiter, cleanup9, err := assembly.StartLimiter(ctx, buckets, clocks, assemblyOptions, live, logger)
+	if err != nil {
+		cleanup8()
 		cleanup7()
 		cleanup6()
 		cleanup5()
@@ -94,25 +106,6 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	}
 	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions)
 	if err != nil {
-		cleanup8()
-		cleanup7()
-		cleanup6()
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	guard := app.NewGuard(core)
-	appAPIKeys, cleanup9 := assembly.StartAPIKeys(ctx, core, guard)
-	sessions, cleanup10 := assembly.StartSessions(ctx, core)
-	accounts := app.NewAccounts(core)
-	setUp := app.NewSetUp(core, accounts)
-	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	rotator, cleanup11, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
-	if err != nil {
-		cleanup10()
 		cleanup9()
 		cleanup8()
 		cleanup7()
@@ -124,7 +117,13 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	pending, cleanup12, err := assembly.StartPending(ctx, core, assemblyDatabase, logger)
+	guard := app.NewGuard(core)
+	appAPIKeys, cleanup10 := assembly.StartAPIKeys(ctx, core, guard)
+	sessions, cleanup11 := assembly.StartSessions(ctx, core)
+	accounts := app.NewAccounts(core)
+	setUp := app.NewSetUp(core, accounts)
+	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
+	rotator, cleanup12, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
 	if err != nil {
 		cleanup11()
 		cleanup10()
@@ -139,10 +138,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	trail, cleanup13 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, logger)
-	blocks, cleanup14, err := assembly.StartBlocks(ctx, core, assemblyOptions, logger)
+	pending, cleanup13, err := assembly.StartPending(ctx, core, assemblyDatabase, logger)
 	if err != nil {
-		cleanup13()
 		cleanup12()
 		cleanup11()
 		cleanup10()
@@ -157,8 +154,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	boards := openBoards(mainRedisStores)
-	nodes, cleanup15, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, logger)
+	trail, cleanup14 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, logger)
+	blocks, cleanup15, err := assembly.StartBlocks(ctx, core, assemblyOptions, logger)
 	if err != nil {
 		cleanup14()
 		cleanup13()
@@ -176,9 +173,30 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup16 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, logger)
+	boards := openBoards(mainRedisStores)
+	nodes, cleanup16, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, logger)
+	if err != nil {
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	tethers, cleanup17 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, logger)
 	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
 	if err != nil {
+		cleanup17()
 		cleanup16()
 		cleanup15()
 		cleanup14()
@@ -199,8 +217,9 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	}
 	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, nodes, secrets, streams, assemblyOptions, logger)
 	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, tethers, mainOutput)
-	mainSystem := newSystem(api, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
+	mainSystem := newSystem(api, telemetry, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup17()
 		cleanup16()
 		cleanup15()
 		cleanup14()

@@ -30,7 +30,8 @@ var homes = map[string][]string{
 	"golang.org/x/mod":                     {"cmd/xteam"},
 	"golang.org/x/crypto/chacha20poly1305": {"adapters/fieldcrypt"},
 	"github.com/spf13/cobra":               {"cmd/xteam"},
-	"github.com/prometheus/client_golang":  {"adapters/metrics"},
+	"github.com/prometheus/client_golang":  {"adapters/metrics", "adapters/otlptelemetry"},
+	"go.opentelemetry.io":                  {"adapters/otlptelemetry"},
 	"github.com/google/wire":               nil, // anywhere, in files that the tag wireinject guards: wireTagged
 	"pgregory.net/rapid":                   {"ports/porttest"},
 	"github.com/google/go-cmp":             {"ports/porttest"},
@@ -87,7 +88,7 @@ func wireTagged(t *tree) (broken []string) {
 
 // notEmbedded is what a Go program that embeds XTeam must not link because of it.
 var notEmbedded = []string{"github.com/redis/go-redis", "github.com/hashicorp/vault", "github.com/99designs/gqlgen", "github.com/vektah/gqlparser",
-	"github.com/jackc", "github.com/pressly/goose", "github.com/lestrrat-go/jwx", "github.com/aws", "github.com/Azure", "github.com/spf13", "github.com/prometheus", "github.com/google/wire", "database/sql", "testing"}
+	"github.com/jackc", "github.com/pressly/goose", "github.com/lestrrat-go/jwx", "github.com/aws", "github.com/Azure", "github.com/spf13", "github.com/prometheus", "go.opentelemetry.io", "github.com/google/wire", "database/sql", "testing"}
 
 // embeddedBuild walks the module's imports from the façade. A foreign library's own imports are not followed: its home is what links it. With the tag
 // of the injectors, which no program is built with, wire itself is to be expected.

@@ -51,6 +51,7 @@ type Options struct {
 	Trail   app.TrailOptions // of the audit trail: Retention and Send
 	Meter   ports.Meter      // nil: nothing is counted
 	Metrics http.Handler     // served to administrators under /metrics; nil: nothing is
+	Tracer  ports.Tracer     // nil: no request is followed
 }
 
 // Database is a store that is open, with the keys that it is sealed by.
@@ -213,6 +214,9 @@ func NewPasswords(o Options) (*passhash.Hasher, error) {
 func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, l *app.Limiter, clocks *app.Clocks, o Options) (*app.Core, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Tracer != nil {
+		db.Stores, passwords = db.Stores.Traced(o.Tracer), app.TracedPasswords(passwords, o.Tracer)
 	}
 	c := &app.Core{
 		Stores: db.Stores, View: v, Codec: codec, Passwords: passwords, MACs: db.MACs, Journal: journal,
