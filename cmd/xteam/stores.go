@@ -37,13 +37,36 @@ func openStore(ctx context.Context, s settings, secrets *assembly.Secrets, log *
 	return assembly.OpenBadgerWith(ctx, s.Store, s.MinFreeSpace, secrets, log, before)
 }
 
-func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys) error) (_ assembly.Database, _ func(), err error) {
+// unfitDatabase says why a database may not serve in production, as far as its URL tells; one that cannot be read is refused when it is opened.
+func unfitDatabase(s *settings) faults {
+	if s.DatabaseURL == "" {
+		return nil
+	}
 	u, err := pgstore.ParseURL(s.DatabaseURL)
-	if err != nil {
+	if err != nil || u.Verified || u.Local {
+		return nil
+	}
+	return faults{fmt.Sprintf("DATABASE_URL: production takes a connection that is encrypted and knows with whom: use %s, with the password", u.Suggestion)}
+}
+
+// unfitRedis is the same of a Redis.
+func unfitRedis(setting, url string) faults {
+	if url == "" || url == inMemory {
+		return nil
+	}
+	o, err := redisstore.Parse(url)
+	if err != nil || !o.Exposed() && !o.Password.IsZero() {
+		return nil
+	}
+	return faults{setting + ": production takes a Redis that asks for a password, over TLS: rediss://USER:PASSWORD@HOST:PORT"}
+}
+
+func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys) error) (_ assembly.Database, _ func(), err error) {
+	if _, err := pgstore.ParseURL(s.DatabaseURL); err != nil {
 		return assembly.Database{}, nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
-	if s.Environment == production && !u.Verified && !u.Local {
-		return assembly.Database{}, nil, fmt.Errorf("DATABASE_URL: production takes a connection that is encrypted and knows with whom: use %s, with the password", u.Suggestion)
+	if why := unfitDatabase(&s); s.Environment == production && why != nil {
+		return assembly.Database{}, nil, why
 	}
 	db, err := pgstore.Open(ctx, s.DatabaseURL, pgstore.Options{Logger: log, Poll: s.Poll})
 	if err != nil {
@@ -87,8 +110,8 @@ func openRedis(ctx context.Context, s settings, log *slog.Logger) (r redisStores
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", setting, err)
 		}
-		if s.Environment == production && (o.Exposed() || o.Password.IsZero()) {
-			return nil, fmt.Errorf("%s: production takes a Redis that asks for a password, over TLS: rediss://USER:PASSWORD@HOST:PORT", setting)
+		if why := unfitRedis(setting, url); s.Environment == production && why != nil {
+			return nil, why
 		}
 		o.Logger, o.Now, o.Writes = log, machineClock, setting == "REVOCATION_URL"
 		one, err := redisstore.New(o)
