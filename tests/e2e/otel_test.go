@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"net/http"
@@ -100,6 +101,29 @@ func (s *server) get(path string, headers ...string) int {
 	return res.StatusCode
 }
 
+// upgrade asks for a path as a WebSocket client or a reader of events does, and answers the first line; the connection ends with it.
+func (s *server) upgrade(path, bearer string) string {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.base, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	headers := "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	if path != "/ws" {
+		headers = "Accept: text/event-stream\r\n"
+	}
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s\r\n", path, bearer, headers); err != nil {
+		s.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		s.t.Errorf("%s: %v", path, err)
+	}
+	return line
+}
+
 // TestTelemetry: a real collector receives spans of requests, of the store and of the hasher, one within the other, and the metrics; a trusted proxy's trace goes on, a stranger's is only pointed to; and
 // nothing that was planted in the requests, nor the collector's own credential, is in what was sent or logged.
 func TestTelemetry(t *testing.T) {
@@ -119,6 +143,11 @@ func TestTelemetry(t *testing.T) {
 	c.await(t, `http.response.status_code: Int\(404\)`)
 	c.await(t, `Name: xteam_guard_requests`)
 	c.await(t, `Name: xteam_revocation_visible_seconds`)
+	for path, want := range map[string]string{"/ws": "HTTP/1.1 101 ", "/api/v1/events": "HTTP/1.1 200 "} { // what stays open works as ever
+		if got := s.upgrade(path, boss.Access); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %q, want %s", path, got, want)
+		}
+	}
 	parent := c.await(t, `(?s)Parent ID\s+: ([0-9a-f]{16})\n\s+ID\s+: [0-9a-f]{16}\n\s+Name\s+: passwords.compare`)[1]
 	c.await(t, `ID\s+: `+parent+`\n\s+Name\s+: POST /api/v1/auth/login`)
 	if err := s.end(syscall.SIGTERM); err != nil {
