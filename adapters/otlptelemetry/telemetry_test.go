@@ -59,7 +59,7 @@ func TestOddRequests(t *testing.T) {
 		}
 	}
 	defer func() {
-		if recover() != http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+		if recover() != http.ErrAbortHandler {
 			t.Error("the panic did not go on")
 		}
 	}()
