@@ -98,6 +98,7 @@ type Stores struct {
 	Trail       ports.Trail
 	TrailCare   ports.TrailCare
 	Cursors     ports.Cursors
+	Alerts      ports.Alerts
 }
 
 // Tunables are the settings that the use cases share.

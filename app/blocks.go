@@ -161,7 +161,7 @@ func (b *Blocks) Block(ctx context.Context, by Actor, p netip.Prefix, o BlockOpt
 		return block.Block{}, ErrBlockTime
 	}
 	if !o.Force {
-		if err := block.Wise(p, by.Request.Origin.Address, b.options.Proxies); err != nil {
+		if err := b.wise(by, p); err != nil {
 			return block.Block{}, err
 		}
 	}
@@ -174,6 +174,11 @@ func (b *Blocks) Block(ctx context.Context, by Actor, p netip.Prefix, o BlockOpt
 	}
 	err := b.change(ctx, by, audit.AddressBlocked, p, details, func(l block.List) (block.List, error) { return l.Put(made, now) })
 	return made, err
+}
+
+// wise answers why a network is not to be blocked without force.
+func (b *Blocks) wise(by Actor, p netip.Prefix) error {
+	return block.Wise(p, by.Request.Origin.Address, b.options.Proxies)
 }
 
 // Unblock lets in again whoever comes from the network, unless another block holds them, and answers the block that was. Without one of that very network it is block.ErrUnknown.

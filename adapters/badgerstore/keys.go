@@ -15,6 +15,7 @@ const (
 	systemKey      = "m/system"
 	trailKey       = "m/trail"
 	blocksKey      = "m/blocks"
+	alertsKey      = "m/alerts"
 	accountPrefix  = "a/"
 	emailPrefix    = "n/e"
 	usernamePrefix = "n/u"

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/block"
@@ -45,6 +46,7 @@ type Store struct {
 	events  []audit.Event       // the position of one is its index plus one; the zero event was cut away
 
 	cursors map[string]ports.Cursor
+	alerts  record[alert.Book] // always there
 
 	links []audit.Link // from behind the cut on
 	head  audit.Head
@@ -71,6 +73,7 @@ func New() *Store {
 		known:    map[string]struct{}{},
 		news:     make(chan struct{}),
 		cursors:  map[string]ports.Cursor{},
+		alerts:   record[alert.Book]{version: 1},
 	}
 }
 

@@ -77,6 +77,9 @@ func (db *DB) Events() *Events { return &Events{db} }
 // Trail answers the ports of the audit trail.
 func (db *DB) Trail() *Trail { return &Trail{db} }
 
+// Alerts answers the port of alerts.
+func (db *DB) Alerts() *Alerts { return &Alerts{db} }
+
 // Cursors answers the port of kept places.
 func (db *DB) Cursors() *Cursors { return &Cursors{db} }
 

@@ -203,3 +203,12 @@ WHERE name = sqlc.arg(name);
 
 -- name: FindCursor :one
 SELECT name, revision, position, holder, tries, again, state FROM cursors WHERE name = sqlc.arg(name);
+
+-- name: LockAlerts :one
+SELECT body FROM alerts FOR UPDATE;
+
+-- name: SetAlerts :exec
+UPDATE alerts SET body = sqlc.arg(body);
+
+-- name: FindAlerts :one
+SELECT body FROM alerts;

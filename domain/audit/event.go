@@ -40,6 +40,9 @@ const (
 	EpochRaised             Kind = "epoch_raised"
 	CanaryFailed            Kind = "canary_failed" // nodes have not said that they refuse a token that was revoked
 	SourceHealed            Kind = "source_healed" // what a source of revocations had lost was put back
+	AlertRaised             Kind = "alert_raised"  // or raised again
+	AlertAcknowledged       Kind = "alert_acknowledged"
+	AlertSilenced           Kind = "alert_silenced"
 	AuditReviewed           Kind = "audit_reviewed"
 	AuditExported           Kind = "audit_exported"
 	AuditCut                Kind = "audit_cut" // records that were too old to be kept are gone
@@ -77,6 +80,9 @@ var messages = map[Kind]string{
 	EpochRaised:             "Epoch raised",
 	CanaryFailed:            "Canary failed",
 	SourceHealed:            "Lost revocations put back",
+	AlertRaised:             "Alert raised",
+	AlertAcknowledged:       "Alert acknowledged",
+	AlertSilenced:           "Alert silenced",
 	AuditReviewed:           "Audit trail reviewed",
 	AuditExported:           "Audit trail exported",
 	AuditCut:                "Audit trail cut",

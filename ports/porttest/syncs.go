@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/ports"
@@ -152,6 +153,11 @@ func writes(s Store) []write {
 		}},
 		{"TrailCare.Erase", func() error { _, err := s.TrailCare.Erase(ctx, 1, 2); return err }},
 		{"TrailCare.Cut", func() error { return s.TrailCare.Cut(ctx, audit.Checkpoint{Purpose: audit.Cut, Seq: 1}) }},
+		{"Alerts.Update", func() error {
+			return s.Alerts.Update(ctx, func(b alert.Book) (alert.Book, ports.Effects, error) {
+				return alertsOf(s).bump(b), ports.Effects{}, nil
+			})
+		}},
 		{"Cursors.Swap", func() error { _, err := s.Cursors.Swap(ctx, newCursor("a")); return err }},
 	}
 }

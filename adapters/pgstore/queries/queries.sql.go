@@ -334,6 +334,17 @@ func (q *Queries) FindAccountByUsername(ctx context.Context, username []byte) (F
 	return i, err
 }
 
+const findAlerts = `-- name: FindAlerts :one
+SELECT body FROM alerts
+`
+
+func (q *Queries) FindAlerts(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, findAlerts)
+	var body []byte
+	err := row.Scan(&body)
+	return body, err
+}
+
 const findBlocks = `-- name: FindBlocks :one
 SELECT body FROM blocks
 `
@@ -731,6 +742,17 @@ func (q *Queries) LockAccount(ctx context.Context, id []byte) ([]byte, error) {
 	return sealed, err
 }
 
+const lockAlerts = `-- name: LockAlerts :one
+SELECT body FROM alerts FOR UPDATE
+`
+
+func (q *Queries) LockAlerts(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, lockAlerts)
+	var body []byte
+	err := row.Scan(&body)
+	return body, err
+}
+
 const lockBlocks = `-- name: LockBlocks :one
 SELECT body FROM blocks FOR UPDATE
 `
@@ -911,6 +933,15 @@ func (q *Queries) SetAccount(ctx context.Context, arg SetAccountParams) error {
 		arg.Sealed,
 		arg.ID,
 	)
+	return err
+}
+
+const setAlerts = `-- name: SetAlerts :exec
+UPDATE alerts SET body = $1
+`
+
+func (q *Queries) SetAlerts(ctx context.Context, body []byte) error {
+	_, err := q.db.Exec(ctx, setAlerts, body)
 	return err
 }
 

@@ -1,0 +1,427 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/xteam/xteam/domain/alert"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/ports"
+)
+
+// AlertsOptions tune Alerts. The zero value works.
+type AlertsOptions struct {
+	Rules  []alert.Rule // default: alert.Rules()
+	Every  time.Duration
+	Logger *slog.Logger // default: nothing is logged
+}
+
+const (
+	alertMarks   = instant.Instant(time.Minute / time.Microsecond) // between two marks
+	containFor   = time.Hour                                       // how long what contains an alert blocks addresses
+	containMost  = 256                                             // addresses that it blocks at most
+	containReads = 200                                             // pages of events that it looks through at most
+	containPage  = 1000
+)
+
+// Alerts holds committed events against rules, on one node of many, and keeps what they find. What is raised is an event itself, and goes where events go.
+type Alerts struct {
+	core    *Core
+	duty    *Duty
+	trail   *Trail
+	blocks  *Blocks
+	revoker *Revoker
+	rules   []alert.Rule
+
+	// These are the duty's.
+	engine  *alert.Engine
+	place   alertPlace
+	pending []alert.Firing
+	counted []id.Event // the events of a batch that was counted, and whose alerts could not be kept
+}
+
+// alertPlace is what goes with the cursor.
+type alertPlace struct {
+	Marks [][2]int64 `json:"marks"` // the positions of events, and the times that had been reached there, one a minute: where to begin anew
+	Done  int64      `json:"done"`  // the latest time of an event that was counted
+	Usual []byte     `json:"usual"`
+}
+
+// NewAlerts are alerts that Run keeps. Without a trail, nobody is told of a broken one.
+func NewAlerts(c *Core, trail *Trail, blocks *Blocks, revoker *Revoker, o AlertsOptions) (*Alerts, error) {
+	if o.Rules == nil {
+		o.Rules = alert.Rules()
+	}
+	a := &Alerts{core: c, trail: trail, blocks: blocks, revoker: revoker, rules: o.Rules}
+	var err error
+	a.duty, err = NewDuty(c, DutyOptions{Name: "alerts", Begin: a.begin, Take: a.take, Always: true, Every: o.Every, MaxPause: 5 * time.Second, Logger: o.Logger})
+	return a, err
+}
+
+// Run judges events until ctx ends.
+func (a *Alerts) Run(ctx context.Context) { a.duty.Run(ctx) }
+
+// Rules is the table by which alerts are raised.
+func (a *Alerts) Rules() []alert.Rule { return a.rules }
+
+// begin has everything that still counts be seen again.
+func (a *Alerts) begin(_ context.Context, c ports.Cursor) (uint64, error) {
+	a.engine, a.place, a.pending, a.counted = alert.NewEngine(a.rules), alertPlace{}, nil, nil
+	if len(c.State) > 0 && json.Unmarshal(c.State, &a.place) != nil {
+		a.place = alertPlace{} // of another version: what is usual is learned anew
+	}
+	a.engine.Restore(a.place.Usual)
+	from, old := c.Position, int64(a.core.now().Add(-a.engine.Longest()))
+	for i, m := range slices.Backward(a.place.Marks) {
+		if from = uint64(max(m[0], 0)); m[1] < old || i == 0 { //nolint:gosec // it was a uint64
+			break
+		}
+	}
+	return min(from, c.Position), nil
+}
+
+// take holds a batch against the rules, and keeps what they find.
+func (a *Alerts) take(ctx context.Context, b Batch) ([]byte, error) {
+	for i := range b.Events {
+		e := &b.Events[i]
+		if slices.Contains(a.counted, e.ID) {
+			continue
+		}
+		again := int64(e.Time) <= a.place.Done
+		a.pending = append(a.pending, a.engine.Take(e, again)...)
+		a.place.Done = max(a.place.Done, int64(e.Time))
+	}
+	a.counted = a.counted[:0]
+	for i := range b.Events {
+		a.counted = append(a.counted, b.Events[i].ID)
+	}
+	if err := a.raise(ctx, append(a.pending, a.own()...)); err != nil {
+		return nil, err
+	}
+	a.pending, a.counted = nil, a.counted[:0]
+	if len(b.Events) == 0 {
+		return nil, nil
+	}
+	return a.marked(), nil
+}
+
+// marked is what is to be kept with the place behind this batch.
+func (a *Alerts) marked() []byte {
+	at := a.duty.at // behind which this batch began: seen again, it is counted again
+	marks := a.place.Marks
+	if n := len(marks); n == 0 || a.place.Done-marks[n-1][1] >= int64(alertMarks) {
+		marks = append(marks, [2]int64{int64(at), a.place.Done}) //nolint:gosec // positions are far below
+	}
+	old := a.place.Done - int64(a.engine.Longest()/time.Microsecond)
+	for len(marks) > 1 && marks[1][1] < old {
+		marks = marks[1:]
+	}
+	a.place.Marks, a.place.Usual = marks, a.engine.Usual()
+	text, err := json.Marshal(a.place)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// own is what the application itself has to tell.
+func (a *Alerts) own() (all []alert.Firing) {
+	now := a.core.now()
+	add := func(rule, why string) {
+		if f, on := alert.Fire(a.rules, rule, now, why); on {
+			all = append(all, f)
+		}
+	}
+	if a.trail != nil {
+		if err := a.trail.Status().Err; errors.Is(err, ErrTrailLost) || errors.Is(err, ErrTrailForged) {
+			add(alert.AuditBroken, err.Error())
+		}
+	}
+	if !a.core.View.Fresh() {
+		add(alert.StaleView, "the view of the revocations is stale on this node")
+	}
+	return all
+}
+
+// raise keeps what was found, and tells of what is new.
+func (a *Alerts) raise(ctx context.Context, found []alert.Firing) error {
+	if len(found) == 0 {
+		return nil
+	}
+	var effects ports.Effects
+	err := a.core.Stores.Alerts.Update(ctx, func(b alert.Book) (alert.Book, ports.Effects, error) {
+		effects = ports.Effects{}
+		for _, f := range found {
+			var is alert.Alert
+			var tell bool
+			if b, is, tell = b.Raise(f, a.cooldown(f.Rule)); !tell {
+				continue
+			}
+			e, err := a.core.event(Request{}, audit.AlertRaised, is.Severity, audit.Success)
+			if err != nil {
+				return b, effects, err
+			}
+			about(&e, &is)
+			effects.Events = append(effects.Events, e)
+		}
+		return b, effects, nil
+	})
+	if err != nil {
+		return fmt.Errorf("keep the alerts: %w", err)
+	}
+	a.core.felt(ctx, effects)
+	return nil
+}
+
+func (a *Alerts) cooldown(rule string) time.Duration {
+	for i := range a.rules {
+		if a.rules[i].Name == rule {
+			return a.rules[i].Cooldown
+		}
+	}
+	return 0
+}
+
+// about has an event tell of an alert.
+func about(e *audit.Event, is *alert.Alert) {
+	e.Actor, e.Reason = System, is.Rule
+	e.Details = map[string]string{"alert": is.ID, "since": is.Since.String(), "count": strconv.FormatUint(is.Count, 10), "sample": strings.Join(is.Sample, "; ")}
+	if is.Contain != "" {
+		e.Details["contain"] = is.Contain
+	}
+	if uid, err := id.Parse[id.User](is.Group); err == nil {
+		e.Subject = uid.String()
+		return
+	}
+	if a, err := netip.ParseAddr(is.Group); err == nil {
+		e.IPAddress = a.String()
+	} else if is.Group != "" {
+		e.Details["group"] = is.Group
+	}
+}
+
+// List answers at most limit alerts, the newest first, behind the one with an id (empty: at the start), and whether there are more; of open ones alone, if asked.
+func (a *Alerts) List(ctx context.Context, open bool, behind string, limit int) ([]alert.Alert, bool, error) {
+	b, err := a.core.Stores.Alerts.Load(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	page, more := b.List(open, behind, limit)
+	return page, more, nil
+}
+
+// Find answers an alert, or alert.ErrUnknown.
+func (a *Alerts) Find(ctx context.Context, aid string) (alert.Alert, error) {
+	b, err := a.core.Stores.Alerts.Load(ctx)
+	if err != nil {
+		return alert.Alert{}, err
+	}
+	return b.Find(aid)
+}
+
+// Ack notes that somebody has seen to an alert; alert.ErrUnknown. What comes after it of the same rule and group is another alert.
+func (a *Alerts) Ack(ctx context.Context, by Actor, aid string) (is alert.Alert, err error) {
+	err = a.change(ctx, by, audit.AlertAcknowledged, func(b alert.Book, now instant.Instant) (alert.Book, map[string]string, error) {
+		was, err := b.Find(aid)
+		if err != nil {
+			return b, nil, err
+		}
+		if is = was; !was.Open() {
+			return b, nil, nil
+		}
+		b, is, err = b.Ack(aid, by.Name, now)
+		return b, map[string]string{"alert": aid, "rule": is.Rule}, err
+	})
+	return is, err
+}
+
+// longestSilence bounds Silence.
+const longestSilence = 30 * 24 * time.Hour
+
+// ErrSilence refuses a silence of another length.
+var ErrSilence = errors.New("a silence lasts from one minute to 30 days")
+
+// Silence keeps the rule of an alert from being told of, for its group or for all; what comes is kept all the same. It refuses alert.ErrUnknown, ErrSilence and alert.ErrFull.
+func (a *Alerts) Silence(ctx context.Context, by Actor, aid string, every bool, lasts time.Duration) (s alert.Silence, err error) {
+	if lasts < time.Minute || lasts > longestSilence {
+		return s, ErrSilence
+	}
+	err = a.change(ctx, by, audit.AlertSilenced, func(b alert.Book, now instant.Instant) (alert.Book, map[string]string, error) {
+		is, err := b.Find(aid)
+		if err != nil {
+			return b, nil, err
+		}
+		s = alert.Silence{Rule: is.Rule, Group: is.Group, Until: now.Add(lasts), By: by.Name}
+		if every {
+			s.Group = "*"
+		}
+		b, err = b.Silence(s, now)
+		return b, map[string]string{"alert": aid, "rule": is.Rule, "until": s.Until.String()}, err
+	})
+	return s, err
+}
+
+// change commits a change of the book with its event; without details there is none.
+func (a *Alerts) change(ctx context.Context, by Actor, k audit.Kind, f func(alert.Book, instant.Instant) (alert.Book, map[string]string, error)) error {
+	e, err := a.core.event(by.Request, k, audit.Info, audit.Success)
+	if err != nil {
+		return err
+	}
+	var effects ports.Effects
+	err = a.core.Stores.Alerts.Update(ctx, func(b alert.Book) (alert.Book, ports.Effects, error) {
+		effects = ports.Effects{}
+		next, details, err := f(b, e.Time)
+		if err != nil || details == nil {
+			return b, effects, err
+		}
+		e.Details = details
+		by.signs(&e)
+		effects.Events = []audit.Event{e}
+		return next, effects, nil
+	})
+	if err == nil {
+		a.core.felt(ctx, effects)
+	}
+	return err
+}
+
+// Test raises an alert that means nothing, to see that it reaches whom it is to reach.
+func (a *Alerts) Test(ctx context.Context, by Actor) (alert.Alert, error) {
+	f, _ := alert.Fire(nil, alert.TestAlert, a.core.now(), "asked for by "+by.Name)
+	if err := a.raise(ctx, []alert.Firing{f}); err != nil {
+		return alert.Alert{}, err
+	}
+	b, err := a.core.Stores.Alerts.Load(ctx)
+	if err != nil {
+		return alert.Alert{}, err
+	}
+	for _, is := range slices.Backward(b.Alerts) {
+		if is.Rule == alert.TestAlert {
+			return is, nil
+		}
+	}
+	return alert.Alert{}, alert.ErrUnknown
+}
+
+// Contained is what was done against what an alert is about, or with a dry run what would be.
+type Contained struct {
+	Blocked       []netip.Prefix // for an hour
+	Spared        []netip.Prefix // from where somebody has signed in as well, or that is not to be blocked without force
+	SessionsEnded int
+	More          bool // there are more addresses than are blocked at a time: contain it again
+}
+
+// ErrNotContainable refuses to contain what has no account, key or address that could be withdrawn or blocked.
+var ErrNotContainable = errors.New("there is nobody to be contained: the alert names what to look at")
+
+// Contain does what contains an alert: it blocks, for an hour, the addresses from which somebody guesses, but for those from where somebody has signed in meanwhile; or it ends what the user
+// has who is misused. It refuses alert.ErrUnknown and ErrNotContainable.
+func (a *Alerts) Contain(ctx context.Context, by Actor, aid string, dry bool) (Contained, error) {
+	is, err := a.Find(ctx, aid)
+	if err != nil {
+		return Contained{}, err
+	}
+	i := slices.IndexFunc(a.rules, func(r alert.Rule) bool { return r.Name == is.Rule })
+	if i < 0 {
+		return Contained{}, ErrNotContainable
+	}
+	note := "alert " + is.ID
+	if p := alert.Network(&audit.Event{IPAddress: strings.TrimSuffix(is.Group, "/64")}); p.IsValid() {
+		return a.block(ctx, by, []netip.Prefix{p}, nil, note, dry)
+	}
+	if a.rules[i].Blocks() {
+		guessing, spared, err := a.whence(ctx, &is, &a.rules[i])
+		if err != nil {
+			return Contained{}, err
+		}
+		return a.block(ctx, by, guessing, spared, note, dry)
+	}
+	if _, err := id.Parse[id.User](is.Group); err != nil || is.Contain == "" {
+		return Contained{}, ErrNotContainable
+	}
+	out, err := a.revoker.Revoke(ctx, by, Selector{User: is.Group}, note, dry)
+	return Contained{SessionsEnded: out.SessionsEnded}, err
+}
+
+// whence are the networks from which the events of an alert came, without those from where somebody has signed in since.
+func (a *Alerts) whence(ctx context.Context, is *alert.Alert, r *alert.Rule) (guessing, spared []netip.Prefix, err error) {
+	c, err := a.core.Stores.Cursors.Find(ctx, "alerts")
+	if err != nil {
+		return nil, nil, err
+	}
+	var place alertPlace
+	_ = json.Unmarshal(c.State, &place) // of another version: everything is looked through
+	var from uint64
+	for _, m := range place.Marks {
+		if m[1] < int64(is.Since) {
+			from = uint64(max(m[0], 0)) //nolint:gosec // it was a uint64
+		}
+	}
+	bad, good := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}
+	for range containReads {
+		events, last, err := a.core.Stores.Events.List(ctx, from, containPage)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range events {
+			e := &events[i]
+			p := alert.Network(e)
+			switch {
+			case !p.IsValid() || e.Time < is.Since:
+			case e.Kind == audit.AuthenticationSucceeded:
+				good[p] = true
+			case r.Concerns(e, is.Group):
+				bad[p] = true
+			}
+		}
+		if from = last; len(events) < containPage {
+			break
+		}
+	}
+	for p := range bad {
+		if good[p] {
+			spared = append(spared, p)
+		} else {
+			guessing = append(guessing, p)
+		}
+	}
+	for _, all := range [][]netip.Prefix{guessing, spared} {
+		slices.SortFunc(all, func(x, y netip.Prefix) int { return x.Addr().Compare(y.Addr()) })
+	}
+	return guessing, spared, nil
+}
+
+// block blocks networks for a while, those not that block.Wise refuses nor those that are blocked.
+func (a *Alerts) block(ctx context.Context, by Actor, networks, spared []netip.Prefix, note string, dry bool) (Contained, error) {
+	out := Contained{Spared: spared}
+	for _, p := range networks {
+		if a.blocks.Blocked(p.Addr()) {
+			continue
+		}
+		if len(out.Blocked) == containMost {
+			out.More = true
+			break
+		}
+		if err := a.blocks.wise(by, p); err != nil {
+			out.Spared = append(out.Spared, p)
+			continue
+		}
+		if !dry {
+			if _, err := a.blocks.Block(ctx, by, p, BlockOptions{For: containFor, Reason: note}); err != nil {
+				return out, err
+			}
+		}
+		out.Blocked = append(out.Blocked, p)
+	}
+	return out, nil
+}

@@ -1,0 +1,232 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/alert"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/ports"
+)
+
+// watchtower is a world whose events are held against the rules.
+type watchtower struct {
+	*world
+	alerts *app.Alerts
+	blocks *app.Blocks
+}
+
+func newWatchtower(t *testing.T, rules string, change ...func(*app.Core)) *watchtower {
+	t.Helper()
+	w := &watchtower{world: newWorld(t, change...)}
+	w.blocks = app.NewBlocks(w.core, app.BlocksOptions{})
+	w.alerts = w.another(rules)
+	return w
+}
+
+// another is another node's.
+func (w *watchtower) another(rules string) *app.Alerts {
+	w.t.Helper()
+	table, err := alert.ParseRules(rules)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a, err := app.NewAlerts(w.core, nil, w.blocks, w.revoker, app.AlertsOptions{Rules: table, Every: time.Millisecond})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+// watch runs alerts until it has judged what there is, and answers the book.
+func (w *watchtower) watch(a *app.Alerts) []alert.Alert {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); a.Run(ctx) }()
+	judged := func() bool {
+		c, err := w.store.Cursors().Find(w.t.Context(), "alerts")
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		more, _, err := w.store.Events().List(w.t.Context(), c.Position, 1)
+		return err == nil && c.Revision > 1 && len(more) == 0
+	}
+	tick, late := time.NewTicker(time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for !judged() {
+		select {
+		case <-tick.C:
+		case <-late:
+			w.t.Fatal("it was not judged what there is")
+		}
+	}
+	cancel()
+	<-done
+	b, err := w.store.Alerts().Load(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return b.Alerts
+}
+
+// guess is a wrong password at an account from an address.
+func (w *watchtower) guess(name, address string) {
+	w.t.Helper()
+	r := app.Request{Origin: session.Origin{Address: netip.MustParseAddr(address)}}
+	if err := w.try(r, name, "wrong"); err == nil {
+		w.t.Fatal("let in by a wrong password")
+	}
+}
+
+// TestSprayingIsAlerted: guesses at many accounts from many addresses are one alert, told once, whichever nodes judge them, and what contains it blocks those addresses and no others.
+func TestSprayingIsAlerted(t *testing.T) {
+	w := newWatchtower(t, "password_spraying=20/10m/15m")
+	for i := range 30 {
+		w.user(fmt.Sprintf("user%d", i))
+	}
+	guessed := func(from, to int) {
+		for i := from; i < to; i++ {
+			w.turn(time.Second)
+			w.guess(fmt.Sprintf("user%d", i), fmt.Sprintf("203.0.113.%d", i%10))
+		}
+	}
+	guessed(0, 10)
+	if got := w.watch(w.alerts); len(got) != 0 {
+		t.Fatalf("told early: %+v", got)
+	}
+	guessed(10, 25)
+	second := w.another("password_spraying=20/10m/15m")
+	got := w.watch(second)
+	if len(got) != 1 || got[0].Rule != "password_spraying" || got[0].Count < 20 || got[0].Severity != audit.Critical || got[0].Contain != "xteam alerts contain "+got[0].ID {
+		t.Fatalf("alerts: %+v", got)
+	}
+	guessed(25, 30)
+	if got = w.watch(w.another("password_spraying=20/10m/15m")); len(got) != 1 || got[0].Raised != 1 {
+		t.Fatalf("another node told again: %+v", got)
+	}
+	told := w.raised()
+	if len(told) != 1 || told[0].Details["alert"] != got[0].ID || told[0].Details["contain"] != got[0].Contain || told[0].Reason != "password_spraying" {
+		t.Fatalf("events: %+v", told)
+	}
+	// Somebody signs in from one of the addresses: they share it with whoever guesses.
+	if err := w.try(app.Request{Origin: session.Origin{Address: netip.MustParseAddr("203.0.113.3")}}, "user1", password); err != nil {
+		t.Fatal(err)
+	}
+	for _, dry := range []bool{true, false} {
+		out, err := w.alerts.Contain(t.Context(), root, got[0].ID, dry)
+		if err != nil || len(out.Blocked) != 9 || len(out.Spared) != 1 || out.Spared[0] != netip.MustParsePrefix("203.0.113.3/32") {
+			t.Fatalf("contain: %+v, %v", out, err)
+		}
+		if is := w.blocks.Blocked(netip.MustParseAddr("203.0.113.4")); is == dry {
+			t.Errorf("dry run %v: blocked %v", dry, is)
+		}
+	}
+	if w.blocks.Blocked(netip.MustParseAddr("203.0.113.3")) || w.blocks.Blocked(netip.MustParseAddr("198.51.100.1")) {
+		t.Error("an address is blocked from which nobody guessed, or somebody signs in")
+	}
+	if out, err := w.alerts.Contain(t.Context(), root, got[0].ID, false); err != nil || len(out.Blocked) != 0 {
+		t.Errorf("contained twice: %+v, %v", out, err)
+	}
+}
+
+// raised are the events of alerts.
+func (w *watchtower) raised() (all []audit.Event) {
+	w.t.Helper()
+	events, _, err := w.store.Events().List(w.t.Context(), 0, 1<<20)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range events {
+		if e.Kind == audit.AlertRaised {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// TestEscalationIsContained: who asks again and again for what they may not do, loses what they have.
+func TestEscalationIsContained(t *testing.T) {
+	w := newWatchtower(t, "privilege_escalation=3")
+	ann := w.user("ann")
+	tk := w.signIn("ann")
+	c := w.caller(tk)
+	for range 3 {
+		if err := w.guard.Denied(t.Context(), home, c, "GET /admin/users"); !errors.Is(err, app.ErrForbidden) {
+			t.Fatal(err)
+		}
+	}
+	got := w.watch(w.alerts)
+	if len(got) != 1 || got[0].Group != ann.ID.String() || !strings.HasPrefix(got[0].Contain, "xteam revoke --user "+ann.ID.String()) {
+		t.Fatalf("alerts: %+v", got)
+	}
+	if told := w.raised(); len(told) != 1 || told[0].Subject != ann.ID.String() {
+		t.Errorf("told: %+v", told)
+	}
+	if out, err := w.alerts.Contain(t.Context(), root, got[0].ID, false); err != nil || out.SessionsEnded != 1 {
+		t.Fatalf("contain: %+v, %v", out, err)
+	}
+	if _, err := w.admit(tk); err == nil {
+		t.Error("let in after it was contained")
+	}
+	is, err := w.alerts.Ack(t.Context(), root, got[0].ID)
+	if err != nil || is.Open() || is.AckedBy != root.Name {
+		t.Errorf("ack: %+v, %v", is, err)
+	}
+	if s, err := w.alerts.Silence(t.Context(), root, got[0].ID, false, time.Hour); err != nil || s.Group != ann.ID.String() {
+		t.Errorf("silence: %+v, %v", s, err)
+	}
+	for _, refusal := range []error{
+		second(w.alerts.Ack(t.Context(), root, "unknown")), second(w.alerts.Find(t.Context(), "")), second(w.alerts.Silence(t.Context(), root, "unknown", true, time.Hour)), second(w.alerts.Contain(t.Context(), root, "x", true)),
+	} {
+		if !errors.Is(refusal, alert.ErrUnknown) {
+			t.Errorf("got %v", refusal)
+		}
+	}
+	if err := second(w.alerts.Silence(t.Context(), root, got[0].ID, false, time.Second)); !errors.Is(err, app.ErrSilence) {
+		t.Errorf("a short silence: %v", err)
+	}
+	test, err := w.alerts.Test(t.Context(), root)
+	if err != nil || test.Rule != alert.TestAlert || test.Raised != 1 {
+		t.Errorf("test: %+v, %v", test, err)
+	}
+	if err := second(w.alerts.Contain(t.Context(), root, test.ID, true)); !errors.Is(err, app.ErrNotContainable) {
+		t.Errorf("a test contained: %v", err)
+	}
+}
+
+// forgetful is a book that fails once.
+type forgetful struct {
+	ports.Alerts
+	fail bool
+}
+
+func (f *forgetful) Update(ctx context.Context, change func(alert.Book) (alert.Book, ports.Effects, error)) error {
+	if f.fail {
+		f.fail = false
+		return ports.ErrUnavailable
+	}
+	return f.Alerts.Update(ctx, change)
+}
+
+// TestAnAlertThatCannotBeKept is kept later, and its events are not counted twice.
+func TestAnAlertThatCannotBeKept(t *testing.T) {
+	book := &forgetful{fail: true}
+	w := newWatchtower(t, "failed_sign_ins_by_address=3", func(c *app.Core) { book.Alerts, c.Stores.Alerts = c.Stores.Alerts, book })
+	w.user("ann")
+	for range 3 {
+		w.guess("ann", "203.0.113.1")
+	}
+	w.core.Now = time.Now // pauses after a failure are by the clock
+	got := w.watch(w.alerts)
+	if len(got) != 1 || got[0].Count != 3 || book.fail {
+		t.Fatalf("alerts: %+v", got)
+	}
+}

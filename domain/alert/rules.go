@@ -1,0 +1,174 @@
+package alert
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/xteam/xteam/domain/audit"
+)
+
+// Rule says when something is an alert: when at least Threshold of what it counts come within Window, of one group. It is not told of again within Cooldown.
+type Rule struct {
+	Name      string
+	Meaning   string
+	Severity  audit.Severity
+	Threshold int // 0: the rule is off
+	Window    time.Duration
+	Cooldown  time.Duration
+
+	of      func(e *audit.Event) bool
+	group   func(e *audit.Event) string // empty: everybody is one group
+	what    func(e *audit.Event) string // counts different ones of these; nil: events
+	contain func(id, group string) string
+	usual   bool // also told of when the last hour has five times the usual of the hours before
+}
+
+// The bounds of what settings may say.
+const (
+	maxThreshold = 100_000
+	maxWindow    = time.Hour
+	maxCooldown  = 24 * time.Hour
+)
+
+// The names of the rules that the application itself fires.
+const (
+	AuditBroken = "audit_broken"
+	StaleView   = "stale_view"
+	TestAlert   = "test"
+)
+
+// Rules is the table as it is without settings.
+func Rules() []Rule {
+	failed := func(e *audit.Event) bool { return e.Kind == audit.AuthenticationFailed }
+	minutes := func(n int) time.Duration { return time.Duration(n) * time.Minute }
+	rules := []Rule{
+		{Name: "failed_sign_ins_by_account", Meaning: "wrong passwords at one account, by whatever of its names", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: failed, group: accountOf, contain: containAlert},
+		{Name: "failed_sign_ins_by_address", Meaning: "wrong passwords from one address, or one /64", Severity: audit.Warning, Threshold: 30, Window: minutes(10), Cooldown: minutes(15), of: failed, group: addressOf, contain: blockAddress},
+		{Name: "guessing_from_many_addresses", Meaning: "wrong passwords at one account from so many addresses", Severity: audit.Critical, Threshold: 15, Window: minutes(10), Cooldown: minutes(15), of: failed, group: accountOf, what: addressOf, contain: containAlert},
+		{Name: "password_spraying", Meaning: "wrong passwords at so many accounts", Severity: audit.Critical, Threshold: 50, Window: minutes(10), Cooldown: minutes(15), of: failed, what: accountOf, contain: containAlert},
+		{Name: "revocations", Meaning: "so many revocations, or five times what an hour usually has", Severity: audit.Warning, Threshold: 200, Window: time.Hour, Cooldown: time.Hour, of: kinds(audit.TokenRevoked, audit.RefreshReused), usual: true},
+		{Name: "rate_limit_violations", Meaning: "requests refused for a limit, or attempts at passwords", Severity: audit.Warning, Threshold: 1000, Window: minutes(5), Cooldown: minutes(15), of: kinds(audit.RateLimited, audit.AttemptsLimited)},
+		{Name: "privilege_escalation", Meaning: "one caller asks for what they may not do", Severity: audit.Warning, Threshold: 5, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.PermissionDenied), group: actorOf, contain: revokeUser},
+		{Name: "refresh_reuse", Meaning: "a refresh token was used twice: one of the two bearers has stolen it", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.RefreshReused), group: subjectOf, contain: revokeUser},
+		{Name: "api_key_refusals", Meaning: "API keys that were refused, from one address", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.APIKeyRefused), group: addressOf, contain: blockAddress},
+		{Name: "canary_failed", Meaning: "a node has not said that it refuses what was revoked", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.CanaryFailed), contain: fixed("xteam nodes")},
+		{Name: "source_healed", Meaning: "a store had lost revocations, which were put back", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.SourceHealed), contain: fixed("xteam config --failure-modes")},
+		{Name: "epoch_raised", Meaning: "all tokens were withdrawn", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.EpochRaised), contain: fixed("xteam audit tail")},
+		{Name: AuditBroken, Meaning: "the audit trail cannot be gone on with", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, contain: fixed("xteam audit verify")},
+		{Name: StaleView, Meaning: "the revocations are not heard of: tokens are refused", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), contain: fixed("xteam nodes")},
+	}
+	return rules
+}
+
+func kinds(all ...audit.Kind) func(*audit.Event) bool {
+	return func(e *audit.Event) bool { return slices.Contains(all, e.Kind) }
+}
+
+// accountOf is the account that was tried: by its id, so that its names count as one, else by what was typed in, in any letter case.
+func accountOf(e *audit.Event) string {
+	if e.Subject != "" {
+		return e.Subject
+	}
+	return strings.ToLower(e.Email)
+}
+
+func subjectOf(e *audit.Event) string { return e.Subject }
+func actorOf(e *audit.Event) string   { return e.Actor }
+
+// addressOf is the address; of IPv6 its /64, in which one client has any number.
+func addressOf(e *audit.Event) string { return networkOf(e.IPAddress) }
+
+func containAlert(id, _ string) string { return "xteam alerts contain " + id }
+func blockAddress(id, group string) string {
+	if group == "" {
+		return ""
+	}
+	return "xteam blocked-ips add " + group + " --for 1h --reason \"alert " + id + "\""
+}
+
+func revokeUser(id, group string) string {
+	if len(group) != 32 || strings.Trim(group, "0123456789abcdef") != "" { // not a user's id: the operator, or nobody
+		return ""
+	}
+	return "xteam revoke --user " + group + " --reason \"alert " + id + "\""
+}
+
+func fixed(command string) func(string, string) string {
+	return func(string, string) string { return command }
+}
+
+// ParseRules is the table with what settings change: RULE=THRESHOLD[/WINDOW[/COOLDOWN]] or RULE=off, separated by commas, such as
+//
+//	failed_sign_ins_by_account=10/5m/30m,epoch_raised=off
+func ParseRules(text string) ([]Rule, error) {
+	rules := Rules()
+	seen := map[string]bool{}
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(item, "=")
+		i := slices.IndexFunc(rules, func(r Rule) bool { return r.Name == strings.TrimSpace(name) })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no rule %q: `xteam alerts rules` lists them", strings.TrimSpace(name))
+		}
+		if seen[rules[i].Name] {
+			return nil, fmt.Errorf("the rule %s is named twice", rules[i].Name)
+		}
+		seen[rules[i].Name] = true
+		if err := rules[i].set(strings.TrimSpace(value)); err != nil {
+			return nil, fmt.Errorf("the rule %s: %w", rules[i].Name, err)
+		}
+	}
+	return rules, nil
+}
+
+func (r *Rule) set(value string) error {
+	if value == "off" {
+		r.Threshold = 0
+		return nil
+	}
+	parts := strings.Split(value, "/")
+	n, err := strconv.Atoi(parts[0])
+	if err != nil || n < 1 || n > maxThreshold || len(parts) > 3 {
+		return fmt.Errorf("%q is not THRESHOLD/WINDOW/COOLDOWN with a threshold from 1 to %d, such as 20/10m/15m, nor off", value, maxThreshold)
+	}
+	r.Threshold = n
+	for i, of := range []struct {
+		name string
+		at   *time.Duration
+		most time.Duration
+	}{{"window", &r.Window, maxWindow}, {"cooldown", &r.Cooldown, maxCooldown}} {
+		if len(parts) <= i+1 {
+			break
+		}
+		d, err := time.ParseDuration(parts[i+1])
+		if err != nil || d < time.Second || d > of.most {
+			return fmt.Errorf("its %s is %q: it must be from 1s to %v, such as 10m", of.name, parts[i+1], of.most)
+		}
+		*of.at = d
+	}
+	return nil
+}
+
+// Concerns reports whether an event is one of those that an alert counts, or would be, were it in time: what contains the alert looks for them.
+func (r *Rule) Concerns(e *audit.Event, group string) bool {
+	return r.of != nil && r.of(e) && (r.group == nil || r.group(e) == group)
+}
+
+// Blocks reports whether what the rule finds is contained by blocking the addresses that its events came from.
+func (r *Rule) Blocks() bool { return r.Name == "failed_sign_ins_by_account" || r.Name == "guessing_from_many_addresses" || r.Name == "password_spraying" }
+
+// Network is the network in which an address of an event is one client's: the address itself, or its /64; the zero Prefix when there is none.
+func Network(e *audit.Event) netip.Prefix {
+	text := addressOf(e)
+	if a, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(a, a.BitLen())
+	}
+	p, _ := netip.ParsePrefix(text)
+	return p
+}
