@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/xteam/xteam/domain/alert"
@@ -21,9 +22,10 @@ import (
 
 // AlertsOptions tune Alerts. The zero value works.
 type AlertsOptions struct {
-	Rules  []alert.Rule // default: alert.Rules()
-	Every  time.Duration
-	Logger *slog.Logger // default: nothing is logged
+	Rules  []alert.Rule  // default: alert.Rules()
+	Every  time.Duration // how often it is looked for events; default 500 ms
+	Counts time.Duration // how often what was counted of refusals is handed over; default 10 s
+	Logger *slog.Logger  // default: nothing is logged
 }
 
 const (
@@ -42,6 +44,8 @@ type Alerts struct {
 	blocks  *Blocks
 	revoker *Revoker
 	rules   []alert.Rule
+	o       AlertsOptions
+	told    map[string]time.Time // when this node has last raised what it finds itself, by rule
 
 	// These are the duty's.
 	engine  *alert.Engine
@@ -62,14 +66,61 @@ func NewAlerts(c *Core, trail *Trail, blocks *Blocks, revoker *Revoker, o Alerts
 	if o.Rules == nil {
 		o.Rules = alert.Rules()
 	}
-	a := &Alerts{core: c, trail: trail, blocks: blocks, revoker: revoker, rules: o.Rules}
+	if o.Counts <= 0 {
+		o.Counts = 10 * time.Second
+	}
+	a := &Alerts{core: c, trail: trail, blocks: blocks, revoker: revoker, rules: o.Rules, o: o, told: map[string]time.Time{}}
 	var err error
-	a.duty, err = NewDuty(c, DutyOptions{Name: "alerts", Begin: a.begin, Take: a.take, Always: true, Every: o.Every, MaxPause: 5 * time.Second, Logger: o.Logger})
+	a.duty, err = NewDuty(c, DutyOptions{Name: "alerts", Begin: a.begin, Take: a.take, Every: o.Every, MaxPause: 5 * time.Second, Logger: o.Logger})
 	return a, err
 }
 
-// Run judges events until ctx ends.
-func (a *Alerts) Run(ctx context.Context) { a.duty.Run(ctx) }
+// Run judges events until ctx ends, on one node of many; and on each node hands over what was counted of refusals, and finds what is wrong with the node itself.
+func (a *Alerts) Run(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() { a.duty.Run(ctx) })
+	both.Go(func() {
+		tick := time.NewTicker(a.o.Counts)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				a.look(ctx)
+			}
+		}
+	})
+	both.Wait()
+}
+
+// look records what was counted of refusals, and raises what this node finds itself. What fails is tried again the next time; refusals that could not be recorded then are lost, as are those of a
+// node that dies: they are told of in the log.
+func (a *Alerts) look(ctx context.Context) {
+	if a.core.Limiter != nil {
+		events := a.core.Limiter.sums.drain()
+		now := a.core.now()
+		for i := range events {
+			events[i].Time = now
+			eid, err := id.New[id.Event](a.core.Random)
+			if err != nil {
+				return
+			}
+			events[i].ID = eid
+		}
+		if len(events) > 0 {
+			_ = a.core.Stores.Events.Record(ctx, events...)
+		}
+	}
+	for _, f := range a.own() {
+		if since, again := a.told[f.Rule]; again && time.Since(since) < a.cooldown(f.Rule) {
+			continue
+		}
+		if a.raise(ctx, []alert.Firing{f}) == nil {
+			a.told[f.Rule] = time.Now()
+		}
+	}
+}
 
 // Rules is the table by which alerts are raised.
 func (a *Alerts) Rules() []alert.Rule { return a.rules }
@@ -105,13 +156,10 @@ func (a *Alerts) take(ctx context.Context, b Batch) ([]byte, error) {
 	for i := range b.Events {
 		a.counted = append(a.counted, b.Events[i].ID)
 	}
-	if err := a.raise(ctx, append(a.pending, a.own()...)); err != nil {
+	if err := a.raise(ctx, a.pending); err != nil {
 		return nil, err
 	}
 	a.pending, a.counted = nil, a.counted[:0]
-	if len(b.Events) == 0 {
-		return nil, nil
-	}
 	return a.marked(), nil
 }
 

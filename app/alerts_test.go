@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/alert"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
@@ -38,7 +41,7 @@ func (w *watchtower) another(rules string) *app.Alerts {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	a, err := app.NewAlerts(w.core, nil, w.blocks, w.revoker, app.AlertsOptions{Rules: table, Every: time.Millisecond})
+	a, err := app.NewAlerts(w.core, nil, w.blocks, w.revoker, app.AlertsOptions{Rules: table, Every: time.Millisecond, Counts: time.Millisecond})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -228,5 +231,30 @@ func TestAnAlertThatCannotBeKept(t *testing.T) {
 	got := w.watch(w.alerts)
 	if len(got) != 1 || got[0].Count != 3 || book.fail {
 		t.Fatalf("alerts: %+v", got)
+	}
+}
+
+// TestRefusalsThatAreOnlyToldAreCounted: of any number of them a few events are kept, which stand for all.
+func TestRefusalsThatAreOnlyToldAreCounted(t *testing.T) {
+	w := newWatchtower(t, "")
+	limiter, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), w.core.Journal, rand.Reader, app.LimiterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.core.Limiter = limiter
+	before := len(w.events())
+	for i := range 5000 {
+		address := fmt.Sprintf("198.51.100.%d", i%100)
+		if i%10 == 0 {
+			address = "203.0.113.9"
+		}
+		w.guard.Refused(t.Context(), app.Request{Origin: session.Origin{Address: netip.MustParseAddr(address)}}, app.Caller{}, "GET /", apikey.ErrInvalid)
+	}
+	got := w.watch(w.another("api_key_refusals=460"))
+	if len(got) != 1 || got[0].Group != "203.0.113.9" || got[0].Count != 500 || !strings.HasPrefix(got[0].Contain, "xteam blocked-ips add 203.0.113.9 ") {
+		t.Errorf("alerts: %+v", got)
+	}
+	if kept := len(w.events()) - before; kept > 30 {
+		t.Errorf("%d events are kept", kept)
 	}
 }

@@ -90,6 +90,7 @@ type Limiter struct {
 	guesses *teller // of attempts at passwords
 	refused *teller // of credentials that were refused, which no mode of the limits changes
 
+	sums     sums               // of all of these
 	families [Verify + 1]family // by class; Unclassed is the address's
 	attempts Policy
 	perKey   Policy
@@ -110,7 +111,7 @@ func NewLimiter(b ports.Buckets, j ports.Journal, random io.Reader, o LimiterOpt
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
-	l.teller, l.guesses, l.refused = newTeller(j, random, l.now, o.Mode == Shadow), newTeller(j, random, l.now, o.Mode == Shadow), newTeller(j, random, l.now, false)
+	l.teller, l.guesses, l.refused = newTeller(j, random, l.now, o.Mode == Shadow, &l.sums), newTeller(j, random, l.now, o.Mode == Shadow, &l.sums), newTeller(j, random, l.now, false, &l.sums)
 	for _, f := range []struct {
 		class         Class
 		name          string

@@ -25,6 +25,7 @@ type teller struct {
 	random  io.Reader
 	now     func() time.Time
 	shadow  bool
+	sums    *sums         // counts all of them for the alerts
 	wake    chan struct{} // holds one when something is counted
 
 	mu    sync.Mutex
@@ -40,8 +41,8 @@ type refusals struct {
 	last audit.Event
 }
 
-func newTeller(j ports.Journal, random io.Reader, now func() time.Time, shadow bool) *teller {
-	return &teller{journal: j, random: random, now: now, shadow: shadow, wake: make(chan struct{}, 1), told: map[string]*refusals{}}
+func newTeller(j ports.Journal, random io.Reader, now func() time.Time, shadow bool, s *sums) *teller {
+	return &teller{sums: s, journal: j, random: random, now: now, shadow: shadow, wake: make(chan struct{}, 1), told: map[string]*refusals{}}
 }
 
 // note tells of a refusal by a bucket, or counts it. The event's details are the teller's from then on.
@@ -59,6 +60,7 @@ func (t *teller) note(ctx context.Context, bucket string, e audit.Event) {
 
 // counted counts a refusal unless it is to be told of at once.
 func (t *teller) counted(bucket string, e audit.Event, now time.Time) bool {
+	t.sums.add(e.Kind, e.IPAddress)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if d := now.Sub(t.since); (d >= tellAgain || d < 0) && t.all == 0 {
