@@ -34,6 +34,7 @@ type Services struct {
 	Tethers  *app.Tethers
 	Live     *app.Live
 	Blocks   *app.Blocks
+	Alerts   *app.Alerts
 }
 
 // Options tune an API. The zero value works.

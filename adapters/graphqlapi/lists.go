@@ -33,6 +33,7 @@ const (
 	ofSessions    byte = 2 // and the user, the time and the id
 	ofAPIKeys     byte = 3 // and the id
 	ofSigningKeys byte = 4 // and the kid
+	ofAlerts      byte = 6 // and the id
 	ofEvents      byte = 5 // and a position, and the number of events behind it
 )
 
@@ -242,6 +243,33 @@ func (q query) APIKeys(ctx context.Context, first *int, after, user *string) (*A
 		out.Edges[i] = APIKeyEdge{cursors[i], &out.Nodes[i]}
 	}
 	out.PageInfo = pageInfo(cursors, began, more)
+	return out, nil
+}
+
+// Alerts is of QueryResolver.
+func (q query) Alerts(ctx context.Context, first *int, after *string, open *bool) (*AlertConnection, error) {
+	if _, _, err := admit(ctx, rules.adminRead); err != nil {
+		return nil, err
+	}
+	size, err := pageSize(first)
+	if err != nil {
+		return nil, err
+	}
+	b, err := behind(after, ofAlerts, 16)
+	if err != nil {
+		return nil, err
+	}
+	page, more, err := q.Services.Alerts.List(ctx, value(open), string(b), size)
+	if err != nil {
+		return nil, err
+	}
+	out := &AlertConnection{Edges: make([]AlertEdge, len(page)), Nodes: make([]Alert, len(page))}
+	cursors := make([]string, len(page))
+	for i := range page {
+		out.Nodes[i], cursors[i] = alertOf(&page[i]), cursor(ofAlerts, []byte(page[i].ID))
+		out.Edges[i] = AlertEdge{cursors[i], &out.Nodes[i]}
+	}
+	out.PageInfo = pageInfo(cursors, b != nil, more)
 	return out, nil
 }
 

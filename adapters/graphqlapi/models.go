@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/instant"
@@ -106,6 +108,28 @@ type NewAPIKey struct {
 
 func newAPIKeyOf(k *app.IssuedKey) NewAPIKey {
 	return NewAPIKey{APIKey{app.ListedKey{Key: k.Key}}, k.Text}
+}
+
+// Alert is what a rule has found.
+type Alert struct {
+	ID             string
+	Rule           string
+	Severity       audit.Severity
+	Group          string
+	Since, Last    instant.Instant
+	Count, Raised  int
+	Sample         []string
+	Contain        string
+	AcknowledgedAt instant.Instant
+	AcknowledgedBy string
+}
+
+func alertOf(a *alert.Alert) Alert {
+	out := Alert{a.ID, a.Rule, a.Severity, a.Group, a.Since, a.Last, int(min(a.Count, math.MaxInt32)), int(min(a.Raised, math.MaxInt32)), a.Sample, a.Contain, a.Acked, a.AckedBy} //nolint:gosec // bounded
+	if out.Sample == nil {
+		out.Sample = []string{}
+	}
+	return out
 }
 
 // SigningKey is a key by which tokens are signed.

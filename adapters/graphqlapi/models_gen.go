@@ -2,6 +2,17 @@
 
 package graphqlapi
 
+type AlertConnection struct {
+	Edges    []AlertEdge `json:"edges"`
+	Nodes    []Alert     `json:"nodes"`
+	PageInfo *PageInfo   `json:"pageInfo"`
+}
+
+type AlertEdge struct {
+	Cursor string `json:"cursor"`
+	Node   *Alert `json:"node"`
+}
+
 type APIKeyConnection struct {
 	Edges    []APIKeyEdge `json:"edges"`
 	Nodes    []APIKey     `json:"nodes"`

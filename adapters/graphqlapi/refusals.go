@@ -14,6 +14,7 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
@@ -135,6 +136,10 @@ var sentinels = []struct {
 	{ports.ErrNotFound, notFound, "not_found"},
 	{keyset.ErrUnknown, notFound, "not_found"},
 	{block.ErrUnknown, notFound, "not_found"},
+	{alert.ErrUnknown, notFound, "not_found"},
+	{alert.ErrFull, conflict, "too_many_silences"},
+	{app.ErrNotContainable, conflict, "not_containable"},
+	{app.ErrSilence, badInput, "validation_failed"},
 	{block.ErrFull, conflict, "too_many_blocks"},
 	{ports.ErrTaken, conflict, "taken"},
 	{apikey.ErrEnded, conflict, "key_state"},

@@ -356,6 +356,20 @@ func (m mutation) actOn(ctx context.Context, user string, act func(context.Conte
 // longestBlock bounds expiresInSeconds: ten years.
 const longestBlock = 10 * 366 * 24 * 3600
 
+// AcknowledgeAlert is of MutationResolver.
+func (m mutation) AcknowledgeAlert(ctx context.Context, aid string) (*Alert, error) {
+	v, who, err := admit(ctx, rules.adminWrite)
+	if err != nil {
+		return nil, err
+	}
+	is, err := m.Alerts.Ack(ctx, who.Actor(v.Request()), aid)
+	if err != nil {
+		return nil, err
+	}
+	out := alertOf(&is)
+	return &out, nil
+}
+
 // BlockIP is of MutationResolver.
 func (m mutation) BlockIP(ctx context.Context, in BlockIPInput) (*BlockedIP, error) {
 	v, who, err := admit(ctx, rules.adminContain)

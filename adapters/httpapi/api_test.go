@@ -76,6 +76,8 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 		Tethers: app.NewTethers(s.core, app.TethersOptions{}), Live: app.NewLive(s.core.Journal, store.Events(), plain{}), Tickets: app.NewTickets(s.core, plain{}, memstore.NewBuckets(memstore.BucketsOptions{})),
 		Probe: func(context.Context) error { return s.probe }}
 	var err error
+	s.all.Alerts, err = app.NewAlerts(s.core, s.all.Trail, s.all.Blocks, s.all.Revoker, app.AlertsOptions{})
+	check(t, err)
 	s.all.Feed, err = app.NewFeed(s.core, 0)
 	check(t, err)
 	s.h = httpapi.New(s.all, with(logger, o)).Handler()

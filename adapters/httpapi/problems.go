@@ -14,6 +14,7 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
@@ -109,6 +110,10 @@ var sentinels = []struct {
 	{errNoDemand, 404, "not_found"},
 	{errNoRoute, 404, "not_found"},
 	{block.ErrUnknown, 404, "not_found"},
+	{alert.ErrUnknown, 404, "not_found"},
+	{alert.ErrFull, 409, "too_many_silences"},
+	{app.ErrNotContainable, 409, "not_containable"},
+	{app.ErrSilence, 422, "validation_failed"},
 	{block.ErrFull, 409, "too_many_blocks"},
 	{ports.ErrTaken, 409, "taken"},
 	{apikey.ErrEnded, 409, "key_state"},

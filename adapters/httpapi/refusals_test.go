@@ -13,6 +13,7 @@ import (
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/block"
@@ -43,6 +44,10 @@ var answers = map[string]told{
 	"account.InvalidError":    {&account.InvalidError{Field: "email", Detail: "d"}, 422, "validation_failed", ""},
 	"app.ErrAddressBlocked":   {app.ErrAddressBlocked, 403, "address_blocked", ""},
 	"app.ErrBlockTime":        {app.ErrBlockTime, 422, "validation_failed", ""},
+	"alert.ErrFull":           {alert.ErrFull, 409, "too_many_silences", ""},
+	"alert.ErrUnknown":        {alert.ErrUnknown, 404, "not_found", ""},
+	"app.ErrNotContainable":   {app.ErrNotContainable, 409, "not_containable", ""},
+	"app.ErrSilence":          {app.ErrSilence, 422, "validation_failed", ""},
 	"block.ErrFull":           {block.ErrFull, 409, "too_many_blocks", ""},
 	"block.ErrInvalid":        {block.ErrInvalid, 422, "validation_failed", ""},
 	"block.ErrUnknown":        {block.ErrUnknown, 404, "not_found", ""},

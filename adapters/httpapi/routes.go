@@ -106,6 +106,16 @@ func (a *API) routes() []route {
 			route{method: "POST", path: v1 + "/admin/audit/review", class: write, access: admin, serve: a.reviewAudit},
 			route{method: "POST", path: v1 + "/admin/audit/erase", class: write, access: admin, serve: a.eraseAudit})
 	}
+	if a.Alerts != nil {
+		all = append(all,
+			route{method: "GET", path: v1 + "/admin/alerts", class: read, access: admin, serve: a.listAlerts},
+			route{method: "GET", path: v1 + "/admin/alerts/{id}", class: read, access: admin, serve: a.showAlert},
+			route{method: "POST", path: v1 + "/admin/alerts/{id}/acknowledge", class: write, access: admin, serve: a.ackAlert},
+			route{method: "POST", path: v1 + "/admin/alerts/{id}/silence", class: write, access: admin, serve: a.silenceAlert},
+			route{method: "POST", path: v1 + "/admin/alerts/{id}/contain", class: write, access: admin, contains: true, serve: a.containAlert},
+			route{method: "POST", path: v1 + "/admin/alerts/test", class: write, access: admin, serve: a.testAlert},
+			route{method: "GET", path: v1 + "/admin/alert-rules", class: read, access: admin, serve: a.alertRules})
+	}
 	if a.Blocks != nil {
 		all = append(all,
 			route{method: "GET", path: v1 + "/admin/blocked-ips", class: read, access: admin, serve: a.listBlocks},

@@ -112,8 +112,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	trail, cleanup11 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
-	boards := noBoards()
-	nodes, cleanup12, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, slogLogger)
+	alerts, cleanup12, err := assembly.StartAlerts(ctx, core, trail, blocks, revoker, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup11()
 		cleanup10()
@@ -128,9 +127,27 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup13 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
+	boards := noBoards()
+	nodes, cleanup13, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, slogLogger)
+	if err != nil {
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	tethers, cleanup14 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
 	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
 	if err != nil {
+		cleanup14()
 		cleanup13()
 		cleanup12()
 		cleanup11()
@@ -146,9 +163,10 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, nodes, assemblySecrets, streams, assemblyOptions, slogLogger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, blocks, nodes, assemblySecrets, streams, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, api)
 	return xTeam, func() {
+		cleanup14()
 		cleanup13()
 		cleanup12()
 		cleanup11()

@@ -66,11 +66,11 @@ and from a file .env in the working directory; the environment wins.`,
 	users.AddCommand(c.usersCreate(), c.usersList(), c.usersShow(), c.usersDisable(), c.usersEnable(), c.usersSetRole(), c.usersSetPassword(), c.usersUnlock())
 	secret := &cobra.Command{Use: "secret", Short: "Secrets", Args: cobra.NoArgs, Example: "  xteam secret generate"}
 	secret.AddCommand(c.secretGenerate())
-	keys, apiKeys, trail, blocked := c.keys(), c.apiKeys(), c.audit(), c.blockedIPs()
-	for _, group := range []*cobra.Command{root, users, secret, keys, apiKeys, trail, blocked} {
+	keys, apiKeys, trail, blocked, alerts := c.keys(), c.apiKeys(), c.audit(), c.blockedIPs(), c.alerts()
+	for _, group := range []*cobra.Command{root, users, secret, keys, apiKeys, trail, blocked, alerts} {
 		group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
-	root.AddCommand(c.serve(), c.dev(), users, keys, apiKeys, c.revoke(), c.explain(), blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
+	root.AddCommand(c.serve(), c.dev(), users, keys, apiKeys, c.revoke(), c.explain(), alerts, blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
 	return root
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/token"
@@ -54,7 +55,8 @@ type settings struct {
 
 	MinFreeSpace int64 // of the store's folder, in bytes; 0: it is not watched
 
-	AuditCheckpoints string        // a file; empty: checkpoints are logged, and no more
+	AuditCheckpoints string // a file; empty: checkpoints are logged, and no more
+	AlertRules       []alert.Rule
 	AuditRetention   time.Duration // 0: everything is kept
 
 	MetricsAddr string // empty: on Addr, behind the role of an administrator
@@ -308,6 +310,13 @@ var table = []setting{
 	{name: "AUDIT_CHECKPOINTS", without: "the log alone", takes: "the path of a file, or nothing",
 		meaning: "where signed checkpoints of the audit trail are appended to, once a minute while there are new records, beside the log: on another machine they show what whoever owns the store and the keys has changed, and `xteam audit verify` holds the trail against them",
 		set:     func(s *settings, v string) bool { return path(&s.AuditCheckpoints, v) }},
+	{name: "ALERT_RULES", initial: "", takes: "RULE=THRESHOLD/WINDOW/COOLDOWN or RULE=off, separated by commas, of the rules that `xteam alerts rules` lists",
+		meaning: "what is changed of the rules by which alerts are raised, such as failed_sign_ins_by_account=10/5m/30m,epoch_raised=off",
+		set: func(s *settings, v string) (ok bool) {
+			var err error
+			s.AlertRules, err = alert.ParseRules(v)
+			return err == nil
+		}},
 	{name: "AUDIT_RETENTION", initial: "0", takes: "0, or a duration from 24h to 876000h",
 		meaning: "how long events and their records in the audit trail are kept; what is left can be verified as before. 0: for ever",
 		set: func(s *settings, v string) bool {

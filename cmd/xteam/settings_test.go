@@ -85,6 +85,7 @@ func TestSettingsRefused(t *testing.T) {
 		"MAX_CONNECTIONS_PER_USER":    {"0", "-1", "1000001", "many"},
 		"GRAPHQL_INTROSPECTION":       {"on", "1", "TRUE"},
 		"AUDIT_CHECKPOINTS":           {"a\x00b"},
+		"ALERT_RULES":                 {"x", "unknown=1", "password_spraying", "password_spraying=0", "password_spraying=1/2", "password_spraying=1/1m/1m/1m", "epoch_raised=off,epoch_raised=1"},
 		"AUDIT_RETENTION":             {"1", "23h", "-24h", "876001h", "400d"},
 		"OTEL_EXPORTER_OTLP_ENDPOINT": {"127.0.0.1:4318", "grpc://x:4317", "http://u:p@x", "http://x?y", "http://"},
 		"OTEL_EXPORTER_OTLP_HEADERS":  {"planted", "=x", "a b=c", "a=%zz", "a=b%0d%0ac"},

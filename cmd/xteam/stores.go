@@ -217,8 +217,9 @@ func options(s settings, registry *metrics.Registry, sent *otlptelemetry.Telemet
 		Tunables: app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway,
 			Environment: keysOf[s.Environment]},
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Version: buildVersion().Version, Canary: canaryEvery, Limits: s.Limits, Tethers: app.TethersOptions{MaxPerUser: s.PerUser, MaxOpen: s.PerServer}, FeedRetention: s.Retention, HTTP: s.HTTP,
-		Trail: app.TrailOptions{Retention: s.AuditRetention, Send: sendCheckpoints(s.AuditCheckpoints)},
-		Meter: registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
+		AlertRules: s.AlertRules,
+		Trail:      app.TrailOptions{Retention: s.AuditRetention, Send: sendCheckpoints(s.AuditCheckpoints)},
+		Meter:      registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
 		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) }, Now: machineClock,
 		Doors: doors(s),
 	}
@@ -241,7 +242,7 @@ func openTelemetry(ctx context.Context, s settings, get lookup, registry *metric
 // doors are the transports beside REST.
 func doors(s settings) func(httpapi.Services, *slog.Logger) []httpapi.Mount {
 	return func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks},
+		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts},
 			graphqlapi.Options{Logger: log, Introspection: s.Introspection})
 		mounts := []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		if s.Introspection {

@@ -173,8 +173,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	boards := openBoards(mainRedisStores)
-	nodes, cleanup16, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, logger)
+	alerts, cleanup16, err := assembly.StartAlerts(ctx, core, trail, blocks, revoker, assemblyOptions, logger)
 	if err != nil {
 		cleanup15()
 		cleanup14()
@@ -193,9 +192,31 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup17 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, logger)
+	boards := openBoards(mainRedisStores)
+	nodes, cleanup17, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, logger)
+	if err != nil {
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	tethers, cleanup18 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, logger)
 	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
 	if err != nil {
+		cleanup18()
 		cleanup17()
 		cleanup16()
 		cleanup15()
@@ -215,10 +236,11 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, blocks, nodes, secrets, streams, assemblyOptions, logger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, blocks, nodes, secrets, streams, assemblyOptions, logger)
 	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, tethers, mainOutput)
 	mainSystem := newSystem(api, telemetry, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup18()
 		cleanup17()
 		cleanup16()
 		cleanup15()

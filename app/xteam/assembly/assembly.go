@@ -22,6 +22,7 @@ import (
 	"github.com/xteam/xteam/adapters/wsfeed"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/ports"
@@ -46,12 +47,13 @@ type Options struct {
 	// JWKS serves the public keys that it is given a way to ask for, under /.well-known/jwks.json; nil: nothing is served there.
 	JWKS func(keys func() []keyset.Key) http.Handler
 	// Doors makes other transports of the use cases, which stand inside the REST transport; nil: there are none.
-	Doors   func(httpapi.Services, *slog.Logger) []httpapi.Mount
-	Now     func() time.Time // the clock by which tokens and sessions are judged; nil: time.Now
-	Trail   app.TrailOptions // of the audit trail: Retention and Send
-	Meter   ports.Meter      // nil: nothing is counted
-	Metrics http.Handler     // served to administrators under /metrics; nil: nothing is
-	Tracer  ports.Tracer     // nil: no request is followed
+	Doors      func(httpapi.Services, *slog.Logger) []httpapi.Mount
+	Now        func() time.Time // the clock by which tokens and sessions are judged; nil: time.Now
+	AlertRules []alert.Rule     // nil: those of alert.Rules
+	Trail      app.TrailOptions // of the audit trail: Retention and Send
+	Meter      ports.Meter      // nil: nothing is counted
+	Metrics    http.Handler     // served to administrators under /metrics; nil: nothing is
+	Tracer     ports.Tracer     // nil: no request is followed
 }
 
 // Database is a store that is open, with the keys that it is sealed by.
@@ -332,6 +334,15 @@ func StartTrail(ctx context.Context, c *app.Core, db Database, o Options, log *s
 	return t, background(ctx, t.Run)
 }
 
+// StartAlerts holds events against the rules until the cleanup.
+func StartAlerts(ctx context.Context, c *app.Core, trail *app.Trail, blocks *app.Blocks, r *app.Revoker, o Options, log *slog.Logger) (*app.Alerts, func(), error) {
+	a, err := app.NewAlerts(c, trail, blocks, r, app.AlertsOptions{Rules: o.AlertRules, Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, background(ctx, a.Run), nil
+}
+
 // NewRevoker names this node in its answers.
 func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 	return app.NewRevoker(c, s, o.Node)
@@ -354,7 +365,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, alerts *app.Alerts, blocks *app.Blocks, nodes *app.Nodes, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -367,7 +378,7 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
+	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Alerts: alerts, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
 	if o.Doors != nil {
 		services.Mounts = append(services.Mounts, o.Doors(services, log)...)
 	}

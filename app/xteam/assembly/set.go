@@ -30,6 +30,7 @@ var Set = wire.NewSet(
 	StartLive,
 	NewStreams,
 	NewRevoker,
+	StartAlerts,
 	app.NewGuard,
 	app.NewAccounts,
 	app.NewSetUp,
