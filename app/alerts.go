@@ -134,7 +134,7 @@ func (a *Alerts) begin(_ context.Context, c ports.Cursor) (uint64, error) {
 	a.engine.Restore(a.place.Usual)
 	from, old := c.Position, int64(a.core.now().Add(-a.engine.Longest()))
 	for i, m := range slices.Backward(a.place.Marks) {
-		if from = uint64(max(m[0], 0)); m[1] < old || i == 0 { //nolint:gosec // it was a uint64
+		if from = uint64(max(m[0], 0)); m[1] < old || i == 0 {
 			break
 		}
 	}
@@ -168,7 +168,7 @@ func (a *Alerts) marked() []byte {
 	at := a.duty.at // behind which this batch began: seen again, it is counted again
 	marks := a.place.Marks
 	if n := len(marks); n == 0 || a.place.Done-marks[n-1][1] >= int64(alertMarks) {
-		marks = append(marks, [2]int64{int64(at), a.place.Done}) //nolint:gosec // positions are far below
+		marks = append(marks, [2]int64{int64(at), a.place.Done})
 	}
 	old := a.place.Done - int64(a.engine.Longest()/time.Microsecond)
 	for len(marks) > 1 && marks[1][1] < old {
@@ -412,7 +412,7 @@ func (a *Alerts) whence(ctx context.Context, is *alert.Alert, r *alert.Rule) (gu
 	var from uint64
 	for _, m := range place.Marks {
 		if m[1] < int64(is.Since) {
-			from = uint64(max(m[0], 0)) //nolint:gosec // it was a uint64
+			from = uint64(max(m[0], 0))
 		}
 	}
 	bad, good := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}

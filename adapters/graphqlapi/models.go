@@ -125,7 +125,7 @@ type Alert struct {
 }
 
 func alertOf(a *alert.Alert) Alert {
-	out := Alert{a.ID, a.Rule, a.Severity, a.Group, a.Since, a.Last, int(min(a.Count, math.MaxInt32)), int(min(a.Raised, math.MaxInt32)), a.Sample, a.Contain, a.Acked, a.AckedBy} //nolint:gosec // bounded
+	out := Alert{a.ID, a.Rule, a.Severity, a.Group, a.Since, a.Last, int(min(a.Count, math.MaxInt32)), int(min(a.Raised, math.MaxInt32)), a.Sample, a.Contain, a.Acked, a.AckedBy}
 	if out.Sample == nil {
 		out.Sample = []string{}
 	}

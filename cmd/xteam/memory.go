@@ -38,7 +38,7 @@ func keepSmall(ctx context.Context) {
 		want := min(max(allowance*100/max(live[0].Value.Uint64(), 1), least), most)
 		if want > percent+percent/8 || want < percent-percent/8 {
 			percent = want
-			debug.SetGCPercent(int(percent)) //nolint:gosec // it is 100 at most
+			debug.SetGCPercent(int(percent))
 		}
 	}
 }

@@ -310,7 +310,7 @@ var table = []setting{
 	{name: "AUDIT_CHECKPOINTS", without: "the log alone", takes: "the path of a file, or nothing",
 		meaning: "where signed checkpoints of the audit trail are appended to, once a minute while there are new records, beside the log: on another machine they show what whoever owns the store and the keys has changed, and `xteam audit verify` holds the trail against them",
 		set:     func(s *settings, v string) bool { return path(&s.AuditCheckpoints, v) }},
-	{name: "ALERT_RULES", initial: "", takes: "RULE=THRESHOLD/WINDOW/COOLDOWN or RULE=off, separated by commas, of the rules that `xteam alerts rules` lists",
+	{name: "ALERT_RULES", without: "as the table has them", takes: "RULE=THRESHOLD/WINDOW/COOLDOWN or RULE=off, separated by commas, of the rules that `xteam alerts rules` lists",
 		meaning: "what is changed of the rules by which alerts are raised, such as failed_sign_ins_by_account=10/5m/30m,epoch_raised=off",
 		set: func(s *settings, v string) (ok bool) {
 			var err error

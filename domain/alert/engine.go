@@ -121,7 +121,7 @@ func (e *Engine) Restore(b []byte) {
 			if v, n = binary.Uvarint(b); n <= 0 {
 				return
 			}
-			h.Counts[i] = uint32(min(v, 1<<32-1)) //nolint:gosec // bounded
+			h.Counts[i] = uint32(min(v, 1<<32-1))
 		}
 		r.hours = h
 	}
@@ -149,7 +149,7 @@ func (e *Engine) Take(v *audit.Event, again bool) (fired []Firing) {
 }
 
 func (e *Engine) moment(t instant.Instant) moment {
-	return moment(min(max(t.Sub(e.base)*16/time.Second, 1), 1<<32-1)) //nolint:gosec // bounded
+	return moment(min(max(t.Sub(e.base)*16/time.Second, 1), 1<<32-1))
 }
 
 func (e *Engine) instant(m moment) instant.Instant {
@@ -157,7 +157,7 @@ func (e *Engine) instant(m moment) instant.Instant {
 }
 
 func span(d time.Duration) moment {
-	return moment(max(d*16/time.Second, 1)) //nolint:gosec // a day at most
+	return moment(max(d*16/time.Second, 1))
 }
 
 // weight is how many an event stands for: one that sums others up says it.
@@ -195,7 +195,7 @@ func (e *Engine) count(r *state, v *audit.Event, at moment, again bool) (Firing,
 		w = &window{first: at}
 		r.groups[key] = w
 	}
-	return e.add(r, w, v, group, uint32(maphash.String(e.seed, what)), n, at) //nolint:gosec // half of a hash
+	return e.add(r, w, v, group, uint32(maphash.String(e.seed, what)), n, at)
 }
 
 // sweep forgets the groups that have shown nothing for a window, now and then.
@@ -262,7 +262,7 @@ func (e *Engine) share(r *state, v *audit.Event, group string, key, n uint64, at
 	case at >= s.began+half:
 		s.began, s.this, s.was = s.began+half, 0, s.this
 	}
-	s.this += uint32(min(n, 1<<20)) //nolint:gosec // bounded
+	s.this += uint32(min(n, 1<<20))
 	if uint64(s.this)+uint64(s.was) < uint64(r.Threshold) || s.quiet > at {
 		return Firing{}, false
 	}
@@ -326,7 +326,7 @@ func (h *Hours) add(t instant.Instant, n uint64) {
 		clear(h.Counts[len(h.Counts)-int(past):])
 		h.Hour = hour
 	}
-	h.Counts[hours] += uint32(min(n, 1<<20)) //nolint:gosec // bounded
+	h.Counts[hours] += uint32(min(n, 1<<20))
 }
 
 // unusual reports whether the hour has several times what the hours before had on average, since the first that is known; there must be three.
