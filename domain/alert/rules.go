@@ -161,7 +161,9 @@ func (r *Rule) Concerns(e *audit.Event, group string) bool {
 }
 
 // Blocks reports whether what the rule finds is contained by blocking the addresses that its events came from.
-func (r *Rule) Blocks() bool { return r.Name == "failed_sign_ins_by_account" || r.Name == "guessing_from_many_addresses" || r.Name == "password_spraying" }
+func (r *Rule) Blocks() bool {
+	return r.Name == "failed_sign_ins_by_account" || r.Name == "guessing_from_many_addresses" || r.Name == "password_spraying"
+}
 
 // Network is the network in which an address of an event is one client's: the address itself, or its /64; the zero Prefix when there is none.
 func Network(e *audit.Event) netip.Prefix {
