@@ -86,6 +86,12 @@ func New(o Options) (*Sender, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
 
+// CheckSecret says what is wrong with a secret.
+func CheckSecret(s secret.Text) error {
+	_, err := keyOf(s)
+	return err
+}
+
 // keyOf is the key that a secret stands for.
 func keyOf(s secret.Text) (secret.Text, error) {
 	text := s.RevealPlaintext()

@@ -84,6 +84,11 @@ func TestUnfitForProduction(t *testing.T) {
 	if _, unfit, err := xteam.ParseEdge(fit("SSL_CERTFILE=", "SSL_KEYFILE=", "TRUSTED_PROXIES=10.0.0.0/8")); err != nil || unfit != nil {
 		t.Errorf("plain HTTP behind a proxy that is named: got %q, %v, want it taken", unfit, err)
 	}
+	for url, want := range map[string]int{"http://10.0.0.1/": 1, "http://localhost:9/": 0, "https://hooks.example/": 0} {
+		if _, unfit, err := xteam.ParseEdge(fit("ALERT_WEBHOOK_URL="+url, "ALERT_WEBHOOK_SECRET="+key, "ALERT_WEBHOOK_PRIVATE=true")); err != nil || len(unfit) != want || want > 0 && !strings.HasPrefix(unfit[0], "ALERT_WEBHOOK_URL: got http, takes ") {
+			t.Errorf("a webhook at %s: got %q, %v, want %d reasons", url, unfit, err, want)
+		}
+	}
 	for _, narrow := range []string{"fc00::/7", "fd00::/8", "2001:db8::/32", "::1", "::ffff:10.0.0.0/104"} {
 		if _, unfit, err := xteam.ParseEdge(fit("TRUSTED_PROXIES=" + narrow)); err != nil || unfit != nil {
 			t.Errorf("TRUSTED_PROXIES=%s: got %q, %v, want it taken", narrow, unfit, err)

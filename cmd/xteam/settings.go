@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/webhook"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
+	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/token"
 )
 
@@ -58,6 +60,10 @@ type settings struct {
 	AuditCheckpoints string // a file; empty: checkpoints are logged, and no more
 	AlertRules       []alert.Rule
 	AuditRetention   time.Duration // 0: everything is kept
+
+	EventFile    string // empty: there is none
+	AlertURL     string // of the webhook; empty: there is none
+	AlertPrivate bool   // it may be on this machine or in a private network
 
 	MetricsAddr string // empty: on Addr, behind the role of an administrator
 
@@ -324,6 +330,24 @@ var table = []setting{
 			s.AuditRetention = d
 			return err == nil && (d == 0 || d >= day && d <= 876000*time.Hour)
 		}},
+	{name: "EVENT_FILE", without: "none", takes: "the path of a file, or nothing",
+		meaning: "where every security event is appended to, one object of JSON a line, each by one server of many; it is open only while it is written, so it may be moved away at any time",
+		set:     func(s *settings, v string) bool { return path(&s.EventFile, v) }},
+	{name: "ALERT_WEBHOOK_URL", without: "none", takes: "https://HOST/PATH, with ALERT_WEBHOOK_PRIVATE=true also http://, or nothing",
+		meaning: "where alerts are posted, each by one server of many, signed after standardwebhooks.com; one that is not taken is tried again, after a restart too, and holds up nothing. No redirect is followed", mask: maskURL,
+		set: func(s *settings, v string) bool {
+			s.AlertURL = v
+			return v == "" || isWebhook(v)
+		}},
+	{name: webhookSecret, without: "none", takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
+		meaning: "what the signatures of alerts are made with; ALERT_WEBHOOK_URL needs it. Read through SECRETS_URL, once at the start", mask: maskSecret,
+		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
+	{name: "ALERT_WEBHOOK_PRIVATE", initial: "false", takes: "true or false",
+		meaning: "whether the webhook may be on this machine or in a private network, and plain http; link-local addresses, where clouds hand out credentials, are refused always",
+		set: func(s *settings, v string) bool {
+			s.AlertPrivate = v == "true"
+			return v == "true" || v == "false"
+		}},
 	{name: "METRICS_ADDR", without: "on HTTP_ADDR, for administrators", takes: "host:port, such as 127.0.0.1:9100, or nothing",
 		meaning: "an address of its own for /metrics, open to whoever reaches it; production warns of one that is not of this machine or a private network",
 		set: func(s *settings, v string) bool {
@@ -381,7 +405,6 @@ func collectorHeaders(text string) (map[string]string, bool) {
 // notYet is every setting of the contract that this build does not have, in the contract's order: who sets one must not believe that it is done. A row moves into the
 // table when it is built.
 var notYet = []struct{ name, initial, lacks string }{
-	{"ALERT_WEBHOOK_URL", "", "alerts"},
 	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
 	{"UPLOAD_DIR", "", "uploads"},
 	{"MAX_UPLOAD_SIZE", "104857600", "uploads"},
@@ -449,6 +472,12 @@ func parse(get lookup) (settings, error) {
 	}
 	if root != "" && slices.Contains(earlier(get), root) {
 		wrong = append(wrong, "ROOT_KEY: got a value of SECRET_KEY_PREVIOUS, takes one of its own: other services may know that one")
+	}
+	if s.AlertURL != "" && !bad["ALERT_WEBHOOK_URL"] && s.SecretsURL == "env:" && given(get, webhookSecret) == "" {
+		complain(webhookSecret)
+	}
+	if strings.HasPrefix(s.AlertURL, "http:") && !bad["ALERT_WEBHOOK_URL"] && !s.AlertPrivate {
+		complain("ALERT_WEBHOOK_URL")
 	}
 	for _, row := range notYet {
 		if v := given(get, row.name); v != "" && v != row.initial {

@@ -86,6 +86,10 @@ func TestSettingsRefused(t *testing.T) {
 		"GRAPHQL_INTROSPECTION":       {"on", "1", "TRUE"},
 		"AUDIT_CHECKPOINTS":           {"a\x00b"},
 		"ALERT_RULES":                 {"x", "unknown=1", "password_spraying", "password_spraying=0", "password_spraying=1/2", "password_spraying=1/1m/1m/1m", "epoch_raised=off,epoch_raised=1"},
+		"EVENT_FILE":                  {"a\x00b"},
+		"ALERT_WEBHOOK_URL":           {"planted-secret", "ftp://planted-secret@h/", "https://", "https:planted-secret", "https://h/#planted-secret", "https://:443/planted-secret", "https://planted\x00@h/"},
+		"ALERT_WEBHOOK_SECRET":        {"planted-secret", "whsec_planted-secret-planted-secret", "whsec_cGxhbnRlZA=="},
+		"ALERT_WEBHOOK_PRIVATE":       {"yes", "1", "10.0.0.0/8"},
 		"AUDIT_RETENTION":             {"1", "23h", "-24h", "876001h", "400d"},
 		"OTEL_EXPORTER_OTLP_ENDPOINT": {"127.0.0.1:4318", "grpc://x:4317", "http://u:p@x", "http://x?y", "http://"},
 		"OTEL_EXPORTER_OTLP_HEADERS":  {"planted", "=x", "a b=c", "a=%zz", "a=b%0d%0ac"},
@@ -129,8 +133,8 @@ func TestSettingsRefused(t *testing.T) {
 
 func TestSettingsAllFaultsAtOnce(t *testing.T) {
 	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short",
-		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "ALERT_WEBHOOK_URL": "https://h", "SSL_CERTFILE": "c.pem"})
-	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "ALERT_WEBHOOK_URL: ", "SSL_KEYFILE: "}
+		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "ALERT_WEBHOOK_URL": "https://h", "UPLOAD_DIR": "u", "SSL_CERTFILE": "c.pem"})
+	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "ALERT_WEBHOOK_SECRET: ", "UPLOAD_DIR: ", "SSL_KEYFILE: "}
 	if diff := cmp.Diff(want, faulty(err)); diff != "" {
 		t.Errorf("the faults (-want +got):\n%s", diff)
 	}
@@ -174,7 +178,6 @@ func faulty(err error) (names []string) {
 // A setting of the contract that this build does not have must not be believed to do something.
 func TestSettingsNotBuilt(t *testing.T) {
 	initial := map[string]string{
-		"ALERT_WEBHOOK_URL":   "",
 		"DB_ALLOWED_NETWORKS": "", "UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
 		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
 	}
@@ -188,6 +191,26 @@ func TestSettingsNotBuilt(t *testing.T) {
 		_, err := xteam.Parse(map[string]string{name: "planted-value"})
 		if err == nil || !form.MatchString(err.Error()) || !strings.HasPrefix(err.Error(), name+": ") {
 			t.Errorf("%s=planted-value: got %v, want one line that says that this build has it not", name, err)
+		}
+	}
+}
+
+func TestSettingsOfTheWebhook(t *testing.T) {
+	const url, word = "ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"
+	for name, c := range map[string]struct {
+		set  map[string]string
+		want []string
+	}{
+		"a secret":               {map[string]string{url: "https://h/x", word: key}, nil},
+		"a secret elsewhere":     {map[string]string{url: "https://h/x", "SECRETS_URL": "file:///run/secrets"}, nil},
+		"none":                   {map[string]string{url: "https://h/x"}, []string{word + ": "}},
+		"in the clear":           {map[string]string{url: "http://10.0.0.1/", word: key}, []string{url + ": "}},
+		"in the clear, at home":  {map[string]string{url: "http://10.0.0.1/", word: key, "ALERT_WEBHOOK_PRIVATE": "true"}, nil},
+		"a secret without a use": {map[string]string{word: key}, nil},
+	} {
+		_, err := xteam.Parse(c.set)
+		if diff := cmp.Diff(c.want, faulty(err)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

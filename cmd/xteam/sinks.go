@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+
+	"github.com/xteam/xteam/adapters/eventfile"
+	"github.com/xteam/xteam/adapters/webhook"
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/xteam/assembly"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/ports"
+)
+
+// webhookSecret is the setting of the secret that alerts are signed with. It is read through SECRETS_URL, at the start alone.
+const webhookSecret = "ALERT_WEBHOOK_SECRET"
+
+// isWebhook reports whether the text has the form of a webhook's address; whether it may be reached that way hangs on another setting.
+func isWebhook(v string) bool {
+	u, err := url.Parse(v)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.Fragment == ""
+}
+
+// unfitWebhook says why a webhook does not serve in production: what alerts tell of people crosses the network.
+func unfitWebhook(s *settings) faults {
+	if u, err := url.Parse(s.AlertURL); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
+		return faults{"ALERT_WEBHOOK_URL: got http, takes in production https, but for this machine itself: alerts tell of people"}
+	}
+	return nil
+}
+
+// openSinks sends events to where the settings say until the cleanup. Whether anybody is there shows only then.
+func openSinks(ctx context.Context, s settings, c *app.Core, secrets *assembly.Secrets, log *slog.Logger) (_ *app.Sinks, _ func(), err error) {
+	var all []app.SinkOptions
+	closeAll := func() {}
+	if s.EventFile != "" {
+		all = append(all, app.SinkOptions{Name: "file", Sink: eventfile.New(s.EventFile)})
+	}
+	if s.AlertURL != "" {
+		to, err := openWebhook(ctx, s, secrets)
+		if err != nil {
+			return nil, nil, err
+		}
+		closeAll = to.Close
+		all = append(all, app.SinkOptions{Name: "webhook", Sink: webhook.NewSink(to), Kinds: []audit.Kind{audit.AlertRaised}, Most: 1}) // one receiver's fault is about one alert
+	}
+	sinks, err := app.NewSinks(c, log, all...)
+	if err != nil {
+		closeAll()
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		sinks.Run(ctx)
+	}()
+	return sinks, func() {
+		cancel()
+		<-done
+		closeAll()
+	}, nil
+}
+
+func openWebhook(ctx context.Context, s settings, secrets *assembly.Secrets) (*webhook.Sender, error) {
+	key, err := secrets.Get(ctx, webhookSecret)
+	if errors.Is(err, ports.ErrNotFound) {
+		return nil, fmt.Errorf("%s: there is none where SECRETS_URL says, and ALERT_WEBHOOK_URL needs it; `xteam secret generate` makes one", webhookSecret)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", webhookSecret, err)
+	}
+	to, err := webhook.New(webhook.Options{URL: s.AlertURL, Secret: key, Private: s.AlertPrivate})
+	if err != nil {
+		return nil, fmt.Errorf("ALERT_WEBHOOK_URL: %w", err)
+	}
+	return to, nil
+}
