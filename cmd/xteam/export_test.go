@@ -132,3 +132,10 @@ var Loopback = loopback
 
 // Main is the program.
 var Main = main
+
+// Drill plays the incident drill on a handler of the admin API.
+func Drill(ctx context.Context, h http.Handler) (text string, err error) {
+	d := newDrill(&admin{&http.Client{Transport: inProcess{h}}, func() {}})
+	err = d.run(ctx)
+	return d.text(), err
+}
