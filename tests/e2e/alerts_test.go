@@ -1,0 +1,79 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestSprayingIsContained: wrong passwords at 500 accounts from 200 addresses are one alert within a minute, and the command that it names turns those addresses away and nobody else.
+func TestSprayingIsContained(t *testing.T) {
+	env := environ(t.TempDir(), "TRUSTED_PROXIES=127.0.0.1/32")
+	s := serve(t, env)
+	must(t, env, password+"\n", "users", "create", "--email", "ann@example.com", "--username", "ann", "--password-stdin")
+	signIn := func(address, name, pass string) int {
+		body, err := json.Marshal(object{"username": name, "password": pass})
+		if err != nil {
+			t.Error(err)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.base+"/api/v1/auth/login", strings.NewReader(string(body)))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Forwarded-For", address)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	began := time.Now()
+	var group sync.WaitGroup
+	for caller := range 8 {
+		group.Go(func() {
+			for i := caller; i < 500; i += 8 {
+				if got := signIn(fmt.Sprintf("203.0.113.%d", i%200), fmt.Sprintf("victim%d", i), "Spring-2026-for-everybody"); got != http.StatusUnauthorized {
+					t.Errorf("a guess: %d", got)
+				}
+			}
+		})
+	}
+	group.Wait()
+	var alerts struct {
+		Items []struct{ ID, Rule, Contain string }
+	}
+	command := ""
+	for command == "" {
+		if time.Since(began) > patience {
+			t.Fatalf("within a minute there is no alert: %+v", alerts)
+		}
+		if err := json.Unmarshal([]byte(must(t, env, "", "alerts", "list", "--open", "--json")), &alerts); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range alerts.Items {
+			if a.Rule == "password_spraying" {
+				command = a.Contain
+			}
+		}
+	}
+	t.Logf("alerted %v after the first guess", time.Since(began))
+	if got := must(t, env, "", strings.Fields(command)[1:]...); !strings.HasPrefix(got, "200 addresses blocked for an hour, 0 spared") {
+		t.Fatalf("%s: %s", command, got)
+	}
+	for i := range 200 {
+		if got := signIn(fmt.Sprintf("203.0.113.%d", i), "victim1", "Spring-2026-for-everybody"); got != http.StatusForbidden {
+			t.Fatalf("after %s a guess from address %d: %d", command, i, got)
+		}
+	}
+	if got := signIn("198.51.100.7", "ann", password); got != http.StatusOK {
+		t.Errorf("a sign-in from elsewhere: %d", got)
+	}
+}
