@@ -11,6 +11,8 @@ type Meter interface {
 	Limited(policy string)
 	// Visible tells of a revocation that this node has put in force, and how long ago it was asked for, here or on another node.
 	Visible(took time.Duration)
+	// Told tells of a security event that is told on this node, by its kind and outcome (domain/audit).
+	Told(kind, outcome string)
 	// Hashed tells of a password that was hashed or compared: how long it waited for its turn, and how long the work took then.
 	Hashed(waited, took time.Duration)
 }

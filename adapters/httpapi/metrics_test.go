@@ -28,6 +28,8 @@ func (c *counted) Limited(policy string) { c.limited = append(c.limited, policy)
 
 func (c *counted) Visible(time.Duration) {}
 
+func (c *counted) Told(_, _ string) {}
+
 func (c *counted) Hashed(_, _ time.Duration) {}
 
 // TestWhatTheGuardDoesIsCounted: each judgement once, by its outcome; routes for anyone are judged by nobody.

@@ -22,6 +22,7 @@ type Registry struct {
 	visible prometheus.Histogram
 	waiting prometheus.Histogram
 	hashing prometheus.Histogram
+	told    *prometheus.CounterVec
 }
 
 var _ ports.Meter = (*Registry)(nil)
@@ -52,7 +53,9 @@ func New() *Registry {
 			Help:    "How long the hash of a password took to compute, or the comparison with one.",
 			Buckets: []float64{1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5}}),
 	}
-	r.all.MustRegister(guarded, r.judging, r.limited, r.visible, r.waiting, r.hashing,
+	r.told = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "xteam_events_total",
+		Help: "Security events that were told on this node, by their kind and how they ended."}, []string{"kind", "outcome"})
+	r.all.MustRegister(guarded, r.judging, r.limited, r.visible, r.waiting, r.hashing, r.told,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, o := range append(outcomes, other) {
 		r.guarded[o] = guarded.WithLabelValues(o)
@@ -84,6 +87,9 @@ func (r *Registry) Limited(policy string) { r.limited.WithLabelValues(policy).In
 
 // Visible implements ports.Meter.
 func (r *Registry) Visible(took time.Duration) { r.visible.Observe(max(took, 0).Seconds()) }
+
+// Told implements ports.Meter.
+func (r *Registry) Told(kind, outcome string) { r.told.WithLabelValues(kind, outcome).Inc() }
 
 // Hashed implements ports.Meter.
 func (r *Registry) Hashed(waited, took time.Duration) {

@@ -42,7 +42,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	journalJournal := journal.New(slogLogger)
-	live, cleanup3 := assembly.StartLive(ctx, journalJournal, assemblyDatabase)
+	live, cleanup3 := assembly.StartLive(ctx, journalJournal, assemblyDatabase, assemblyOptions)
 	buckets := assembly.NewBuckets()
 	otherClocks := noClocks()
 	clocks, cleanup4, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, slogLogger)

@@ -78,7 +78,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		return nil, nil, err
 	}
 	journalJournal := journal.New(logger)
-	live, cleanup7 := assembly.StartLive(ctx, journalJournal, assemblyDatabase)
+	live, cleanup7 := assembly.StartLive(ctx, journalJournal, assemblyDatabase, assemblyOptions)
 	buckets := openBuckets(mainRedisStores)
 	otherClocks := openClocks(mainRedisStores)
 	clocks, cleanup8, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, logger)

@@ -23,6 +23,7 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/alert"
+	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/ports"
@@ -322,9 +323,24 @@ func (s *Streams) mounts() []httpapi.Mount {
 }
 
 // StartLive stands before the journal, and tells of events until the cleanup.
-func StartLive(ctx context.Context, j *journal.Journal, db Database) (*app.Live, func()) {
-	l := app.NewLive(j, db.Stores.Events, db.Sealer)
+func StartLive(ctx context.Context, j *journal.Journal, db Database, o Options) (*app.Live, func()) {
+	l := app.NewLive(counting{j, o.Meter}, db.Stores.Events, db.Sealer)
 	return l, background(ctx, l.Run)
+}
+
+// counting is a journal whose events are counted, where anything is.
+type counting struct {
+	ports.Journal
+	meter ports.Meter // nil: nothing is
+}
+
+func (c counting) Write(ctx context.Context, events ...audit.Event) {
+	if c.meter != nil {
+		for i := range events {
+			c.meter.Told(string(events[i].Kind), string(events[i].Outcome))
+		}
+	}
+	c.Journal.Write(ctx, events...)
 }
 
 // StartTrail links events into the audit trail until the cleanup, which links what is left.
