@@ -1,0 +1,116 @@
+package e2e_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// hooks takes alerts on an address that it may leave and come back to.
+type hooks struct {
+	addr, secret string
+
+	mu     sync.Mutex
+	alerts []string // ids of the messages with a signature that holds, in their order
+	wrong  []string
+}
+
+// listen answers messages until the end that it answers.
+func (h *hooks) listen(t *testing.T) (end func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.addr = l.Addr().String()
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h, ReadHeaderTimeout: patience}}
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.Close
+}
+
+func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	id, at := r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp")
+	mac := hmac.New(sha256.New, []byte(h.secret))
+	mac.Write([]byte(id + "." + at + "." + string(body)))
+	seconds, err := strconv.ParseInt(at, 10, 64)
+	var message struct {
+		Type string
+		Data struct{ Events []struct{ ID, Kind string } }
+	}
+	bad := json.Unmarshal(body, &message)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case r.Header.Get("Webhook-Signature") != "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)), err != nil || time.Since(time.Unix(seconds, 0)).Abs() > patience,
+		bad != nil || message.Type != "security_events" || len(message.Data.Events) != 1 || message.Data.Events[0].Kind != "alert_raised" || message.Data.Events[0].ID != id:
+		h.wrong = append(h.wrong, string(body))
+		w.WriteHeader(http.StatusBadRequest)
+	default:
+		h.alerts = append(h.alerts, id)
+	}
+}
+
+// got are the ids of what came, each once.
+func (h *hooks) got() map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[string]bool{}
+	for _, id := range h.alerts {
+		all[id] = true
+	}
+	return all
+}
+
+// TestAlertsArrive: an alert is posted with a signature that holds; one that is raised while nobody listens, by a server that is killed meanwhile, comes after both are back, and everything is in the file
+// of events as well.
+func TestAlertsArrive(t *testing.T) {
+	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-alerts"}
+	gone := h.listen(t)
+	folder := t.TempDir()
+	file := filepath.Join(folder, "events.jsonl")
+	env := environ(folder, "ALERT_WEBHOOK_URL=http://"+h.addr+"/planted-path?k=planted-query", "ALERT_WEBHOOK_SECRET="+h.secret, "ALERT_WEBHOOK_PRIVATE=true", "EVENT_FILE="+file)
+	admin(t, env)
+	s := serve(t, env)
+	must(t, env, "", "alerts", "test")
+	until(t, "the first alert comes", func() bool { return len(h.got()) == 1 })
+
+	gone()
+	must(t, env, "", "alerts", "test")
+	until(t, "the log says that it was not taken", func() bool { return strings.Contains(s.log.String(), "sink/webhook") })
+	boss := s.signIn("admin@example.com")
+	s.want(http.StatusOK, http.MethodGet, me, boss.Access, nil) // nobody waits for it
+	_ = s.end(syscall.SIGKILL)
+	again := serve(t, env)
+	h.listen(t)
+	until(t, "the second alert comes", func() bool { return len(h.got()) == 2 })
+	until(t, "the file has everything", func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && strings.Count(string(b), `"kind":"alert_raised"`) >= 2 && strings.Contains(string(b), `"kind":"authentication_succeeded"`)
+	})
+	if h.mu.Lock(); len(h.wrong) > 0 {
+		t.Errorf("messages that cannot be believed: %q", h.wrong)
+	}
+	h.mu.Unlock()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := s.log.String() + again.log.String() + string(b); strings.Contains(all, "planted") {
+		t.Error("the webhook's secret, or the rest of its address, is in the logs or the file")
+	}
+}
