@@ -89,6 +89,11 @@ func TestUnfitForProduction(t *testing.T) {
 			t.Errorf("a webhook at %s: got %q, %v, want %d reasons", url, unfit, err, want)
 		}
 	}
+	for url, want := range map[string]int{"syslog://10.0.0.1": 1, "syslog://127.0.0.1:514": 0, "syslogs://logs.example": 0} {
+		if _, unfit, err := xteam.ParseEdge(fit("EVENT_SYSLOG_URL=" + url)); err != nil || len(unfit) != want || want > 0 && !strings.HasPrefix(unfit[0], "EVENT_SYSLOG_URL: got syslog, takes ") {
+			t.Errorf("%s: got %q, %v, want %d reasons", url, unfit, err, want)
+		}
+	}
 	for _, narrow := range []string{"fc00::/7", "fd00::/8", "2001:db8::/32", "::1", "::ffff:10.0.0.0/104"} {
 		if _, unfit, err := xteam.ParseEdge(fit("TRUSTED_PROXIES=" + narrow)); err != nil || unfit != nil {
 			t.Errorf("TRUSTED_PROXIES=%s: got %q, %v, want it taken", narrow, unfit, err)

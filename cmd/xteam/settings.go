@@ -62,6 +62,7 @@ type settings struct {
 	AuditRetention   time.Duration // 0: everything is kept
 
 	EventFile    string // empty: there is none
+	SyslogURL    string // empty: there is none
 	AlertURL     string // of the webhook; empty: there is none
 	AlertPrivate bool   // it may be on this machine or in a private network
 
@@ -333,6 +334,9 @@ var table = []setting{
 	{name: "EVENT_FILE", without: "none", takes: "the path of a file, or nothing",
 		meaning: "where every security event is appended to, one object of JSON a line, each by one server of many; it is open only while it is written, so it may be moved away at any time",
 		set:     func(s *settings, v string) bool { return path(&s.EventFile, v) }},
+	{name: "EVENT_SYSLOG_URL", without: "none", takes: "syslog://HOST:PORT, syslogs://HOST:PORT for TLS, or nothing",
+		meaning: "a receiver of syslog (RFC 5424 over TCP, octets counted) that is sent every security event as JSON, each by one server of many; production takes TLS, but for this machine itself", mask: maskURL,
+		set: func(s *settings, v string) bool { s.SyslogURL = v; return v == "" || isSyslog(v) }},
 	{name: "ALERT_WEBHOOK_URL", without: "none", takes: "https://HOST/PATH, with ALERT_WEBHOOK_PRIVATE=true also http://, or nothing",
 		meaning: "where alerts are posted, each by one server of many, signed after standardwebhooks.com; one that is not taken is tried again, after a restart too, and holds up nothing. No redirect is followed", mask: maskURL,
 		set: func(s *settings, v string) bool {

@@ -87,6 +87,7 @@ func TestSettingsRefused(t *testing.T) {
 		"AUDIT_CHECKPOINTS":           {"a\x00b"},
 		"ALERT_RULES":                 {"x", "unknown=1", "password_spraying", "password_spraying=0", "password_spraying=1/2", "password_spraying=1/1m/1m/1m", "epoch_raised=off,epoch_raised=1"},
 		"EVENT_FILE":                  {"a\x00b"},
+		"EVENT_SYSLOG_URL":            {"planted-secret", "syslog://", "http://planted-secret", "udp://h:514", "syslog://u:planted-secret@h", "syslog://h/planted-secret", "syslog://h:0", "syslog://h:65536", "syslog://h:syslog"},
 		"ALERT_WEBHOOK_URL":           {"planted-secret", "ftp://planted-secret@h/", "https://", "https:planted-secret", "https://h/#planted-secret", "https://:443/planted-secret", "https://planted\x00@h/"},
 		"ALERT_WEBHOOK_SECRET":        {"planted-secret", "whsec_planted-secret-planted-secret", "whsec_cGxhbnRlZA=="},
 		"ALERT_WEBHOOK_PRIVATE":       {"yes", "1", "10.0.0.0/8"},

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 
 	"github.com/xteam/xteam/adapters/eventfile"
+	"github.com/xteam/xteam/adapters/syslog"
 	"github.com/xteam/xteam/adapters/webhook"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam/assembly"
@@ -24,12 +26,21 @@ func isWebhook(v string) bool {
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.Fragment == ""
 }
 
-// unfitWebhook says why a webhook does not serve in production: what alerts tell of people crosses the network.
-func unfitWebhook(s *settings) faults {
+// isSyslog reports whether the text names a receiver of syslog.
+func isSyslog(v string) bool {
+	_, err := syslog.New(syslog.Options{URL: v})
+	return err == nil
+}
+
+// unfitSinks says why what events are sent to does not serve in production: what alerts tell of people crosses the network.
+func unfitSinks(s *settings) (why faults) {
 	if u, err := url.Parse(s.AlertURL); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
-		return faults{"ALERT_WEBHOOK_URL: got http, takes in production https, but for this machine itself: alerts tell of people"}
+		why = append(why, "ALERT_WEBHOOK_URL: got http, takes in production https, but for this machine itself: alerts tell of people")
 	}
-	return nil
+	if u, err := url.Parse(s.SyslogURL); err == nil && u.Scheme == "syslog" && !local(u.Hostname()) {
+		why = append(why, "EVENT_SYSLOG_URL: got syslog, takes in production syslogs, which is TLS, but for this machine itself: events tell of people")
+	}
+	return why
 }
 
 // openSinks sends events to where the settings say until the cleanup. Whether anybody is there shows only then.
@@ -38,6 +49,14 @@ func openSinks(ctx context.Context, s settings, c *app.Core, secrets *assembly.S
 	closeAll := func() {}
 	if s.EventFile != "" {
 		all = append(all, app.SinkOptions{Name: "file", Sink: eventfile.New(s.EventFile)})
+	}
+	if s.SyslogURL != "" {
+		node, _ := os.Hostname() // without one the messages have none
+		to, err := syslog.New(syslog.Options{URL: s.SyslogURL, Hostname: node})
+		if err != nil {
+			return nil, nil, fmt.Errorf("EVENT_SYSLOG_URL: %w", err)
+		}
+		all = append(all, app.SinkOptions{Name: "syslog", Sink: to})
 	}
 	if s.AlertURL != "" {
 		to, err := openWebhook(ctx, s, secrets)
