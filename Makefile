@@ -26,7 +26,7 @@ help: ## this list
 run: build ## build and start a first look: the tour, an administrator, lines to paste
 	bin/xteam dev
 
-test: deps ## every test, with the race detector and the real components (about 6 min on 2 cores, 10 cold)
+test: deps ## every test, with the race detector and the real components (about 14 min on 2 cores, 20 cold)
 	@race=-race; \
 	if ! command -v cc >/dev/null; then \
 	  [ -z "$$CI" ] || { echo 'make test: no C compiler, so no race detector; CI must have one' >&2; exit 1; }; \
@@ -42,7 +42,7 @@ test-vault: ## what a real Vault server proves; it is built once into the cache 
 	[ -n "$$packages" ] || { echo 'make test-vault: no test asks for XTEAM_TEST_VAULT'; exit 1; }; \
 	vault=$$(.ci/vault) && XTEAM_TEST_VAULT="$$vault" go test $(if $(shell command -v cc),-race) -count=1 -timeout 10m -run '^TestReal' $$packages
 
-faults: deps ## three nodes, real Redis and PostgreSQL, and what goes wrong with them, as a table (about 6 min on 2 cores)
+faults: deps ## three nodes, real Redis and PostgreSQL, and what goes wrong with them, as a table (about 4 min on 2 cores)
 	XTEAM_TEST_REAL=1 XTEAM_TEST_FAULTS=1 go test -count=1 -timeout 20m -parallel 2 -v -run '^(TestFaults|TestThreeNodes|TestTheChecker.*|TestLink|TestComposeCluster)$$' ./tests/faults
 
 verify: format vet wire sql gql api tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
