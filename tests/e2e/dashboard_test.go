@@ -47,7 +47,8 @@ func TestAlertRules(t *testing.T) {
 func TestDashboard(t *testing.T) {
 	needs(t, "prometheus")
 	addr := freeAddr(t)
-	env := environ(t.TempDir(), "METRICS_ADDR="+addr, "RATE_LIMIT_ENABLED=shadow")
+	folder := t.TempDir()
+	env := environ(folder, "METRICS_ADDR="+addr, "EVENT_FILE="+filepath.Join(folder, "events.jsonl"), "RATE_LIMIT_ENABLED=shadow")
 	admin(t, env)
 	s := serve(t, env)
 	boss := s.signIn("admin@example.com")

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,14 +77,43 @@ func (h *hooks) got() map[string]bool {
 	return all
 }
 
+// syslogs takes whatever is sent to an address.
+type syslogs struct {
+	tail
+	addr string
+}
+
+func takeSyslog(t *testing.T) *syslogs {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	s := &syslogs{addr: l.Addr().String()}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(s, c)
+			_ = c.Close()
+		}
+	}()
+	return s
+}
+
 // TestAlertsArrive: an alert is posted with a signature that holds; one that is raised while nobody listens, by a server that is killed meanwhile, comes after both are back, and everything is in the file
-// of events as well.
+// of events and with the receiver of syslog as well.
 func TestAlertsArrive(t *testing.T) {
 	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-alerts"}
 	gone := h.listen(t)
 	folder := t.TempDir()
 	file := filepath.Join(folder, "events.jsonl")
-	env := environ(folder, "ALERT_WEBHOOK_URL=http://"+h.addr+"/planted-path?k=planted-query", "ALERT_WEBHOOK_SECRET="+h.secret, "ALERT_WEBHOOK_PRIVATE=true", "EVENT_FILE="+file)
+	logs := takeSyslog(t)
+	metrics := freeAddr(t)
+	env := environ(folder, "EVENT_SYSLOG_URL=syslog://"+logs.addr, "METRICS_ADDR="+metrics, "ALERT_WEBHOOK_URL=http://"+h.addr+"/planted-path?k=planted-query", "ALERT_WEBHOOK_SECRET="+h.secret, "ALERT_WEBHOOK_PRIVATE=true", "EVENT_FILE="+file)
 	admin(t, env)
 	s := serve(t, env)
 	must(t, env, "", "alerts", "test")
@@ -92,6 +122,11 @@ func TestAlertsArrive(t *testing.T) {
 	gone()
 	must(t, env, "", "alerts", "test")
 	until(t, "the log says that it was not taken", func() bool { return strings.Contains(s.log.String(), "sink/webhook") })
+	until(t, "the metrics say so", func() bool {
+		_, page := metricsPage(t, "http://"+metrics, "")
+		return regexp.MustCompile(`(?m)^xteam_sink_tries\{sink="webhook"\} [1-9]`).MatchString(page) && regexp.MustCompile(`(?m)^xteam_sink_lag_seconds\{sink="webhook"\} [1-9]`).MatchString(page) &&
+			strings.Contains(page, `xteam_sink_tries{sink="file"} 0`)
+	})
 	boss := s.signIn("admin@example.com")
 	s.want(http.StatusOK, http.MethodGet, me, boss.Access, nil) // nobody waits for it
 	_ = s.end(syscall.SIGKILL)
@@ -102,6 +137,10 @@ func TestAlertsArrive(t *testing.T) {
 		b, err := os.ReadFile(file)
 		return err == nil && strings.Count(string(b), `"kind":"alert_raised"`) >= 2 && strings.Contains(string(b), `"kind":"authentication_succeeded"`)
 	})
+	until(t, "the receiver of syslog has everything", func() bool {
+		text := logs.String()
+		return strings.Count(text, " xteam - alert_raised - {") >= 2 && strings.Contains(text, " xteam - authentication_succeeded - {")
+	})
 	if h.mu.Lock(); len(h.wrong) > 0 {
 		t.Errorf("messages that cannot be believed: %q", h.wrong)
 	}
@@ -110,7 +149,7 @@ func TestAlertsArrive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all := s.log.String() + again.log.String() + string(b); strings.Contains(all, "planted") {
-		t.Error("the webhook's secret, or the rest of its address, is in the logs or the file")
+	if all := s.log.String() + again.log.String() + string(b) + logs.String(); strings.Contains(all, "planted") {
+		t.Error("the webhook's secret, or the rest of its address, is in the logs, the file or the syslog")
 	}
 }
