@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -45,6 +46,7 @@ type Alerts struct {
 	revoker *Revoker
 	rules   []alert.Rule
 	o       AlertsOptions
+	unkept  []alert.Firing       // what this node has found itself, and could not keep yet
 	told    map[string]time.Time // when this node has last raised what it finds itself, by rule
 
 	// These are the duty's.
@@ -66,12 +68,15 @@ func NewAlerts(c *Core, trail *Trail, blocks *Blocks, revoker *Revoker, o Alerts
 	if o.Rules == nil {
 		o.Rules = alert.Rules()
 	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	if o.Counts <= 0 {
 		o.Counts = 10 * time.Second
 	}
 	a := &Alerts{core: c, trail: trail, blocks: blocks, revoker: revoker, rules: o.Rules, o: o, told: map[string]time.Time{}}
 	var err error
-	a.duty, err = NewDuty(c, DutyOptions{Name: "alerts", Begin: a.begin, Take: a.take, Every: o.Every, MaxPause: 5 * time.Second, Logger: o.Logger})
+	a.duty, err = NewDuty(c, DutyOptions{Name: "alerts", Begin: a.begin, Take: a.take, Most: 4096, Every: o.Every, MaxPause: 5 * time.Second, Logger: o.Logger})
 	return a, err
 }
 
@@ -113,12 +118,15 @@ func (a *Alerts) look(ctx context.Context) {
 		}
 	}
 	for _, f := range a.own() {
-		if since, again := a.told[f.Rule]; again && time.Since(since) < a.cooldown(f.Rule) {
+		if since, again := a.told[f.Rule]; again && time.Since(since) < a.rule(f.Rule).Cooldown {
 			continue
 		}
-		if a.raise(ctx, []alert.Firing{f}) == nil {
-			a.told[f.Rule] = time.Now()
-		}
+		a.told[f.Rule] = time.Now()
+		a.o.Logger.Error("An alert: "+f.Sample[0], "rule", f.Rule) // the store that it is to be kept in may be what is wrong
+		a.unkept = append(a.unkept, f)
+	}
+	if a.raise(ctx, a.unkept) == nil {
+		a.unkept = nil
 	}
 }
 
@@ -132,6 +140,7 @@ func (a *Alerts) begin(_ context.Context, c ports.Cursor) (uint64, error) {
 		a.place = alertPlace{} // of another version: what is usual is learned anew
 	}
 	a.engine.Restore(a.place.Usual)
+	a.place.Done = min(a.place.Done, int64(a.core.now())) // of a node whose clock was ahead
 	from, old := c.Position, int64(a.core.now().Add(-a.engine.Longest()))
 	for i, m := range slices.Backward(a.place.Marks) {
 		if from = uint64(max(m[0], 0)); m[1] < old || i == 0 {
@@ -143,24 +152,36 @@ func (a *Alerts) begin(_ context.Context, c ports.Cursor) (uint64, error) {
 
 // take holds a batch against the rules, and keeps what they find.
 func (a *Alerts) take(ctx context.Context, b Batch) ([]byte, error) {
+	now := a.core.now()
+	done := a.place.Done
 	for i := range b.Events {
 		e := &b.Events[i]
 		if slices.Contains(a.counted, e.ID) {
 			continue
 		}
-		again := int64(e.Time) <= a.place.Done
-		a.pending = append(a.pending, a.engine.Take(e, again)...)
-		a.place.Done = max(a.place.Done, int64(e.Time))
+		a.pending = append(a.pending, a.engine.Take(e, now, int64(e.Time) <= done)...)
+		a.place.Done = max(a.place.Done, int64(min(e.Time, now)))
 	}
 	a.counted = a.counted[:0]
 	for i := range b.Events {
 		a.counted = append(a.counted, b.Events[i].ID)
+	}
+	for i := range a.pending {
+		a.pending[i].Position = a.oldest()
 	}
 	if err := a.raise(ctx, a.pending); err != nil {
 		return nil, err
 	}
 	a.pending, a.counted = nil, a.counted[:0]
 	return a.marked(), nil
+}
+
+// oldest is a position behind which all events are that still count.
+func (a *Alerts) oldest() uint64 {
+	if len(a.place.Marks) == 0 {
+		return a.duty.at
+	}
+	return uint64(max(a.place.Marks[0][0], 0))
 }
 
 // marked is what is to be kept with the place behind this batch.
@@ -207,19 +228,20 @@ func (a *Alerts) raise(ctx context.Context, found []alert.Firing) error {
 		return nil
 	}
 	var effects ports.Effects
+	now := a.core.now()
 	err := a.core.Stores.Alerts.Update(ctx, func(b alert.Book) (alert.Book, ports.Effects, error) {
 		effects = ports.Effects{}
 		for _, f := range found {
 			var is alert.Alert
 			var tell bool
-			if b, is, tell = b.Raise(f, a.cooldown(f.Rule)); !tell {
+			if b, is, tell = b.Raise(f, a.rule(f.Rule).Cooldown, now); !tell {
 				continue
 			}
 			e, err := a.core.event(Request{}, audit.AlertRaised, is.Severity, audit.Success)
 			if err != nil {
 				return b, effects, err
 			}
-			about(&e, &is)
+			a.about(&e, &is)
 			effects.Events = append(effects.Events, e)
 		}
 		return b, effects, nil
@@ -231,29 +253,34 @@ func (a *Alerts) raise(ctx context.Context, found []alert.Firing) error {
 	return nil
 }
 
-func (a *Alerts) cooldown(rule string) time.Duration {
-	for i := range a.rules {
-		if a.rules[i].Name == rule {
-			return a.rules[i].Cooldown
+// rule is a rule by its name; the zero rule for another's.
+func (a *Alerts) rule(name string) alert.Rule {
+	for _, r := range a.rules {
+		if r.Name == name {
+			return r
 		}
 	}
-	return 0
+	return alert.Rule{}
 }
 
 // about has an event tell of an alert.
-func about(e *audit.Event, is *alert.Alert) {
+func (a *Alerts) about(e *audit.Event, is *alert.Alert) {
 	e.Actor, e.Reason = System, is.Rule
 	e.Details = map[string]string{"alert": is.ID, "since": is.Since.String(), "count": strconv.FormatUint(is.Count, 10), "sample": strings.Join(is.Sample, "; ")}
 	if is.Contain != "" {
 		e.Details["contain"] = is.Contain
 	}
-	if uid, err := id.Parse[id.User](is.Group); err == nil {
+	uid, err := id.Parse[id.User](is.Group)
+	of := a.rule(is.Rule).Grouping
+	switch {
+	case is.Group == "":
+	case of == alert.Address && is.Group != alert.More:
+		e.IPAddress = strings.TrimSuffix(is.Group, "/64")
+	case err == nil:
 		e.Subject = uid.String()
-		return
-	}
-	if a, err := netip.ParseAddr(is.Group); err == nil {
-		e.IPAddress = a.String()
-	} else if is.Group != "" {
+	case of == alert.Account && is.Group != alert.More:
+		e.Email = is.Group
+	default:
 		e.Details["group"] = is.Group
 	}
 }
@@ -314,7 +341,7 @@ func (a *Alerts) Silence(ctx context.Context, by Actor, aid string, every bool, 
 			s.Group = "*"
 		}
 		b, err = b.Silence(s, now)
-		return b, map[string]string{"alert": aid, "rule": is.Rule, "until": s.Until.String()}, err
+		return b, map[string]string{"alert": aid, "rule": is.Rule, "group": s.Group, "until": s.Until.String()}, err
 	})
 	return s, err
 }
@@ -364,96 +391,91 @@ func (a *Alerts) Test(ctx context.Context, by Actor) (alert.Alert, error) {
 // Contained is what was done against what an alert is about, or with a dry run what would be.
 type Contained struct {
 	Blocked       []netip.Prefix // for an hour
-	Spared        []netip.Prefix // from where somebody has signed in as well, or that is not to be blocked without force
+	Spared        []netip.Prefix // from where somebody had signed in before the alert began, or that is not to be blocked without force
+	SignedIn      []string       // the users who have signed in from what is blocked since the alert began: a password may have been guessed
 	SessionsEnded int
-	More          bool // there are more addresses than are blocked at a time: contain it again
+	More          bool // there is more than is looked through, or blocked, at a time: contain it again
 }
 
 // ErrNotContainable refuses to contain what has no account, key or address that could be withdrawn or blocked.
 var ErrNotContainable = errors.New("there is nobody to be contained: the alert names what to look at")
 
-// Contain does what contains an alert: it blocks, for an hour, the addresses from which somebody guesses, but for those from where somebody has signed in meanwhile; or it ends what the user
+// Contain does what contains an alert: it blocks, for an hour, the addresses from which somebody guesses, but for those from where somebody had signed in before it began; or it ends what the user
 // has who is misused. It refuses alert.ErrUnknown and ErrNotContainable.
 func (a *Alerts) Contain(ctx context.Context, by Actor, aid string, dry bool) (Contained, error) {
 	is, err := a.Find(ctx, aid)
 	if err != nil {
 		return Contained{}, err
 	}
-	i := slices.IndexFunc(a.rules, func(r alert.Rule) bool { return r.Name == is.Rule })
-	if i < 0 {
-		return Contained{}, ErrNotContainable
-	}
+	r := a.rule(is.Rule)
 	note := "alert " + is.ID
-	if p := alert.Network(&audit.Event{IPAddress: strings.TrimSuffix(is.Group, "/64")}); p.IsValid() {
-		return a.block(ctx, by, []netip.Prefix{p}, nil, note, dry)
-	}
-	if a.rules[i].Blocks() {
-		guessing, spared, err := a.whence(ctx, &is, &a.rules[i])
+	switch {
+	case r.Blocks():
+		out, guessing, err := a.whence(ctx, &is, &r)
 		if err != nil {
 			return Contained{}, err
 		}
-		return a.block(ctx, by, guessing, spared, note, dry)
+		return a.block(ctx, by, guessing, out, note, dry)
+	case r.Grouping == alert.Address && is.Contain != "":
+		p := alert.Network(&audit.Event{IPAddress: strings.TrimSuffix(is.Group, "/64")})
+		return a.block(ctx, by, []netip.Prefix{p}, Contained{}, note, dry)
+	case r.Grouping == alert.User && is.Contain != "":
+		ended, err := a.revoker.Revoke(ctx, by, Selector{User: is.Group}, note, dry)
+		return Contained{SessionsEnded: ended.SessionsEnded}, err
 	}
-	if _, err := id.Parse[id.User](is.Group); err != nil || is.Contain == "" {
-		return Contained{}, ErrNotContainable
-	}
-	out, err := a.revoker.Revoke(ctx, by, Selector{User: is.Group}, note, dry)
-	return Contained{SessionsEnded: out.SessionsEnded}, err
+	return Contained{}, ErrNotContainable
 }
 
-// whence are the networks from which the events of an alert came, without those from where somebody has signed in since.
-func (a *Alerts) whence(ctx context.Context, is *alert.Alert, r *alert.Rule) (guessing, spared []netip.Prefix, err error) {
-	c, err := a.core.Stores.Cursors.Find(ctx, "alerts")
-	if err != nil {
-		return nil, nil, err
-	}
-	var place alertPlace
-	_ = json.Unmarshal(c.State, &place) // of another version: everything is looked through
-	var from uint64
-	for _, m := range place.Marks {
-		if m[1] < int64(is.Since) {
-			from = uint64(max(m[0], 0))
-		}
-	}
-	bad, good := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}
-	for range containReads {
+// whence are the networks from which the events of an alert came, with those that are spared, and who has signed in from the others since.
+func (a *Alerts) whence(ctx context.Context, is *alert.Alert, r *alert.Rule) (out Contained, guessing []netip.Prefix, err error) {
+	bad, good, since := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}, map[netip.Prefix]map[string]bool{}
+	out.More = true
+	for from, n := is.Position, 0; n < containReads; n++ {
 		events, last, err := a.core.Stores.Events.List(ctx, from, containPage)
 		if err != nil {
-			return nil, nil, err
+			return Contained{}, nil, err
 		}
 		for i := range events {
 			e := &events[i]
 			p := alert.Network(e)
 			switch {
-			case !p.IsValid() || e.Time < is.Since:
-			case e.Kind == audit.AuthenticationSucceeded:
+			case !p.IsValid():
+			case e.Kind == audit.AuthenticationSucceeded && e.Time < is.Since:
 				good[p] = true
-			case r.Concerns(e, is.Group):
+			case e.Kind == audit.AuthenticationSucceeded:
+				if since[p] == nil {
+					since[p] = map[string]bool{}
+				}
+				since[p][e.Subject] = true
+			case e.Time >= is.Since && r.Concerns(e, is.Group):
 				bad[p] = true
 			}
 		}
 		if from = last; len(events) < containPage {
+			out.More = false
 			break
 		}
 	}
+	users := map[string]bool{}
 	for p := range bad {
 		if good[p] {
-			spared = append(spared, p)
-		} else {
-			guessing = append(guessing, p)
+			out.Spared = append(out.Spared, p)
+			continue
 		}
+		guessing = append(guessing, p)
+		maps.Copy(users, since[p])
 	}
-	for _, all := range [][]netip.Prefix{guessing, spared} {
+	for _, all := range [][]netip.Prefix{guessing, out.Spared} {
 		slices.SortFunc(all, func(x, y netip.Prefix) int { return x.Addr().Compare(y.Addr()) })
 	}
-	return guessing, spared, nil
+	out.SignedIn = slices.Sorted(maps.Keys(users))
+	return out, guessing, nil
 }
 
 // block blocks networks for a while, those not that block.Wise refuses nor those that are blocked.
-func (a *Alerts) block(ctx context.Context, by Actor, networks, spared []netip.Prefix, note string, dry bool) (Contained, error) {
-	out := Contained{Spared: spared}
+func (a *Alerts) block(ctx context.Context, by Actor, networks []netip.Prefix, out Contained, note string, dry bool) (Contained, error) {
 	for _, p := range networks {
-		if a.blocks.Blocked(p.Addr()) {
+		if !p.IsValid() || a.blocks.Blocked(p.Addr()) {
 			continue
 		}
 		if len(out.Blocked) == containMost {

@@ -101,6 +101,14 @@ func TestSprayingIsAlerted(t *testing.T) {
 			w.guess(fmt.Sprintf("user%d", i), fmt.Sprintf("203.0.113.%d", i%10))
 		}
 	}
+	// Somebody signs in from an address before it all begins: they share it with whoever guesses later. Somebody does so in the middle of it: that may be a guess.
+	signIn := func(name, address string) {
+		w.turn(time.Second)
+		if err := w.try(app.Request{Origin: session.Origin{Address: netip.MustParseAddr(address)}}, name, password); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signIn("user1", "203.0.113.3")
 	guessed(0, 10)
 	if got := w.watch(w.alerts); len(got) != 0 {
 		t.Fatalf("told early: %+v", got)
@@ -119,13 +127,10 @@ func TestSprayingIsAlerted(t *testing.T) {
 	if len(told) != 1 || told[0].Details["alert"] != got[0].ID || told[0].Details["contain"] != got[0].Contain || told[0].Reason != "password_spraying" {
 		t.Fatalf("events: %+v", told)
 	}
-	// Somebody signs in from one of the addresses: they share it with whoever guesses.
-	if err := w.try(app.Request{Origin: session.Origin{Address: netip.MustParseAddr("203.0.113.3")}}, "user1", password); err != nil {
-		t.Fatal(err)
-	}
+	signIn("user2", "203.0.113.5")
 	for _, dry := range []bool{true, false} {
 		out, err := w.alerts.Contain(t.Context(), root, got[0].ID, dry)
-		if err != nil || len(out.Blocked) != 9 || len(out.Spared) != 1 || out.Spared[0] != netip.MustParsePrefix("203.0.113.3/32") {
+		if err != nil || len(out.Blocked) != 9 || len(out.Spared) != 1 || out.Spared[0] != netip.MustParsePrefix("203.0.113.3/32") || len(out.SignedIn) != 1 || out.SignedIn[0] != w.id("user2") {
 			t.Fatalf("contain: %+v, %v", out, err)
 		}
 		if is := w.blocks.Blocked(netip.MustParseAddr("203.0.113.4")); is == dry {
@@ -137,6 +142,25 @@ func TestSprayingIsAlerted(t *testing.T) {
 	}
 	if out, err := w.alerts.Contain(t.Context(), root, got[0].ID, false); err != nil || len(out.Blocked) != 0 {
 		t.Errorf("contained twice: %+v, %v", out, err)
+	}
+}
+
+// TestATypedAddressIsNoAddress: whoever signs in by the name of an address has that blocked for nobody.
+func TestATypedAddressIsNoAddress(t *testing.T) {
+	w := newWatchtower(t, "failed_sign_ins_by_account=3")
+	for range 3 {
+		w.guess("198.51.100.7", "203.0.113.1")
+	}
+	got := w.watch(w.alerts)
+	if len(got) != 1 || got[0].Group != "198.51.100.7" {
+		t.Fatalf("alerts: %+v", got)
+	}
+	if told := w.raised(); len(told) != 1 || told[0].IPAddress != "" || told[0].Email != "198.51.100.7" {
+		t.Errorf("told: %+v", told)
+	}
+	out, err := w.alerts.Contain(t.Context(), root, got[0].ID, false)
+	if err != nil || len(out.Blocked) != 1 || w.blocks.Blocked(netip.MustParseAddr("198.51.100.7")) || !w.blocks.Blocked(netip.MustParseAddr("203.0.113.1")) {
+		t.Errorf("contain: %+v, %v", out, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/audit"
 )
 
@@ -28,7 +29,14 @@ type sumKey struct {
 }
 
 func (t *sums) add(k audit.Kind, address string) {
-	if k != audit.RateLimited && k != audit.AttemptsLimited && k != audit.APIKeyRefused {
+	switch k {
+	case audit.RateLimited, audit.AttemptsLimited: // nobody asks from where
+		address = ""
+	case audit.APIKeyRefused:
+		if p := alert.Network(&audit.Event{IPAddress: address}); p.IsValid() {
+			address = p.Addr().String() // of a /64 any address is the same client's
+		}
+	default:
 		return
 	}
 	t.mu.Lock()
@@ -55,7 +63,7 @@ func (t *sums) drain() (events []audit.Event) {
 	rest := map[audit.Kind]uint64{}
 	told := 0
 	event := func(k sumKey, n uint64) {
-		events = append(events, audit.Event{Kind: k.kind, Severity: audit.Warning, Outcome: audit.Failure, Actor: System, IPAddress: k.address, Reason: "counted", Details: map[string]string{"of": strconv.FormatUint(n, 10)}})
+		events = append(events, audit.Event{Kind: k.kind, Severity: audit.Warning, Outcome: audit.Failure, Actor: System, IPAddress: k.address, Reason: alert.Counted, Details: map[string]string{"of": strconv.FormatUint(n, 10)}})
 	}
 	for _, k := range keys {
 		if k.address == "" || told == sumMost {

@@ -128,10 +128,11 @@ type containBody struct {
 // containedAlert is what was done, or would be.
 type containedAlert struct {
 	DryRun        bool     `json:"dry_run"`
-	Blocked       []string `json:"blocked"` // for an hour
-	Spared        []string `json:"spared"`  // somebody has signed in from there, or it is not to be blocked without force
+	Blocked       []string `json:"blocked"`   // for an hour
+	Spared        []string `json:"spared"`    // somebody had signed in from there before the alert began, or it is not to be blocked without force
+	SignedIn      []string `json:"signed_in"` // the users who have signed in from what is blocked since the alert began: a password may have been guessed
 	SessionsEnded int      `json:"sessions_ended"`
-	More          bool     `json:"more"` // there are more addresses: contain it again
+	More          bool     `json:"more"` // there is more than is looked through, or blocked, at a time: contain it again
 }
 
 func (a *API) containAlert(x *exchange) error {
@@ -143,7 +144,7 @@ func (a *API) containAlert(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusOK, containedAlert{in.DryRun, texts(did.Blocked), texts(did.Spared), did.SessionsEnded, did.More})
+	return x.write(http.StatusOK, containedAlert{in.DryRun, texts(did.Blocked), texts(did.Spared), append([]string{}, did.SignedIn...), did.SessionsEnded, did.More})
 }
 
 func texts(all []netip.Prefix) []string {

@@ -22,9 +22,9 @@ func (s *service) alert(name string) (is alert.Alert) {
 	check(s.t, err)
 	rules, err := alert.ParseRules("privilege_escalation=1")
 	check(s.t, err)
-	fired := alert.NewEngine(rules).Take(&audit.Event{Time: 1 << 50, Kind: audit.PermissionDenied, Actor: a.ID.String()}, false)
+	fired := alert.NewEngine(rules).Take(&audit.Event{Time: 1 << 50, Kind: audit.PermissionDenied, Actor: a.ID.String()}, 1<<50, false)
 	check(s.t, s.core.Stores.Alerts.Update(s.t.Context(), func(b alert.Book) (alert.Book, ports.Effects, error) {
-		b, is, _ = b.Raise(fired[0], 0)
+		b, is, _ = b.Raise(fired[0], 0, 1<<50)
 		return b, ports.Effects{}, nil
 	}))
 	return is

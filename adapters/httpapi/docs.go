@@ -129,7 +129,7 @@ func docs() map[string]doc {
 		"POST " + v1 + "/admin/alerts/{id}/acknowledge": {id: "acknowledgeAlert", title: "Acknowledge an alert", about: "What comes after it, of the same rule and group, is another alert.", status: 200, answer: alertItem{}, refuses: "not_found"},
 		"POST " + v1 + "/admin/alerts/{id}/silence": {id: "silenceAlert", title: "Silence the rule of an alert", about: "Nobody is told meanwhile of what the rule finds of the same group, or of any group; it is kept all the same.",
 			body: silenceBody{}, needs: "seconds", example: `{"seconds":3600,"every":false}`, status: 200, answer: silenced{}, refuses: "not_found too_many_silences"},
-		"POST " + v1 + "/admin/alerts/{id}/contain": {id: "containAlert", title: "Contain an alert", about: "Blocks for an hour the addresses from which somebody guesses, but for those from where somebody has signed in meanwhile; or ends what the user has who is misused.",
+		"POST " + v1 + "/admin/alerts/{id}/contain": {id: "containAlert", title: "Contain an alert", about: "Blocks for an hour the addresses from which somebody guesses, but for those from where somebody had signed in before it began, and names who has signed in from them since; or ends what the user has who is misused.",
 			body: containBody{}, without: true, example: `{"dry_run":true}`, status: 200, answer: containedAlert{}, refuses: "not_found not_containable"},
 		"POST " + v1 + "/admin/alerts/test": {id: "testAlert", title: "Raise a test alert", about: "It means nothing, and goes where alerts go.", status: 201, answer: alertItem{}},
 		"GET " + v1 + "/admin/alert-rules":  {id: "listAlertRules", title: "List the rules by which alerts are raised", status: 200, answer: list[alertRule]{}},

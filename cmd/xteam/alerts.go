@@ -184,15 +184,17 @@ func (c *cli) alertsContain() *cobra.Command {
 	var dry bool
 	cmd := c.alertCommand("contain ALERT [--dry-run]", "Do what contains an alert",
 		`Does what contains an alert: blocks, for an hour, the addresses from which somebody
-guesses passwords, but for those from where somebody has signed in meanwhile; or ends
-everything that the user has who is misused. --dry-run says what it would hit.`, "  xteam alerts contain 4f1c2b9a0d3e5f67 --dry-run\n  xteam alerts contain 4f1c2b9a0d3e5f67",
+guesses passwords, but for those from where somebody had signed in before; or ends
+everything that the user has who is misused. It names who has signed in from there
+since: a password may have been guessed. --dry-run says what it would hit.`, "  xteam alerts contain 4f1c2b9a0d3e5f67 --dry-run\n  xteam alerts contain 4f1c2b9a0d3e5f67",
 		func(cmd *cobra.Command, api *admin, at string) (any, string, error) {
 			var did struct {
-				DryRun  bool     `json:"dry_run"`
-				Blocked []string `json:"blocked"`
-				Spared  []string `json:"spared"`
-				Ended   int      `json:"sessions_ended"`
-				More    bool     `json:"more"`
+				DryRun   bool     `json:"dry_run"`
+				Blocked  []string `json:"blocked"`
+				Spared   []string `json:"spared"`
+				SignedIn []string `json:"signed_in"`
+				Ended    int      `json:"sessions_ended"`
+				More     bool     `json:"more"`
 			}
 			err := api.post(cmd.Context(), at+"/contain", map[string]bool{"dry_run": dry}, &did)
 			if no, nobody := refused(err, http.StatusConflict); nobody && no.Code == "not_containable" {
@@ -204,10 +206,13 @@ everything that the user has who is misused. --dry-run says what it would hit.`,
 				lines = append(lines, "  "+b)
 			}
 			for _, b := range did.Spared {
-				lines = append(lines, "  "+b+" is spared: somebody has signed in from there, or it is not blocked without force")
+				lines = append(lines, "  "+b+" is spared: somebody had signed in from there before, or it is not blocked without force")
+			}
+			for _, user := range did.SignedIn {
+				lines = append(lines, "  "+printable(user)+" has signed in from one of these since it began: if that was not them, xteam revoke --user "+printable(user))
 			}
 			if did.More {
-				lines = append(lines, "there are more addresses: contain it again")
+				lines = append(lines, "there is more than was looked through: contain it again")
 			}
 			return did, strings.Join(lines, "\n"), err
 		})

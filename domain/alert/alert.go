@@ -25,6 +25,7 @@ type Alert struct {
 	Last     instant.Instant // the last event that it counts
 	Count    uint64          // events, or accounts or addresses where the rule counts those
 	Raised   uint32          // how often it was told of
+	Position uint64          // behind which the events that it counts are kept
 	Told     instant.Instant // when last; 0: never, as it is silenced
 	Sample   []string        // the last few events, as "id kind address"
 	Contain  string          // the command that contains it, ready to be pasted; empty: there is none
@@ -54,8 +55,9 @@ type Silence struct {
 
 // Bounds of a Book.
 const (
-	MaxAlerts   = 500 // the oldest that are acknowledged go first, then the oldest
+	MaxAlerts   = 500
 	MaxSilences = 100
+	maxOfRule   = 50 // open ones; who invents names does not fill the book
 )
 
 // The refusals.
@@ -70,23 +72,37 @@ type Book struct {
 	Silences []Silence
 }
 
-// Raise takes a firing up. An open alert of the same rule and group goes on; else a new one begins. It answers the alert as it is kept, and whether anybody is to be told: not of what is known
-// already, as after another node took the rules over, nor within the cooldown of what they were told, nor of what is silenced.
-func (b Book) Raise(f Firing, cooldown time.Duration) (Book, Alert, bool) {
+// Raise takes a firing up. An open alert of the same rule and group goes on; else a new one begins, or, when its rule has as many as one may have, that of More. It answers the alert as it is
+// kept, and whether anybody is to be told: not of what is known already, as after another node took the rules over, nor within the cooldown of what they were told, nor of what is silenced. What
+// a node noted whose clock was ahead holds nothing back.
+func (b Book) Raise(f Firing, cooldown time.Duration, now instant.Instant) (Book, Alert, bool) {
 	b.Alerts = slices.Clone(b.Alerts)
-	at, told := -1, instant.Instant(0)
+	at, told, open := -1, instant.Instant(0), 0
 	for i := range b.Alerts {
-		if a := &b.Alerts[i]; a.Rule == f.Rule && a.Group == f.Group {
-			if a.Last >= f.Last {
-				return b, *a, false
-			}
-			if told = max(told, a.Told); a.Open() {
-				at = i
-			}
+		a := &b.Alerts[i]
+		if a.Rule != f.Rule {
+			continue
+		}
+		if a.Open() {
+			open++
+		}
+		if a.Group != f.Group {
+			continue
+		}
+		if a.Last, a.Told = min(a.Last, now), min(a.Told, now); a.Last >= f.Last {
+			return b, *a, false
+		}
+		if told = max(told, a.Told); a.Open() {
+			at = i
 		}
 	}
+	if at < 0 && open >= maxOfRule && f.Group != More {
+		f.Group, f.Contain = More, ""
+		return b.Raise(f, cooldown, now)
+	}
 	if at < 0 {
-		f.Raised, f.Told = 0, 0
+		fresh := idOf(f.Rule, f.Group, f.Last) // of one that goes on after it was acknowledged, the beginning is the same
+		f.ID, f.Contain, f.Raised, f.Told = fresh, strings.ReplaceAll(f.Contain, f.ID, fresh), 0, 0
 		b.Alerts = append(b.room(), f)
 		at = len(b.Alerts) - 1
 	}
@@ -104,13 +120,26 @@ func (b Book) Raise(f Firing, cooldown time.Duration) (Book, Alert, bool) {
 	return b, *a, tell
 }
 
-// room is the alerts without those that are too many.
+// room is the alerts without those that are too many: acknowledged ones go first, then what is least severe, then the oldest.
 func (b Book) room() []Alert {
 	for len(b.Alerts) >= MaxAlerts {
-		i := max(slices.IndexFunc(b.Alerts, func(a Alert) bool { return !a.Open() }), 0)
-		b.Alerts = slices.Delete(b.Alerts, i, i+1)
+		least := 0
+		for i := range b.Alerts {
+			if b.Alerts[i].before(&b.Alerts[least]) {
+				least = i
+			}
+		}
+		b.Alerts = slices.Delete(b.Alerts, least, least+1)
 	}
 	return b.Alerts
+}
+
+// before reports whether a makes room before o does.
+func (a *Alert) before(o *Alert) bool {
+	if a.Open() != o.Open() {
+		return !a.Open()
+	}
+	return a.Severity < o.Severity || a.Severity == o.Severity && a.Last < o.Last
 }
 
 func (b Book) silenced(rule, group string, now instant.Instant) bool {

@@ -23,7 +23,7 @@ func failure(after time.Duration, subject, email, address string) *audit.Event {
 // fired takes events and answers the names and counts of what fires.
 func fired(e *alert.Engine, events ...*audit.Event) (all []string) {
 	for _, v := range events {
-		for _, f := range e.Take(v, false) {
+		for _, f := range e.Take(v, v.Time, false) {
 			all = append(all, fmt.Sprintf("%s %s %d", f.Rule, f.Group, f.Count))
 		}
 	}
@@ -84,7 +84,7 @@ func TestSpraying(t *testing.T) {
 
 func TestUnusualRevocations(t *testing.T) {
 	revoked := func(hour int, n int) *audit.Event {
-		return &audit.Event{Time: begin.Add(time.Duration(hour)*time.Hour + time.Minute), Kind: audit.TokenRevoked, Details: map[string]string{"of": fmt.Sprint(n)}}
+		return &audit.Event{Time: begin.Add(time.Duration(hour)*time.Hour + time.Minute), Kind: audit.TokenRevoked, Actor: "system", Reason: alert.Counted, Details: map[string]string{"of": fmt.Sprint(n)}}
 	}
 	e := only(t, "revocations=1000/1h/1h")
 	for hour := range 24 {
@@ -107,7 +107,7 @@ func TestBounded(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range 1_000_000 {
-		e.Take(failure(time.Duration(i)*100*time.Microsecond, fmt.Sprintf("%032x", i), "", fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)), false)
+		e.Take(failure(time.Duration(i)*100*time.Microsecond, fmt.Sprintf("%032x", i), "", fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)), begin.Add(time.Hour), false)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -116,8 +116,8 @@ func TestBounded(t *testing.T) {
 	}
 	n := 0
 	for range 30 {
-		for _, f := range e.Take(failure(100*time.Second, "", "one more", "198.51.100.1"), false) {
-			if f.Rule == "failed_sign_ins_by_address" && f.Group == "198.51.100.1" {
+		for _, f := range e.Take(failure(100*time.Second, "", "one more", "198.51.100.1"), begin.Add(time.Hour), false) {
+			if f.Rule == "failed_sign_ins_by_address" && f.Group == alert.More && f.Contain == "" {
 				n++
 			}
 		}
@@ -153,42 +153,42 @@ func TestBook(t *testing.T) {
 	e := only(t, "refresh_reuse=1/1m/1s")
 	user := strings.Repeat("ab", 16)
 	reuse := func(after time.Duration) alert.Firing {
-		return e.Take(&audit.Event{Time: begin.Add(after), Kind: audit.RefreshReused, Subject: user}, false)[0]
+		return e.Take(&audit.Event{Time: begin.Add(after), Kind: audit.RefreshReused, Subject: user}, begin.Add(after), false)[0]
 	}
 	var b alert.Book
 	first := reuse(0)
 	if !strings.HasPrefix(first.Contain, "xteam revoke --user "+user) {
 		t.Errorf("contain: %q", first.Contain)
 	}
-	b, a, told := b.Raise(first, time.Second)
+	b, a, told := b.Raise(first, time.Second, begin.Add(2*time.Hour))
 	if !told || a.Raised != 1 {
 		t.Fatalf("raised: %+v %v", a, told)
 	}
-	if _, _, told = b.Raise(first, time.Second); told {
+	if _, _, told = b.Raise(first, time.Second, begin.Add(2*time.Hour)); told {
 		t.Error("told twice of one firing")
 	}
-	b, again, told := b.Raise(reuse(2*time.Second), time.Second)
+	b, again, told := b.Raise(reuse(2*time.Second), time.Second, begin.Add(2*time.Hour))
 	if !told || again.ID != a.ID || again.Raised != 2 || again.Count != 2 || len(b.Alerts) != 1 {
 		t.Errorf("raised again: %+v %v", again, told)
 	}
-	if _, _, told = b.Raise(reuse(4*time.Second), time.Minute); told {
+	if _, _, told = b.Raise(reuse(4*time.Second), time.Minute, begin.Add(2*time.Hour)); told {
 		t.Error("told again within the cooldown")
 	}
 	b, a, err := b.Ack(a.ID, "operator", begin.Add(time.Minute))
 	if err != nil || a.Open() || a.AckedBy != "operator" {
 		t.Errorf("acknowledged: %+v %v", a, err)
 	}
-	b, fresh, told := b.Raise(reuse(2*time.Minute), time.Second)
+	b, fresh, told := b.Raise(reuse(2*time.Minute), time.Second, begin.Add(2*time.Hour))
 	if !told || fresh.ID == a.ID || !fresh.Open() || len(b.Alerts) != 2 {
 		t.Errorf("raised after it was acknowledged: %+v %v", fresh, told)
 	}
 	if b, err = b.Silence(alert.Silence{Rule: "refresh_reuse", Group: "*", Until: begin.Add(time.Hour)}, begin); err != nil {
 		t.Fatal(err)
 	}
-	if b, _, told = b.Raise(reuse(3*time.Minute), time.Second); told {
+	if b, _, told = b.Raise(reuse(3*time.Minute), time.Second, begin.Add(2*time.Hour)); told {
 		t.Error("told of what is silenced")
 	}
-	if _, _, told = b.Raise(reuse(70*time.Minute), time.Second); !told {
+	if _, _, told = b.Raise(reuse(70*time.Minute), time.Second, begin.Add(2*time.Hour)); !told {
 		t.Error("silent after the silence")
 	}
 	if page, more := b.List(false, "", 1); len(page) != 1 || !more || page[0].ID != fresh.ID {
@@ -203,9 +203,62 @@ func TestBook(t *testing.T) {
 	for i := range 2 * alert.MaxAlerts {
 		f := first
 		f.ID, f.Group, f.Last = fmt.Sprint(i), fmt.Sprint(i), begin.Add(time.Hour)
-		b, _, _ = b.Raise(f, time.Second)
+		b, _, _ = b.Raise(f, time.Second, begin.Add(2*time.Hour))
 	}
-	if len(b.Alerts) != alert.MaxAlerts {
-		t.Errorf("%d alerts are kept", len(b.Alerts))
+	if len(b.Alerts) > 60 {
+		t.Errorf("one rule has %d alerts", len(b.Alerts))
+	}
+	for i := range 2 * alert.MaxAlerts {
+		f := first
+		f.Rule, f.Severity, f.Last = fmt.Sprint(i), audit.Warning, begin.Add(time.Hour)
+		b, _, _ = b.Raise(f, time.Second, begin.Add(2*time.Hour))
+	}
+	if _, err := b.Find(fresh.ID); len(b.Alerts) != alert.MaxAlerts || err != nil {
+		t.Errorf("%d alerts are kept; the critical one that is open: %v", len(b.Alerts), err)
+	}
+}
+
+// TestClockAhead: what a node two days ahead tells is taken for now, and what it noted in the book holds nothing back.
+func TestClockAhead(t *testing.T) {
+	e := only(t, "failed_sign_ins_by_address=3/10s/20s")
+	ahead := failure(48*time.Hour, "", "x", "192.0.2.1")
+	e.Take(ahead, begin, false)
+	n := 0
+	for i := range 6 {
+		v := failure(time.Hour+time.Duration(i)*time.Second, "", "x", "192.0.2.2")
+		n += len(e.Take(v, v.Time, false))
+	}
+	if n != 1 {
+		t.Errorf("told %d times, want once", n)
+	}
+	var b alert.Book
+	late := alert.Firing{ID: "a", Rule: "x", Last: begin.Add(48 * time.Hour)}
+	b, _, _ = b.Raise(late, time.Minute, begin.Add(48*time.Hour))
+	if _, _, told := b.Raise(alert.Firing{ID: "b", Rule: "x", Last: begin.Add(2 * time.Hour)}, time.Minute, begin.Add(time.Hour)); !told {
+		t.Error("what a node ahead has noted holds an alert back")
+	}
+}
+
+// TestAcknowledgedGoesOn: what goes on after it was acknowledged is another alert, with another id.
+func TestAcknowledgedGoesOn(t *testing.T) {
+	e := only(t, "failed_sign_ins_by_address=1/10m/1m")
+	var b alert.Book
+	ids := map[string]bool{}
+	for i := range 4 {
+		v := failure(time.Duration(i)*5*time.Minute, "", "x", "192.0.2.1")
+		fired := e.Take(v, v.Time, false)
+		if len(fired) != 1 {
+			t.Fatalf("fired: %+v", fired)
+		}
+		var a alert.Alert
+		b, a, _ = b.Raise(fired[0], time.Minute, v.Time)
+		if ids[a.ID] || !strings.Contains(a.Contain, a.ID) {
+			t.Errorf("the id %s again, or another is to be contained: %s", a.ID, a.Contain)
+		}
+		ids[a.ID] = true
+		var err error
+		if b, _, err = b.Ack(a.ID, "operator", v.Time); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -127,15 +127,16 @@ func (e *Engine) Restore(b []byte) {
 	}
 }
 
-// Take holds one event against every rule and answers what is to be told of. again says that it was counted before, on another node.
-func (e *Engine) Take(v *audit.Event, again bool) (fired []Firing) {
+// Take holds one event against every rule and answers what is to be told of. again says that it was judged before, on another node: it counts, and nothing is told. An event from after now is of
+// a node whose clock is ahead, and is taken for one of now.
+func (e *Engine) Take(v *audit.Event, now instant.Instant, again bool) (fired []Firing) {
 	if v.Kind == audit.AlertRaised || v.Kind == audit.AlertAcknowledged || v.Kind == audit.AlertSilenced {
 		return nil
 	}
 	if e.base == 0 {
-		e.base = v.Time.Add(-time.Hour)
+		e.base = min(v.Time, now).Add(-time.Hour)
 	}
-	e.now, e.event = max(e.now, v.Time), ""
+	e.now, e.event = max(e.now, min(v.Time, now)), ""
 	at := e.moment(e.now)
 	for _, r := range e.rules {
 		if r.of == nil || !r.of(v) {
@@ -160,8 +161,14 @@ func span(d time.Duration) moment {
 	return moment(max(d*16/time.Second, 1))
 }
 
+// Counted is the reason of an event that stands for others, which were told and not kept; how many, its detail "of" says.
+const Counted = "counted"
+
 // weight is how many an event stands for: one that sums others up says it.
 func weight(v *audit.Event) uint64 {
+	if v.Reason != Counted || v.Actor != "system" {
+		return 1
+	}
 	n, err := strconv.ParseUint(v.Details["of"], 10, 32)
 	if err != nil || n == 0 {
 		return 1
@@ -172,7 +179,7 @@ func weight(v *audit.Event) uint64 {
 func (e *Engine) count(r *state, v *audit.Event, at moment, again bool) (Firing, bool) {
 	n := weight(v)
 	if r.usual && !again {
-		r.hours.add(v.Time, n)
+		r.hours.add(e.now, n)
 	}
 	group, what := "", ""
 	if r.group != nil {
@@ -190,12 +197,12 @@ func (e *Engine) count(r *state, v *audit.Event, at moment, again bool) (Firing,
 	if w == nil {
 		r.sweep(at)
 		if len(r.groups) >= maxGroups {
-			return e.share(r, v, group, key, n, at)
+			return e.share(r, v, key, n, at, again)
 		}
 		w = &window{first: at}
 		r.groups[key] = w
 	}
-	return e.add(r, w, v, group, uint32(maphash.String(e.seed, what)), n, at)
+	return e.add(r, w, v, group, uint32(maphash.String(e.seed, what)), n, at, again)
 }
 
 // sweep forgets the groups that have shown nothing for a window, now and then.
@@ -215,7 +222,7 @@ func (r *state) sweep(at moment) {
 	}
 }
 
-func (e *Engine) add(r *state, w *window, v *audit.Event, group string, what uint32, n uint64, at moment) (Firing, bool) {
+func (e *Engine) add(r *state, w *window, v *audit.Event, group string, what uint32, n uint64, at moment, again bool) (Firing, bool) {
 	for len(w.seen) > 0 && w.seen[0].at+span(r.Window) <= at {
 		w.seen = w.seen[1:]
 	}
@@ -243,15 +250,15 @@ func (e *Engine) add(r *state, w *window, v *audit.Event, group string, what uin
 	}
 	w.sample = append(w.sample, e.sampleOf(v))
 	most := r.usual && r.hours.unusual()
-	if len(w.seen) < r.Threshold && !most || w.quiet > at {
+	if again || len(w.seen) < r.Threshold && !most || w.quiet > at {
 		return Firing{}, false
 	}
 	w.quiet = at + span(r.Cooldown)
 	return e.firing(r, group, e.instant(w.first), max(w.count, uint64(len(w.seen))), slices.Clone(w.sample)), true
 }
 
-// share counts a group among others, in halves of a window, so that the sum is of a whole window at least.
-func (e *Engine) share(r *state, v *audit.Event, group string, key, n uint64, at moment) (Firing, bool) {
+// share counts a group among others, in halves of a window, so that the sum is of a whole window at least. Whom it is about is not known then: whoever came last may have done next to nothing.
+func (e *Engine) share(r *state, v *audit.Event, key, n uint64, at moment, again bool) (Firing, bool) {
 	if r.shared == nil {
 		r.shared = make([]shared, coarse)
 	}
@@ -263,11 +270,11 @@ func (e *Engine) share(r *state, v *audit.Event, group string, key, n uint64, at
 		s.began, s.this, s.was = s.began+half, 0, s.this
 	}
 	s.this += uint32(min(n, 1<<20))
-	if uint64(s.this)+uint64(s.was) < uint64(r.Threshold) || s.quiet > at {
+	if uint64(s.this)+uint64(s.was) < uint64(r.Threshold) || s.quiet > at || again {
 		return Firing{}, false
 	}
 	s.quiet = at + span(r.Cooldown)
-	return e.firing(r, group, e.instant(s.began), uint64(s.this)+uint64(s.was), []string{e.sampleOf(v)}), true
+	return e.firing(r, More, e.instant(s.began), uint64(s.this)+uint64(s.was), []string{e.sampleOf(v)}), true
 }
 
 func (e *Engine) firing(r *state, group string, since instant.Instant, count uint64, sample []string) Firing {
@@ -276,7 +283,7 @@ func (e *Engine) firing(r *state, group string, since instant.Instant, count uin
 
 func fire(r Rule, group string, since, last instant.Instant, count uint64, sample []string) Firing {
 	f := Firing{ID: idOf(r.Name, group, since), Rule: r.Name, Severity: r.Severity, Group: group, Since: since, Last: last, Count: count, Sample: sample}
-	if r.contain != nil {
+	if r.contain != nil && group != More {
 		f.Contain = r.contain(f.ID, group)
 	}
 	return f

@@ -20,12 +20,28 @@ type Rule struct {
 	Window    time.Duration
 	Cooldown  time.Duration
 
+	Grouping Grouping // whom an alert is about
+
 	of      func(e *audit.Event) bool
 	group   func(e *audit.Event) string // empty: everybody is one group
 	what    func(e *audit.Event) string // counts different ones of these; nil: events
 	contain func(id, group string) string
 	usual   bool // also told of when the last hour has five times the usual of the hours before
 }
+
+// Grouping says what the group of an alert is. What was typed in at a sign-in may look like anything, an address too.
+type Grouping string
+
+// The groupings.
+const (
+	Everybody Grouping = ""
+	Account   Grouping = "account" // a user's id, or what was typed in
+	Address   Grouping = "address" // an address, or a /64
+	User      Grouping = "user"    // a user's id, "operator", or "system"
+)
+
+// More is the group of all for whom there is no room.
+const More = "(many more)"
 
 // The bounds of what settings may say.
 const (
@@ -46,15 +62,15 @@ func Rules() []Rule {
 	failed := func(e *audit.Event) bool { return e.Kind == audit.AuthenticationFailed }
 	minutes := func(n int) time.Duration { return time.Duration(n) * time.Minute }
 	rules := []Rule{
-		{Name: "failed_sign_ins_by_account", Meaning: "wrong passwords at one account, by whatever of its names", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: failed, group: accountOf, contain: containAlert},
-		{Name: "failed_sign_ins_by_address", Meaning: "wrong passwords from one address, or one /64", Severity: audit.Warning, Threshold: 30, Window: minutes(10), Cooldown: minutes(15), of: failed, group: addressOf, contain: blockAddress},
-		{Name: "guessing_from_many_addresses", Meaning: "wrong passwords at one account from so many addresses", Severity: audit.Critical, Threshold: 15, Window: minutes(10), Cooldown: minutes(15), of: failed, group: accountOf, what: addressOf, contain: containAlert},
+		{Name: "failed_sign_ins_by_account", Meaning: "wrong passwords at one account, by whatever of its names", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: failed, Grouping: Account, group: accountOf, contain: containAlert},
+		{Name: "failed_sign_ins_by_address", Meaning: "wrong passwords from one address, or one /64", Severity: audit.Warning, Threshold: 30, Window: minutes(10), Cooldown: minutes(15), of: failed, Grouping: Address, group: addressOf, contain: blockAddress},
+		{Name: "guessing_from_many_addresses", Meaning: "wrong passwords at one account from so many addresses", Severity: audit.Critical, Threshold: 15, Window: minutes(10), Cooldown: minutes(15), of: failed, Grouping: Account, group: accountOf, what: addressOf, contain: containAlert},
 		{Name: "password_spraying", Meaning: "wrong passwords at so many accounts", Severity: audit.Critical, Threshold: 50, Window: minutes(10), Cooldown: minutes(15), of: failed, what: accountOf, contain: containAlert},
 		{Name: "revocations", Meaning: "so many revocations, or five times what an hour usually has", Severity: audit.Warning, Threshold: 200, Window: time.Hour, Cooldown: time.Hour, of: kinds(audit.TokenRevoked, audit.RefreshReused), usual: true},
 		{Name: "rate_limit_violations", Meaning: "requests refused for a limit, or attempts at passwords", Severity: audit.Warning, Threshold: 1000, Window: minutes(5), Cooldown: minutes(15), of: kinds(audit.RateLimited, audit.AttemptsLimited)},
-		{Name: "privilege_escalation", Meaning: "one caller asks for what they may not do", Severity: audit.Warning, Threshold: 5, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.PermissionDenied), group: actorOf, contain: revokeUser},
-		{Name: "refresh_reuse", Meaning: "a refresh token was used twice: one of the two bearers has stolen it", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.RefreshReused), group: subjectOf, contain: revokeUser},
-		{Name: "api_key_refusals", Meaning: "API keys that were refused, from one address", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.APIKeyRefused), group: addressOf, contain: blockAddress},
+		{Name: "privilege_escalation", Meaning: "one caller asks for what they may not do", Severity: audit.Warning, Threshold: 5, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.PermissionDenied), Grouping: User, group: actorOf, contain: revokeUser},
+		{Name: "refresh_reuse", Meaning: "a refresh token was used twice: one of the two bearers has stolen it", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.RefreshReused), Grouping: User, group: subjectOf, contain: revokeUser},
+		{Name: "api_key_refusals", Meaning: "API keys that were refused, from one address", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.APIKeyRefused), Grouping: Address, group: addressOf, contain: blockAddress},
 		{Name: "canary_failed", Meaning: "a node has not said that it refuses what was revoked", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.CanaryFailed), contain: fixed("xteam nodes")},
 		{Name: "source_healed", Meaning: "a store had lost revocations, which were put back", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.SourceHealed), contain: fixed("xteam config --failure-modes")},
 		{Name: "epoch_raised", Meaning: "all tokens were withdrawn", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.EpochRaised), contain: fixed("xteam audit tail")},
