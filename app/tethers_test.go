@@ -338,13 +338,13 @@ func TestAKeysConnectionOutlivesItsOwnersSignIns(t *testing.T) {
 		"no administrator any more": {func(w *world, c app.Caller) error { return w.accounts.SetRole(ctx, root, c.User(), account.RoleUser) }, app.ErrForbidden},
 		"disabled":                  {func(w *world, c app.Caller) error { return w.accounts.Disable(ctx, root, c.User()) }, &revocation.RevokedError{Verdict: revocation.Verdict{Kind: revocation.APIKey}}},
 		"the store is silent": {func(w *world, c app.Caller) error {
+			w.core.Stores.APIKeys.(*silentKeys).silent.Store(true)
 			_, err := w.sessions.LogoutAll(ctx, home, c)
-			w.core.Stores.APIKeys = silentKeys{w.core.Stores.APIKeys}
 			return err
 		}, ports.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, func(c *app.Core) { c.Stores.APIKeys = &silentKeys{APIKeys: c.Stores.APIKeys} })
 			tethers := w.tethers(app.TethersOptions{})
 			w.admin("ann")
 			w.admin("bea") // one must be left
@@ -384,10 +384,17 @@ func ofKey(err error) bool {
 	return errors.As(err, &revoked) && revoked.Kind == revocation.APIKey
 }
 
-type silentKeys struct{ ports.APIKeys }
+// silentKeys are keys whose store answers nothing once it is silent.
+type silentKeys struct {
+	ports.APIKeys
+	silent atomic.Bool
+}
 
-func (silentKeys) Find(context.Context, id.APIKey) (apikey.Key, error) {
-	return apikey.Key{}, ports.ErrUnavailable
+func (s *silentKeys) Find(ctx context.Context, key id.APIKey) (apikey.Key, error) {
+	if s.silent.Load() {
+		return apikey.Key{}, ports.ErrUnavailable
+	}
+	return s.APIKeys.Find(ctx, key)
 }
 
 func TestOneUserAmongTenThousand(t *testing.T) {
