@@ -146,6 +146,11 @@ func (t *Trail) open(ctx context.Context) (*trailKey, audit.Head, error) {
 		return nil, head, err
 	}
 	_, begun := ring.Primary(keyset.Attest)
+	if head.Last.IsZero() && begun { // another node may have begun between the two reads; the head is stored before the key says so
+		if head, err = t.core.Stores.Trail.Head(ctx); err != nil {
+			return nil, head, err
+		}
+	}
 	switch {
 	case head.Last.IsZero() && begun:
 		return k, head, ErrTrailLost

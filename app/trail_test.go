@@ -127,6 +127,30 @@ func TestNodesThatLinkAtOnceMakeOneChain(t *testing.T) {
 	}
 }
 
+// between lets something happen behind the first reading of the head.
+type between struct {
+	ports.Trail
+	once sync.Once
+	then func()
+}
+
+func (b *between) Head(ctx context.Context) (audit.Head, error) {
+	head, err := b.Trail.Head(ctx)
+	b.once.Do(b.then)
+	return head, err
+}
+
+// Another node begins the trail between this one's reading of the head and of the key: nothing was taken away.
+func TestATrailThatAnotherNodeBeginsMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.tell(3, "ann")
+	core := *w.core
+	core.Stores.Trail = &between{Trail: w.core.Stores.Trail, then: func() { link(t, w.trail(app.TrailOptions{}), 4) }}
+	w.tell(1, "bob")
+	link(t, app.NewTrail(&core, clearSealer{}, app.TrailOptions{}), 0)
+	whole(t, w.trail(app.TrailOptions{}), 4)
+}
+
 func TestRunLinksWithinASecondAndSendsCheckpoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()
