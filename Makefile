@@ -18,7 +18,7 @@ LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
 NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql nginx:nginx-light caddy:caddy haproxy:haproxy promtool:prometheus
 
-.PHONY: help run test test-vault faults verify bench profile graphiql fuzz build same deps vulns format vet lint wire sql gql api tidy licences
+.PHONY: help run test test-vault faults verify bench profile graphiql passwords fuzz build same deps vulns format vet lint wire sql gql api tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -121,6 +121,11 @@ graphiql: ## the page of GraphiQL anew, of the packages that are pinned beside i
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cp adapters/graphqlapi/graphiql/package*.json "$$folder" && \
 	(cd "$$folder" && npm ci --ignore-scripts --no-audit --no-fund) && \
 	node adapters/graphqlapi/graphiql/build.mjs "$$folder/node_modules" "$$folder" && cp "$$folder/graphiql.html.gz" adapters/graphqlapi/graphiql/
+
+passwords: ## the list of common passwords anew, of the packages that are pinned beside it
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cp domain/account/common/package*.json "$$folder" && \
+	(cd "$$folder" && npm ci --ignore-scripts --no-audit --no-fund) && \
+	node domain/account/common/build.mjs "$$folder/node_modules"
 
 api: # the description of the API and its pages are what the code says
 	go test -count=1 -run '^TestOpenAPI$$' ./adapters/httpapi

@@ -65,7 +65,7 @@ type creation struct {
 
 func (a *Accounts) createAs(ctx context.Context, by Actor, uid id.User, reg Registration, role account.Role, how creation) (account.Account, error) {
 	var none account.Account
-	if err := account.CheckPassword(reg.Password.RevealPlaintext(), reg.Email, reg.Username); err != nil {
+	if err := account.CheckPassword(reg.Password.RevealPlaintext(), reg.Email, reg.Username, reg.FullName); err != nil {
 		return none, err
 	}
 	hash, err := a.core.Passwords.Hash(ctx, reg.Password)
@@ -187,7 +187,7 @@ func (a *Accounts) SetPassword(ctx context.Context, by Actor, uid id.User, passw
 	if err != nil {
 		return err
 	}
-	if err := account.CheckPassword(password.RevealPlaintext(), acct.Email, acct.Username); err != nil {
+	if err := account.CheckPassword(password.RevealPlaintext(), acct.Email, acct.Username, acct.FullName); err != nil {
 		return err
 	}
 	hash, err := a.core.Passwords.Hash(ctx, password)

@@ -431,7 +431,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 	} else if err != nil {
 		return Tokens{}, err
 	}
-	if err := account.CheckPassword(next.RevealPlaintext(), acct.Email, acct.Username); err != nil {
+	if err := account.CheckPassword(next.RevealPlaintext(), acct.Email, acct.Username, acct.FullName); err != nil {
 		return Tokens{}, err
 	}
 	try, err := s.core.attempt(ctx, r, acct.Email.String(), acct.ID)

@@ -81,7 +81,7 @@ func registrationOf(in *RegisterInput) (r app.Registration, _ error) {
 		bad.note(err)
 	}
 	r.Password = in.Password
-	bad.note(account.CheckPassword(r.Password.RevealPlaintext(), r.Email, r.Username))
+	bad.note(account.CheckPassword(r.Password.RevealPlaintext(), r.Email, r.Username, r.FullName))
 	return r, bad.orNil()
 }
 

@@ -94,7 +94,7 @@ func (p *person) registration() (app.Registration, *validationError) {
 	r.FullName, err = account.ParseFullName(p.FullName)
 	note(err)
 	r.Password = p.Password.Text
-	note(account.CheckPassword(r.Password.RevealPlaintext(), r.Email, r.Username))
+	note(account.CheckPassword(r.Password.RevealPlaintext(), r.Email, r.Username, r.FullName))
 	return r, &bad
 }
 

@@ -213,7 +213,7 @@ func eventKinds() (all []string) {
 func memberMeanings() map[string]string {
 	const (
 		name     = "3 to 50 of A–Z a–z 0–9 . _ -, in no letter case in particular, and not in the form of an id."
-		password = "8 characters at least, 72 bytes at most with bcrypt; not a common one, nor like the account's own names."
+		password = "8 characters at least, 72 bytes at most with bcrypt; no common or breached one, nor similar to the account's own names."
 		who      = "An id, an e-mail address or a user name."
 		when     = "Whole microseconds, UTC."
 		named    = "How a user signs in beside the e-mail address."

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -14,21 +15,30 @@ func TestGuessablePasswords(t *testing.T) {
 	s := newService(t)
 	s.user("root", account.RoleAdmin)
 	admin := bearer(s.signIn("root"))
-	for i, guess := range []string{"Password123", "iloveyou1", "ann@example.com", "ANN-2026!"} {
-		body := fmt.Sprintf(`{"email":"ann@example.com","username":"ann","password":%q}`, guess)
-		detail := []string{"must not be a common or breached one", "must not be the user name, the e-mail address or the product's name, not even with digits or signs added"}[i/2]
+	for i, guess := range []string{"Password123", "iloveyou1", "ann@example.com", "L4ngbein-1"} {
+		body := fmt.Sprintf(`{"email":"ann@example.com","username":"ann","full_name":"Ann Langbein","password":%q}`, guess)
+		detail := []string{"must not be a common or breached one", "must not be the e-mail address, the user name, the full name or the product's name with little added or changed"}[i/2] +
+			" (a few words that nobody would put together are easy to keep and hard to guess)"
 		for _, w := range []string{s.post("/api/v1/auth/register", body).Body.String(), s.post("/api/v1/admin/users", body, admin).Body.String()} {
 			if !strings.HasSuffix(strings.TrimSpace(w), `"errors":[{"field":"password","message":"`+detail+`"}]}`) || strings.Contains(w, guess) {
 				t.Errorf("%q: %s", guess, w)
 			}
 		}
 	}
-	s.user("ann", account.RoleUser)
-	for _, guess := range []string{"Password123", "ANN-2026!"} {
-		w := s.post("/api/v1/auth/change-password", fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, password, guess), bearer(s.signIn("ann")))
-		got := wants(t, w, 422, "validation_failed")
-		if field := got["errors"].([]any)[0].(map[string]any)["field"]; field != "new_password" || strings.Contains(w.Body.String(), guess) {
-			t.Errorf("%q: %s", guess, w.Body)
+	ann := s.user("ann", account.RoleUser)
+	named := bearer(s.signIn("ann"))
+	if w := s.call("PATCH", "/api/v1/users/me", `{"full_name":"Ann Langbein"}`, named); w.Code != 200 {
+		t.Fatalf("a full name: %d %s", w.Code, w.Body)
+	}
+	for _, guess := range []string{"Password123", "ANN-2026!", "langbein99"} {
+		for field, w := range map[string]*httptest.ResponseRecorder{
+			"new_password": s.post("/api/v1/auth/change-password", fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, password, guess), bearer(s.signIn("ann"))),
+			"password":     s.post("/api/v1/admin/users/"+ann.ID.String()+"/password", fmt.Sprintf(`{"password":%q}`, guess), admin),
+		} {
+			got := wants(t, w, 422, "validation_failed")
+			if at := got["errors"].([]any)[0].(map[string]any)["field"]; at != field || strings.Contains(w.Body.String(), guess) {
+				t.Errorf("%q as %s: %s", guess, field, w.Body)
+			}
 		}
 	}
 }

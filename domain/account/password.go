@@ -1,10 +1,9 @@
 package account
 
 import (
+	"crypto/sha256"
 	_ "embed"
 	"fmt"
-	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -14,61 +13,53 @@ const (
 	MaxPassword = 72 // bytes
 )
 
-// product is the name that everybody tries first on a system that bears it, in lower case.
-const product = "xteam"
+// stronger is what helps whoever was refused: the rules say only what is too weak.
+const stronger = " (a few words that nobody would put together are easy to keep and hard to guess)"
 
-// common holds common and breached passwords in lower case, each ended by a newline and in the order of their bytes, so that they are searched where
-// they lie in the program. DECISIONS.md says how they were gathered, common.licences.txt whose they are.
-//
-//go:embed common.txt
-var common string
-
-// CheckPassword is the policy for a new password of the account with that e-mail address and user name, either of which may be missing: at least 8
-// characters, at most 72 bytes, valid UTF-8, and, in whatever letter case, no common or breached one and none that the account's own names or the
-// product's make easy to guess. There are no composition rules. A password that was taken once is not judged again at a sign-in.
-func CheckPassword(p string, e Email, u Username) error {
+// CheckPassword is the policy for a new password of the account with those names, any of which may be missing: at least 8 characters, at most 72 bytes,
+// valid UTF-8, in whatever letter case no common or breached one, and not similar to the account's own names or the product's. There are no composition
+// rules. A password that was taken once is not judged again at a sign-in.
+func CheckPassword(p string, e Email, u Username, n FullName) error {
 	switch {
 	case len(p) > MaxPassword:
 		return &InvalidError{"password", fmt.Sprintf("must be at most %d bytes; nothing is ever cut off", MaxPassword)}
 	case !utf8.ValidString(p):
 		return &InvalidError{"password", "must be valid UTF-8"}
 	case utf8.RuneCountInString(p) < MinPassword:
-		return &InvalidError{"password", fmt.Sprintf("must be at least %d characters", MinPassword)}
-	}
-	folded := lower(p)
-	if isCommon(folded) {
-		return &InvalidError{"password", "must not be a common or breached one"}
-	}
-	local, _, _ := strings.Cut(e.String(), "@")
-	for _, word := range []string{u.Folded(), e.String(), local, product} {
-		if echoes(folded, word) {
-			return &InvalidError{"password", "must not be the user name, the e-mail address or the product's name, not even with digits or signs added"}
-		}
+		return &InvalidError{"password", fmt.Sprintf("must be at least %d characters"+stronger, MinPassword)}
+	case isCommon(p):
+		return &InvalidError{"password", "must not be a common or breached one" + stronger}
+	case similar(p, namesOf(e, u, n)):
+		return &InvalidError{"password", "must not be the e-mail address, the user name, the full name or the product's name with little added or changed" + stronger}
 	}
 	return nil
 }
 
-// isCommon halves the list by bytes, not by lines: an index of the lines would cost more memory than the list.
-func isCommon(folded string) bool {
-	for lo, hi := 0, len(common); lo < hi; { // both stand at the beginning of a line, or at the end
-		mid := lo + (hi-lo)/2
-		start := lo + strings.LastIndexByte(common[lo:mid], '\n') + 1
-		end := start + strings.IndexByte(common[start:], '\n')
-		switch line := common[start:end]; {
-		case folded == line:
+// common holds the first five bytes of the SHA-256 of each common and breached password in lower case, in order: that a password which is not in the list is
+// taken for one that is happens once in some 1.8 million. It begins with a table: for each value of the first two bytes, in three, how many have that value or a
+// lower one. The other three bytes of each follow. common/build.mjs writes it, DECISIONS.md says of what, and common/licences.txt whose the lists are.
+//
+//go:embed common/passwords.bin
+var common string
+
+const firsts = 1 << 16
+
+// isCommon searches where the list lies in the program: an index or a copy would cost more memory than it saves time.
+func isCommon(p string) bool {
+	var text [MaxPassword]byte
+	sum := sha256.Sum256(append(text[:0], lower(p)...))
+	first := int(sum[0])<<8 | int(sum[1])
+	for i := upTo(first - 1); i < upTo(first); i++ {
+		if at := 3 * (firsts + i); common[at:at+3] == string(sum[2:5]) {
 			return true
-		case folded < line:
-			hi = start
-		default:
-			lo = end + 1
 		}
 	}
 	return false
 }
 
-// echoes reports whether a password is a word, once or more often, and at most a little without letters. A rest that is as long as a password must be,
-// such as all of one in which the word is not, is not for this rule to judge.
-func echoes(folded, word string) bool {
-	rest := strings.ReplaceAll(folded, word, "")
-	return len(rest) < MinPassword && strings.IndexFunc(rest, unicode.IsLetter) < 0
+func upTo(first int) int {
+	if first < 0 {
+		return 0
+	}
+	return int(common[3*first])<<16 | int(common[3*first+1])<<8 | int(common[3*first+2])
 }
