@@ -59,6 +59,7 @@ type house struct {
 	root    secret.Text
 	skew    atomic.Int64 // ns
 	plan    plan
+	keyText string // an API key that may introspect
 }
 
 // plan is how a test would have the nodes of its house other than they are. The zero value is as the product is, but for rates, which are not limited, and hashes of
@@ -101,7 +102,6 @@ type node struct {
 	api      *httpapi.API
 	log      *written
 	url      string // of a real listener, once it is served
-	keyText  string // an API key that may introspect
 }
 
 // written is a log that can be read while it is written.
@@ -204,6 +204,9 @@ func (n *node) start() (stop func(), err error) {
 	if n.core, err = assembly.StartCore(ctx, db, v, codec, passwords, live, limiter, nil, o); err != nil {
 		return nil, err
 	}
+	if n.plan.random != nil {
+		n.core.Random = n.plan.random
+	}
 	n.guard, n.accounts = app.NewGuard(n.core), app.NewAccounts(n.core)
 	n.sessions, s = assembly.StartSessions(ctx, n.core)
 	then(s)
@@ -242,9 +245,6 @@ func (n *node) start() (stop func(), err error) {
 		return nil, err
 	}
 	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, blocks, nodes, secrets, streams, o, log)
-	if n.plan.random != nil {
-		n.core.Random = n.plan.random
-	}
 	return stop, nil
 }
 
