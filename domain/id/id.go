@@ -21,6 +21,7 @@ type (
 	event   struct{}
 	apiKey  struct{}
 	node    struct{}
+	file    struct{}
 )
 
 // What an identifier can name.
@@ -37,6 +38,8 @@ type (
 	APIKey = Of[apiKey]
 	// Node names one process of the server, from its start to its end.
 	Node = Of[node]
+	// File names what somebody uploaded.
+	File = Of[file]
 )
 
 // ErrNotRandom says that a source gave nothing but zeroes, which a working one does once in 2^128 times.
