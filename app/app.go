@@ -99,6 +99,7 @@ type Stores struct {
 	TrailCare   ports.TrailCare
 	Cursors     ports.Cursors
 	Alerts      ports.Alerts
+	Uploads     ports.Uploads // nil: there are none
 }
 
 // Tunables are the settings that the use cases share.

@@ -20,6 +20,7 @@ import (
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -28,7 +29,7 @@ const transferPage = 500
 
 // Transferred counts what a transfer carried over, or found there already.
 type Transferred struct {
-	Accounts, Sessions, APIKeys, Keys, Revocations, Events, Blocks int
+	Accounts, Sessions, APIKeys, Keys, Revocations, Events, Blocks, Uploads int
 }
 
 // errOther is what refuses a store that holds something else.
@@ -94,6 +95,16 @@ func Transfer(ctx context.Context, from, to Stores) (t Transferred, err error) {
 				return fmt.Errorf("store the API key %s: %w", k.ID, err)
 			}
 		}
+		files, err := filesOf(ctx, from, a.ID)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			t.Uploads++
+			if err := put(to.Uploads.Create(ctx, f, ports.Effects{}), func() error { return nil }); err != nil { // what is known of one never changes
+				return fmt.Errorf("store what is known of the file %s: %w", f.ID, err)
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -156,6 +167,18 @@ func put(created error, replace func() error) error {
 		return replace()
 	}
 	return created
+}
+
+// filesOf is what a store knows of the files of an account; their bytes are not in it.
+func filesOf(ctx context.Context, s Stores, uid id.User) ([]upload.File, error) {
+	if s.Uploads == nil {
+		return nil, nil
+	}
+	all, err := s.Uploads.OfUser(ctx, uid)
+	if err != nil {
+		return nil, fmt.Errorf("read the files of %s: %w", uid, err)
+	}
+	return all, nil
 }
 
 // each calls f with every account, and what it has.
@@ -391,6 +414,19 @@ func Compare(ctx context.Context, from, to Stores) error {
 			}
 			if !reflect.DeepEqual(k, got) {
 				return differs("the API key", k.ID)
+			}
+		}
+		files, err := filesOf(ctx, from, a.ID)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			got, err := to.Uploads.Find(ctx, f.ID)
+			if err != nil {
+				return fmt.Errorf("the file %s: %w", f.ID, err)
+			}
+			if f != got {
+				return differs("the file", f.ID)
 			}
 		}
 		return nil

@@ -18,6 +18,8 @@
 //	u/ user created session        empty: the sessions of a user, oldest first         as its session, an hour after its end at most
 //	p/ API key                     apikey.Key, sealed                                  Kept + Margin
 //	o/ user created API-key        empty: the API keys of a user, oldest first         as its key
+//	f/ file                        upload.File, sealed                                 until it is deleted
+//	w/ user created file           empty: the files of a user, oldest first            as its file
 //	k/ name                        keyset.Ring, without Key.Secret                     for ever
 //	r/ revocation.Entry.Key        the rest of the entry, its Note sealed              Until + Margin
 //	e/ position                    audit.Event, sealed                                 until it is cut from the trail
@@ -58,7 +60,7 @@
 // process dies, no error is seen, and it dies again at its next start. So, unless Options.MinFreeSpace is 0, nothing is written that might meet such a disk:
 //
 //	free space below               what is done
-//	MinFreeSpace                   new accounts, sessions and API keys are refused: ports.ErrNoSpace. Taken are revocations, events, and changes of what is there: those that end
+//	MinFreeSpace                   new accounts, sessions, API keys and files are refused: ports.ErrNoSpace. Taken are revocations, events, and changes of what is there: those that end
 //	                               something, and the rotations of refresh tokens, without which everybody would be signed out
 //	what Badger may write next     the file RESERVE, 32 MiB, is deleted: what is taken goes on. It is made again when there is twice its size beside
 //	the same, and no RESERVE       nothing is written at all, ports.ErrNoSpace; reads go on

@@ -23,6 +23,8 @@ const (
 	userPrefix     = "u/"
 	apiKeyPrefix   = "p/"
 	ownerPrefix    = "o/"
+	uploadPrefix   = "f/"
+	uploaderPrefix = "w/"
 	ringPrefix     = "k/"
 	entryPrefix    = "r/"
 	eventPrefix    = "e/"

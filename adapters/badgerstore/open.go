@@ -26,7 +26,7 @@ type Options struct {
 	Collect time.Duration
 	// UnsafeNoSync acknowledges what a loss of power would lose. It is there so that a test can see that it is missed.
 	UnsafeNoSync bool
-	// MinFreeSpace is the free space of the folder's file system, in bytes, below which nothing new is taken: accounts, sessions and API keys are refused with ports.ErrNoSpace, while
+	// MinFreeSpace is the free space of the folder's file system, in bytes, below which nothing new is taken: accounts, sessions, API keys and files are refused with ports.ErrNoSpace, while
 	// revocations, changes and events go on. It keeps the process alive too, which a full disk would kill. 0: nothing is watched.
 	MinFreeSpace int64
 	// Free answers the free space of the file system of a folder, in bytes; default: what the operating system says.

@@ -16,6 +16,7 @@ import (
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -44,6 +45,9 @@ func (s store) creations() map[string]func() error {
 		"Sessions.Create": func() error { return s.Sessions().Create(ctx, aSession(), ports.Effects{}) },
 		"APIKeys.Create": func() error {
 			return s.APIKeys().Create(ctx, apikey.Key{ID: newID[id.APIKey](), Owner: newID[id.User](), Created: now()}, ports.Effects{})
+		},
+		"Uploads.Create": func() error {
+			return s.Uploads().Create(ctx, upload.File{ID: newID[id.File](), Owner: newID[id.User](), Label: upload.Clean("a.md"), Created: now()}, ports.Effects{})
 		},
 	}
 }

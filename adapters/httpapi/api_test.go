@@ -54,7 +54,7 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	logger := slog.New(slog.NewJSONHandler(s.log, nil))
 	v := view.New(view.Options{MaxStaleness: time.Hour}, view.Source{Name: "database", Truth: true, Revocations: store.Revocations()})
 	s.core = &app.Core{
-		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), APIKeys: store.APIKeys(), Keys: store.Keys(), System: store.System(), Blocks: store.Blocks(), Revocations: store.Revocations(), Events: store.Events(), Trail: store.Trail(), TrailCare: store.Trail(), Cursors: store.Cursors(), Alerts: store.Alerts()},
+		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), APIKeys: store.APIKeys(), Keys: store.Keys(), System: store.System(), Blocks: store.Blocks(), Revocations: store.Revocations(), Events: store.Events(), Trail: store.Trail(), TrailCare: store.Trail(), Cursors: store.Cursors(), Alerts: store.Alerts(), Uploads: store.Uploads()},
 		View:   v, Codec: codec, Passwords: quick{}, MACs: macs{}, Journal: journal.New(logger), Random: rand.Reader, Now: time.Now,
 		Tunables: app.Tunables{Issuer: "xteam", Audience: "xteam", Access: 30 * time.Minute, Refresh: time.Hour, Session: 24 * time.Hour, Leeway: 30 * time.Second},
 	}

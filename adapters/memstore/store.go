@@ -19,6 +19,7 @@ import (
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -36,6 +37,7 @@ type Store struct {
 	names    map[string]id.User // by folded user name
 	sessions map[id.Session]record[session.Session]
 	apiKeys  map[id.APIKey]record[apikey.Key]
+	uploads  map[id.File]upload.File
 	rings    map[string]record[keyset.Ring]
 	system   record[system.State] // always there
 	blocks   record[block.List]   // as well
@@ -67,6 +69,7 @@ func New() *Store {
 		names:    map[string]id.User{},
 		sessions: map[id.Session]record[session.Session]{},
 		apiKeys:  map[id.APIKey]record[apikey.Key]{},
+		uploads:  map[id.File]upload.File{},
 		rings:    map[string]record[keyset.Ring]{},
 		system:   record[system.State]{version: 1},
 		blocks:   record[block.List]{version: 1},

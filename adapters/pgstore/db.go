@@ -42,6 +42,7 @@ const (
 	accountContext    = "accounts/"
 	sessionContext    = "sessions/"
 	apiKeyContext     = "api_keys/"
+	uploadContext     = "uploads/"
 	revocationContext = "revocations/"
 	eventContext      = "events/"
 	trailContext      = "trail/"
@@ -55,6 +56,9 @@ func (db *DB) Sessions() *Sessions { return &Sessions{db} }
 
 // APIKeys answers the port of API keys.
 func (db *DB) APIKeys() *APIKeys { return &APIKeys{db} }
+
+// Uploads answers the port of files.
+func (db *DB) Uploads() *Uploads { return &Uploads{db} }
 
 // Keys answers the port of key rings.
 func (db *DB) Keys() *Keys { return &Keys{db} }

@@ -121,6 +121,21 @@ SELECT pg_advisory_lock(sqlc.arg(key));
 -- name: TryLockForConnection :one
 SELECT pg_try_advisory_lock(sqlc.arg(key)) AS locked;
 
+-- name: AddUpload :exec
+INSERT INTO uploads (id, owner, created, sealed) VALUES (sqlc.arg(id), sqlc.arg(owner), sqlc.arg(created), sqlc.arg(sealed));
+
+-- name: LockUpload :one
+SELECT sealed FROM uploads WHERE id = sqlc.arg(id) FOR UPDATE;
+
+-- name: DropUpload :exec
+DELETE FROM uploads WHERE id = sqlc.arg(id);
+
+-- name: FindUpload :one
+SELECT sealed FROM uploads WHERE id = sqlc.arg(id);
+
+-- name: ListUploads :many
+SELECT id, sealed FROM uploads WHERE owner = sqlc.arg(owner) ORDER BY created, id;
+
 -- name: DropRevocations :execrows
 DELETE FROM revocations WHERE key IN (SELECT r.key FROM revocations r WHERE r.until < sqlc.arg(before) ORDER BY r.until LIMIT sqlc.arg(most));
 

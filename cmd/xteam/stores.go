@@ -85,7 +85,7 @@ func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 		return assembly.Database{}, nil, err
 	}
 	db.Unlock(keyring)
-	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Turns: db.Turns()}
+	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Uploads: db.Uploads(), Turns: db.Turns()}
 	managed := func() (int64, error) { return -1, nil } // its space is for its own keepers to watch
 	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Mark: markIn(s.Folder), Space: managed, Clock: db.Clock, Nodes: db.Nodes()}, func() {
 		if err := db.Close(); err != nil {

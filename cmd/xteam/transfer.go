@@ -29,6 +29,7 @@ type transferred struct {
 	Accounts    int      `json:"accounts"`
 	Sessions    int      `json:"sessions"`
 	APIKeys     int      `json:"api_keys"`
+	Uploads     int      `json:"files"`
 	Keys        int      `json:"keys"`
 	Revocations int      `json:"revocations"`
 	Blocks      int      `json:"blocks"`
@@ -40,7 +41,7 @@ type transferred struct {
 }
 
 func (t *transferred) text() string {
-	return fmt.Sprintf("%d accounts, %d sessions, %d API keys, %d keys, %d revocations, %d blocked networks, %d events and an audit trail of %d records", t.Accounts, t.Sessions, t.APIKeys, t.Keys, t.Revocations, t.Blocks, t.Events, t.Records)
+	return fmt.Sprintf("%d accounts, %d sessions, %d API keys, %d files, %d keys, %d revocations, %d blocked networks, %d events and an audit trail of %d records", t.Accounts, t.Sessions, t.APIKeys, t.Uploads, t.Keys, t.Revocations, t.Blocks, t.Events, t.Records)
 }
 
 // lacks is a line that says what was not carried over.
@@ -226,7 +227,7 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 	} else if err != nil {
 		return nil, err
 	}
-	done.Accounts, done.Sessions, done.APIKeys, done.Revocations, done.Blocks, done.Events = n.Accounts, n.Sessions, n.APIKeys, n.Revocations, n.Blocks, n.Events
+	done.Accounts, done.Sessions, done.APIKeys, done.Uploads, done.Revocations, done.Blocks, done.Events = n.Accounts, n.Sessions, n.APIKeys, n.Uploads, n.Revocations, n.Blocks, n.Events
 	return done, finish(done)
 }
 

@@ -48,6 +48,8 @@ func reopening(t *testing.T, open Open) {
 	s := open(t, dir)
 	renamed, a, v, k, r := newAccount(), newAccount(), newSession(), newAPIKey(), newRing()
 	next := heir(k)
+	kept, gone := newUpload(), newUpload()
+	gone.Owner = kept.Owner
 	state := system.State{Epoch: 7, LongestAccess: 1e9, SessionsFrom: 6, SessionsAfter: 5}
 	var effects ports.Effects
 	e := func() ports.Effects {
@@ -73,6 +75,9 @@ func reopening(t *testing.T, open Open) {
 	do("APIKeys.Update", s.APIKeys.Update(t.Context(), k.ID, func(apikey.Key) (apikey.Key, ports.Effects, error) { return k, e(), nil }))
 	k = apiKeysOf(s).bump(k)
 	do("APIKeys.Replace", s.APIKeys.Replace(t.Context(), k.ID, func(apikey.Key) (apikey.Key, apikey.Key, ports.Effects, error) { return k, next, e(), nil }))
+	do("Uploads.Create", s.Uploads.Create(t.Context(), kept, e()))
+	do("Uploads.Create", s.Uploads.Create(t.Context(), gone, e()))
+	do("Uploads.Delete", s.Uploads.Delete(t.Context(), gone.ID, e()))
 	do("Keys.Create", s.Keys.Create(t.Context(), r, e()))
 	r = keysOf(s).bump(r)
 	do("Keys.Update", s.Keys.Update(t.Context(), r.Name, func(keyset.Ring) (keyset.Ring, ports.Effects, error) { return r, e(), nil }))
@@ -109,6 +114,7 @@ func reopening(t *testing.T, open Open) {
 		if all, err := s.APIKeys.OfUser(t.Context(), k.Owner); err != nil || len(all) != 2 {
 			t.Errorf("OfUser of API keys: got %d, error %v, want 2", len(all), err)
 		}
+		holdsUploads(t, s, kept.Owner, kept)
 		keysOf(s).holds(t, r)
 		systemOf(s).holds(t, state)
 		blocksOf(s).holds(t, blocked)

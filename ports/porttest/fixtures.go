@@ -21,6 +21,7 @@ import (
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -33,7 +34,7 @@ const crowd = 64
 // same compares values of the domain whole. A nil slice or map equals an empty one; where nil means something, a subtest looks at it.
 var same = cmp.Options{
 	cmp.Comparer(func(a, b secret.Text) bool { return a.Equal(b) }),
-	cmpopts.EquateComparable(account.Email{}, account.Username{}, account.FullName{}, apikey.Name{}, netip.Addr{}, netip.Prefix{}),
+	cmpopts.EquateComparable(account.Email{}, account.Username{}, account.FullName{}, apikey.Name{}, upload.Label{}, netip.Addr{}, netip.Prefix{}),
 	cmpopts.EquateEmpty(),
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -50,6 +51,29 @@ func hands(s Store, start int64) []hand {
 		hand{name: "events", step: func() (int64, error) {
 			told++
 			return told, s.Events.Record(ctx, effectsOf("events", told).Events...)
+		}},
+		hand{name: "uploads", step: func() (n int64, err error) {
+			uid := numbered[id.User]("uploads", 0)
+			all, err := s.Uploads.OfUser(ctx, uid)
+			if err != nil {
+				return 0, err
+			}
+			if n = 1; len(all) > 0 {
+				n += all[len(all)-1].Size
+			}
+			if len(all) > 2 {
+				if err := s.Uploads.Delete(ctx, all[0].ID, ports.Effects{}); err != nil {
+					return n, err
+				}
+			}
+			f := upload.File{ID: numbered[id.File]("uploads", n), Owner: uid, Label: upload.Clean("n.md"), Size: n, Created: instant.Instant(n)}
+			return n, s.Uploads.Create(ctx, f, effectsOf("uploads", n))
+		}, at: func() (n int64, err error) {
+			all, err := s.Uploads.OfUser(ctx, numbered[id.User]("uploads", 0))
+			if len(all) > 0 {
+				n = all[len(all)-1].Size
+			}
+			return n, err
 		}},
 		hand{name: "trail", step: func() (int64, error) {
 			h, err := s.Trail.Head(ctx)

@@ -128,7 +128,7 @@ type write struct {
 // writes is every call that writes, in an order in which each finds what it needs.
 func writes(s Store) []write {
 	ctx := context.Background()
-	a, v, k, r := newAccount(), newSession(), newAPIKey(), newRing()
+	a, v, k, r, f := newAccount(), newSession(), newAPIKey(), newRing(), newUpload()
 	return []write{
 		{"Accounts.Create", func() error { return s.Accounts.Create(ctx, a, newEffects()) }},
 		{"Accounts.Update", func() error { return updated(accountsOf(s), a.ID) }},
@@ -141,6 +141,8 @@ func writes(s Store) []write {
 				return k, heir(k), ports.Effects{}, nil
 			})
 		}},
+		{"Uploads.Create", func() error { return s.Uploads.Create(ctx, f, newEffects()) }},
+		{"Uploads.Delete", func() error { return s.Uploads.Delete(ctx, f.ID, newEffects()) }},
 		{"Keys.Create", func() error { return s.Keys.Create(ctx, r, newEffects()) }},
 		{"Keys.Update", func() error { return updated(keysOf(s), r.Name) }},
 		{"System.Update", func() error { return updated(systemOf(s), struct{}{}) }},

@@ -175,6 +175,27 @@ func (q *Queries) AddSession(ctx context.Context, arg AddSessionParams) error {
 	return err
 }
 
+const addUpload = `-- name: AddUpload :exec
+INSERT INTO uploads (id, owner, created, sealed) VALUES ($1, $2, $3, $4)
+`
+
+type AddUploadParams struct {
+	ID      []byte
+	Owner   []byte
+	Created int64
+	Sealed  []byte
+}
+
+func (q *Queries) AddUpload(ctx context.Context, arg AddUploadParams) error {
+	_, err := q.db.Exec(ctx, addUpload,
+		arg.ID,
+		arg.Owner,
+		arg.Created,
+		arg.Sealed,
+	)
+	return err
+}
+
 const adoptRevocations = `-- name: AdoptRevocations :exec
 UPDATE revocations SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())
 `
@@ -278,6 +299,15 @@ func (q *Queries) DropSessions(ctx context.Context, arg DropSessionsParams) (int
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const dropUpload = `-- name: DropUpload :exec
+DELETE FROM uploads WHERE id = $1
+`
+
+func (q *Queries) DropUpload(ctx context.Context, id []byte) error {
+	_, err := q.db.Exec(ctx, dropUpload, id)
+	return err
 }
 
 const findAPIKey = `-- name: FindAPIKey :one
@@ -469,6 +499,17 @@ func (q *Queries) FindTrailHead(ctx context.Context) ([]byte, error) {
 	var body []byte
 	err := row.Scan(&body)
 	return body, err
+}
+
+const findUpload = `-- name: FindUpload :one
+SELECT sealed FROM uploads WHERE id = $1
+`
+
+func (q *Queries) FindUpload(ctx context.Context, id []byte) ([]byte, error) {
+	row := q.db.QueryRow(ctx, findUpload, id)
+	var sealed []byte
+	err := row.Scan(&sealed)
+	return sealed, err
 }
 
 const hearWords = `-- name: HearWords :many
@@ -720,6 +761,35 @@ func (q *Queries) ListSessions(ctx context.Context, arg ListSessionsParams) ([]L
 	return items, nil
 }
 
+const listUploads = `-- name: ListUploads :many
+SELECT id, sealed FROM uploads WHERE owner = $1 ORDER BY created, id
+`
+
+type ListUploadsRow struct {
+	ID     []byte
+	Sealed []byte
+}
+
+func (q *Queries) ListUploads(ctx context.Context, owner []byte) ([]ListUploadsRow, error) {
+	rows, err := q.db.Query(ctx, listUploads, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListUploadsRow
+	for rows.Next() {
+		var i ListUploadsRow
+		if err := rows.Scan(&i.ID, &i.Sealed); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockAPIKey = `-- name: LockAPIKey :one
 SELECT sealed FROM api_keys WHERE id = $1 FOR UPDATE
 `
@@ -835,6 +905,17 @@ func (q *Queries) LockTrailHead(ctx context.Context) ([]byte, error) {
 	var body []byte
 	err := row.Scan(&body)
 	return body, err
+}
+
+const lockUpload = `-- name: LockUpload :one
+SELECT sealed FROM uploads WHERE id = $1 FOR UPDATE
+`
+
+func (q *Queries) LockUpload(ctx context.Context, id []byte) ([]byte, error) {
+	row := q.db.QueryRow(ctx, lockUpload, id)
+	var sealed []byte
+	err := row.Scan(&sealed)
+	return sealed, err
 }
 
 const placeEvents = `-- name: PlaceEvents :execrows
