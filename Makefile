@@ -12,13 +12,14 @@ GOLANGCI_LINT = $(TOOLS)/golangci-lint-v2.15.0/golangci-lint
 GO_LICENSES   = $(TOOLS)/go-licenses-v1.6.0/go-licenses
 SQLC          = $(TOOLS)/sqlc-v1.31.1/sqlc
 GOVULNCHECK   = $(TOOLS)/govulncheck-v1.9.0/govulncheck
+CYCLONEDX     = $(TOOLS)/cyclonedx-gomod-v1.10.0/cyclonedx-gomod
 
 LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
 NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql nginx:nginx-light caddy:caddy haproxy:haproxy promtool:prometheus
 
-.PHONY: help run test test-vault faults verify bench profile graphiql passwords fuzz build same deps vulns format vet lint wire sql gql api tidy licences
+.PHONY: help run test test-vault faults verify bench profile graphiql passwords fuzz build same sbom deps vulns format vet lint wire sql gql api tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +73,15 @@ same: ## build HEAD twice, in two folders, once from cold, and compare the bytes
 	GOCACHE="$$folder/cold" $(MAKE) -s --no-print-directory -C "$$folder/another/longer/b" build && \
 	cd "$$folder" && sha256sum a/bin/xteam another/longer/b/bin/xteam && cmp a/bin/xteam another/longer/b/bin/xteam && \
 	echo 'make same: the two are the same, byte for byte'
+
+sbom: $(CYCLONEDX) ## bin/xteam.cdx.json: what the binary of HEAD is made of, as CycloneDX, held against the binary and the schema
+	@git rev-parse -q --verify HEAD >/dev/null || { echo 'make sbom: this is no git repository, so there is no HEAD to tell of'; exit 1; }; \
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && git clone -q . "$$folder/a" && \
+	(cd "$$folder/a" && CGO_ENABLED=0 $(CYCLONEDX) app -json -licenses -std -noserial -notimestamp -main cmd/xteam -output "$$folder/xteam.cdx.json" .) && \
+	$(MAKE) -s --no-print-directory -C "$$folder/a" build && \
+	schemas=$$(go mod download -json github.com/CycloneDX/cyclonedx-gomod@v1.10.0 | sed -n 's/.*"Dir": "\(.*\)",/\1/p')/internal/testutil/schema && \
+	XTEAM_TEST_SBOM="$$folder/xteam.cdx.json" XTEAM_TEST_SBOM_BINARY="$$folder/a/bin/xteam" XTEAM_TEST_SBOM_SCHEMAS="$$schemas" go test -count=1 ./tests/sbom && \
+	mkdir -p bin && cp "$$folder/xteam.cdx.json" bin/
 
 deps: ## install what the tests need beside Go, where apt and its rights are at hand
 	@missing=; for need in $(NEEDS); do command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need#*:}"; done; \
@@ -140,12 +150,12 @@ licences: $(GO_LICENSES) # of everything that is linked or tested with, the test
 	@out=$$($(GO_LICENSES) check ./... --include_tests --allowed_licenses=$(LICENCES) 2>&1) || { echo "$$out" | grep -v "^[W/]"; exit 1; }
 	@echo 'licences: all of $(LICENCES)'
 
-# install builds $(2) as the file $@, once, though several builds may ask at a time.
+# install builds $(2) as the file $@, once, though several builds may ask at a time; $(3) are variables of that build.
 define install
 	@echo 'building $(notdir $(1)) once, into $(dir $(1))'
 	@mkdir -p $(TOOLS) && exec 9>$(TOOLS)/lock && { ! command -v flock >/dev/null || flock 9; } && \
 	if [ ! -x $(1) ]; then \
-	  GOFLAGS= GOBIN=$(dir $(1))new go install $(2) && mv $(dir $(1))new/$(notdir $(1)) $(1) && rmdir $(dir $(1))new; \
+	  GOFLAGS= $(3) GOBIN=$(dir $(1))new go install $(2) && mv $(dir $(1))new/$(notdir $(1)) $(1) && rmdir $(dir $(1))new; \
 	fi
 endef
 
@@ -157,6 +167,9 @@ $(GO_LICENSES):
 
 $(SQLC):
 	$(call install,$@,github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1)
+
+$(CYCLONEDX): # without C and paths, so that its own digest in what it writes is the same everywhere
+	$(call install,$@,github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0,CGO_ENABLED=0 GOFLAGS=-trimpath)
 
 $(GOVULNCHECK):
 	$(call install,$@,golang.org/x/vuln/cmd/govulncheck@v1.9.0)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/xteam/xteam/adapters/awssecrets"
 	"github.com/xteam/xteam/ports"
@@ -33,7 +32,9 @@ func TestMain(m *testing.M) {
 }
 
 func options(s *service) awssecrets.Options {
-	return awssecrets.Options{Region: region, Prefix: "prod/xteam", Endpoint: s.url, Credentials: credentials.NewStaticCredentialsProvider("AKIDTEST", "secret-access-key", "")}
+	return awssecrets.Options{Region: region, Prefix: "prod/xteam", Endpoint: s.url, Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: "AKIDTEST", SecretAccessKey: "secret-access-key"}, nil
+	})}
 }
 
 func open(t testing.TB, o awssecrets.Options) *awssecrets.Secrets {

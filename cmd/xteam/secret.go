@@ -38,13 +38,21 @@ func (c *cli) version() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print what this binary was built from",
-		Example: "  xteam version --json",
+		Long:    "Prints the version, the commit and the Go version that this binary was built from, and with --deps every module in it, with the sum that go.sum has of it.",
+		Example: "  xteam version --deps --json",
 		Args:    cobra.NoArgs,
 	}
 	asJSON := jsonFlag(cmd)
+	deps := cmd.Flags().Bool("deps", false, "print the modules in it too, each with its version and checksum")
 	cmd.RunE = c.does(func(*cobra.Command) error {
 		v := buildVersion()
 		text := fmt.Sprintf("xteam %s, commit %s, %s", v.Version, v.Commit, v.Go)
+		if *deps {
+			v.Deps = dependencies()
+			for _, m := range v.Deps {
+				text += fmt.Sprintf("\n%s %s %s", m.Path, m.Version, m.Sum)
+			}
+		}
 		return c.print(*asJSON, v, text)
 	})
 	return cmd
@@ -52,9 +60,32 @@ func (c *cli) version() *cobra.Command {
 
 // built is what a binary says of itself.
 type built struct {
+	Version string   `json:"version"`
+	Commit  string   `json:"commit"` // with "+changes" when the sources differed from it; unknown when the build did not say
+	Go      string   `json:"go"`
+	Deps    []module `json:"deps,omitempty"` // when they were asked for
+}
+
+// module is another's module that is linked: where go.mod replaces one, what takes its place.
+type module struct {
+	Path    string `json:"path"`
 	Version string `json:"version"`
-	Commit  string `json:"commit"` // with "+changes" when the sources differed from it; unknown when the build did not say
-	Go      string `json:"go"`
+	Sum     string `json:"sum"` // as in go.sum; empty of a folder
+}
+
+// dependencies are the modules in this binary, in the order of their paths.
+func dependencies() (all []module) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return nil
+	}
+	for _, m := range info.Deps {
+		for m.Replace != nil {
+			m = m.Replace
+		}
+		all = append(all, module{m.Path, m.Version, m.Sum})
+	}
+	return all
 }
 
 func buildVersion() built {
