@@ -276,6 +276,8 @@ func (a *Alerts) about(e *audit.Event, is *alert.Alert) {
 	case is.Group == "":
 	case of == alert.Address && is.Group != alert.More:
 		e.IPAddress = strings.TrimSuffix(is.Group, "/64")
+	case of == alert.Key && is.Group != alert.More:
+		e.Details["api_key"] = is.Group
 	case err == nil:
 		e.Subject = uid.String()
 	case of == alert.Account && is.Group != alert.More:
@@ -394,6 +396,7 @@ type Contained struct {
 	Spared        []netip.Prefix // from where somebody had signed in before the alert began, or that is not to be blocked without force
 	SignedIn      []string       // the users who have signed in from what is blocked since the alert began: a password may have been guessed
 	SessionsEnded int
+	KeysRevoked   int
 	More          bool // there is more than is looked through, or blocked, at a time: contain it again
 }
 
@@ -401,7 +404,7 @@ type Contained struct {
 var ErrNotContainable = errors.New("there is nobody to be contained: the alert names what to look at")
 
 // Contain does what contains an alert: it blocks, for an hour, the addresses from which somebody guesses, but for those from where somebody had signed in before it began; or it ends what the user
-// has who is misused. It refuses alert.ErrUnknown and ErrNotContainable.
+// has who is misused, or the API key. It refuses alert.ErrUnknown and ErrNotContainable.
 func (a *Alerts) Contain(ctx context.Context, by Actor, aid string, dry bool) (Contained, error) {
 	is, err := a.Find(ctx, aid)
 	if err != nil {
@@ -422,8 +425,32 @@ func (a *Alerts) Contain(ctx context.Context, by Actor, aid string, dry bool) (C
 	case r.Grouping == alert.User && is.Contain != "":
 		ended, err := a.revoker.Revoke(ctx, by, Selector{User: is.Group}, note, dry)
 		return Contained{SessionsEnded: ended.SessionsEnded}, err
+	case r.Grouping == alert.Key && is.Contain != "":
+		return a.endKey(ctx, by, is.Group, note, dry)
 	}
 	return Contained{}, ErrNotContainable
+}
+
+// endKey ends an API key, unless it has ended or is forgotten by now.
+func (a *Alerts) endKey(ctx context.Context, by Actor, text, note string, dry bool) (Contained, error) {
+	kid, err := id.Parse[id.APIKey](text)
+	if err != nil {
+		return Contained{}, ErrNotContainable
+	}
+	k, err := a.core.Stores.APIKeys.Find(ctx, kid)
+	switch {
+	case errors.Is(err, ports.ErrNotFound), err == nil && k.Refusal(a.core.now()) != nil:
+		return Contained{}, nil
+	case err != nil:
+		return Contained{}, err
+	case dry:
+		return Contained{KeysRevoked: 1}, nil
+	}
+	e, err := a.core.endedKey(by, kid, note)
+	if err != nil {
+		return Contained{}, err
+	}
+	return Contained{KeysRevoked: 1}, a.core.revokeKey(ctx, e, kid, note)
 }
 
 // whence are the networks from which the events of an alert came, with those that are spared, and who has signed in from the others since.

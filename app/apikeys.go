@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"sync"
+	"strconv"
 	"time"
 
 	"github.com/xteam/xteam/domain/account"
@@ -46,6 +46,9 @@ type IssuedKey struct {
 func (a *APIKeys) Issue(ctx context.Context, r Request, c Caller, w apikey.Wish) (IssuedKey, error) {
 	if w.Name == (apikey.Name{}) {
 		return IssuedKey{}, &apikey.InvalidError{Field: "name", Detail: "is required"}
+	}
+	if most := a.core.Limiter.mostOfKey(); w.Limit > most {
+		return IssuedKey{}, &apikey.InvalidError{Field: "requests_per_minute", Detail: "must be at most " + strconv.FormatInt(most, 10) + ", as many as each key may have here"}
 	}
 	if err := a.guard.Require(ctx, r, c, apikey.KeysWrite, manage); err != nil {
 		return IssuedKey{}, err
@@ -123,6 +126,19 @@ func (a *APIKeys) ListOf(ctx context.Context, uid id.User) ([]ListedKey, error) 
 		return nil, err
 	}
 	return a.list(ctx, &acct, a.core.now())
+}
+
+// Find answers a key by its id as ListOf does. Who may ask is for the caller to decide.
+func (a *APIKeys) Find(ctx context.Context, kid id.APIKey) (ListedKey, error) {
+	k, err := a.core.Stores.APIKeys.Find(ctx, kid)
+	if err != nil {
+		return ListedKey{}, err
+	}
+	acct, err := a.core.Stores.Accounts.Find(ctx, k.Owner)
+	if err != nil {
+		return ListedKey{}, err
+	}
+	return ListedKey{k, cmp.Or(k.Refusal(a.core.now()), ownersEnd(&k, &acct))}, nil
 }
 
 // Rotation says how a key is to be replaced.
@@ -364,12 +380,15 @@ func (a *APIKeys) owner(ctx context.Context, r Request, c Caller, now instant.In
 	return acct, self, err
 }
 
-// madeBy writes down who made a key. One that a key makes does not outlive it.
+// madeBy writes down who made a key. One that a key makes does not outlive it, and has no wider limit.
 func madeBy(k *apikey.Key, c Caller, self *apikey.Key) {
 	k.MadeBy = apikey.Maker{Session: c.Session()}
 	if c.IsKey() {
 		k.MadeBy = apikey.Maker{Session: self.MadeBy.Session, Key: self.ID}
 		k.Expires = min(k.Expires, self.End())
+		if self.Limit > 0 && (k.Limit == 0 || k.Limit > self.Limit) {
+			k.Limit = self.Limit
+		}
 	}
 }
 
@@ -447,47 +466,4 @@ func (a *APIKeys) room(ctx context.Context, acct *account.Account, now instant.I
 		kept = len(all)
 	}
 	return apikey.Room(live, kept, most)
-}
-
-// writers is how many keys are written down at a time: enough for a store that gathers, and few beside what else it does.
-const writers = 16
-
-// Flush writes down how keys were used since it was last called: how often, when last, and from where. Run does it each minute. What it could not write waits for the next
-// time; what was not written down when the process dies is not counted.
-func (a *APIKeys) Flush(ctx context.Context) error {
-	todo := make(chan *usage)
-	failed := make([]error, writers)
-	var all sync.WaitGroup
-	for i := range writers {
-		all.Go(func() {
-			for u := range todo {
-				if err := a.guard.keys.writeDown(ctx, a.core.Stores.APIKeys, u); err != nil {
-					failed[i] = err
-				}
-			}
-		})
-	}
-	for _, u := range a.guard.keys.take() {
-		todo <- u
-	}
-	close(todo)
-	all.Wait()
-	return errors.Join(failed...)
-}
-
-// Run flushes each minute until ctx ends, and then once more.
-func (a *APIKeys) Run(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			_ = a.Flush(ctx) // what is missing comes with the next; the store tells of its own state
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			_ = a.Flush(last)
-			return
-		}
-	}
 }

@@ -50,6 +50,7 @@ type Actor struct {
 type Caller struct {
 	Claims *token.Claims // shared: not to be changed; of an API key they stand for it (token.Claims.APIKey)
 	Scopes apikey.Scopes // of an API key: what it may do now
+	Limit  *Policy       // of an API key that has a limit of its own; else nil
 }
 
 // IsKey reports whether the caller is a program with an API key, in the name of its owner.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,13 +42,16 @@ type knownKey struct {
 	scopes apikey.Scopes // what the key was given and its owner may still give
 	owner  error         // why its owner's keys have ended
 	read   time.Time     // with its monotonic reading
+	limit  *Policy       // of its own; nil: as of every key
 
 	used  *usage
 	spare atomic.Bool // looked up since it was put, or last spared
 }
 
 // caller is who bears the key.
-func (k *knownKey) caller() Caller { return Caller{Claims: &k.claims, Scopes: k.scopes} }
+func (k *knownKey) caller() Caller {
+	return Caller{Claims: &k.claims, Scopes: k.scopes, Limit: k.limit}
+}
 
 // refusal is why the key has ended, by what was read of it and its owner; what ended them since, the view knows. What has ended never lives again.
 func (k *knownKey) refusal(now instant.Instant) error {
@@ -89,7 +94,7 @@ func (c *Core) know(ctx context.Context, kid id.APIKey, proved func(*apikey.Key)
 	t := &c.Tunables
 	k.claims = token.Claims{APIKey: kid, Subject: acct.ID, Issuer: t.Issuer, Audience: []string{t.Audience}, ClientID: kid.String(), Scope: k.scopes.String(),
 		Roles: []string{string(role)}, Generation: acct.Generation, IssuedAt: k.key.Created, NotBefore: k.key.Created, ExpiresAt: k.key.End()}
-	k.used = &usage{kid: kid}
+	k.used, k.limit = &usage{kid: kid}, c.Limiter.ofKey(k.key.Limit)
 	return k, nil
 }
 
@@ -179,17 +184,44 @@ type usage struct {
 	n    atomic.Uint64
 	last atomic.Int64                   // instant.Instant
 	from atomic.Pointer[session.Origin] // replaced, never changed
+
+	mu       sync.Mutex
+	networks []netip.Prefix // that it was used from, at most apikey.MaxNetworks, and beside them that of from
 }
 
 // note counts one use.
 func (b *keyBook) note(u *usage, now instant.Instant, from session.Origin) {
 	if was := u.from.Load(); was == nil || *was != from {
 		u.from.Store(kept(from))
+		u.saw(from.Network())
 	}
 	u.last.Store(int64(now))
 	if u.n.Add(1) == 1 {
 		b.waits(u)
 	}
+}
+
+// saw remembers networks. Of more than there is room for nobody is told: that a key moves is seen from the first.
+func (u *usage) saw(all ...netip.Prefix) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, p := range all {
+		if p.IsValid() && len(u.networks) < apikey.MaxNetworks && !slices.Contains(u.networks, p) {
+			u.networks = append(u.networks, p)
+		}
+	}
+}
+
+// take hands over what is not written down, and begins anew; ok is false when there is nothing.
+func (u *usage) take() (use apikey.Use, ok bool) {
+	if use.N = u.n.Swap(0); use.N == 0 {
+		return use, false
+	}
+	use.Last, use.From = instant.Instant(u.last.Load()), *u.from.Load()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	use.Networks, u.networks = u.networks, nil
+	return use, true
 }
 
 // kept is an origin that holds on to no more of its request.
@@ -207,6 +239,14 @@ func (b *keyBook) waits(u *usage) {
 	}
 }
 
+// again has wait what a store could not take.
+func (b *keyBook) again(u *usage, use *apikey.Use) {
+	u.saw(use.Networks...)
+	if u.n.Add(use.N) == use.N {
+		b.waits(u)
+	}
+}
+
 // take hands over what waits.
 func (b *keyBook) take() []*usage {
 	b.mu.Lock()
@@ -214,22 +254,4 @@ func (b *keyBook) take() []*usage {
 	all := b.used
 	b.used = nil
 	return all
-}
-
-// writeDown adds the uses of one key to its record. What a store could not take waits again.
-func (b *keyBook) writeDown(ctx context.Context, keys ports.APIKeys, u *usage) error {
-	n, last, from := u.n.Swap(0), instant.Instant(u.last.Load()), u.from.Load()
-	if n == 0 {
-		return nil
-	}
-	err := keys.Update(ctx, u.kid, func(k apikey.Key) (apikey.Key, ports.Effects, error) {
-		return k.Used(n, last, *from), ports.Effects{}, nil
-	})
-	switch {
-	case errors.Is(err, ports.ErrNotFound):
-		return nil
-	case err != nil && u.n.Add(n) == n:
-		b.waits(u)
-	}
-	return err
 }

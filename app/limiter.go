@@ -179,12 +179,13 @@ func (l *Limiter) Policies() (all []*Policy) {
 
 // Charge is what a request is charged for, and to whom.
 type Charge struct {
-	Class   Class
-	Own     *Own       // in the place of Class, when not nil
-	Address netip.Addr // the client's; all clients of no known address share a bucket
-	User    id.User    // who is signed in; zero when nobody is, or their token was refused: a revoked token spends nothing of its subject's
-	Session id.Session // of Refresh: whose token proved itself, zero when none did; of Verify and of what contains: the token's, zero when it is of none
-	Key     id.APIKey  // by which the user asks: what its address and its user pay, its own bucket pays too; zero when they are signed in
+	Class    Class
+	Own      *Own       // in the place of Class, when not nil
+	Address  netip.Addr // the client's; all clients of no known address share a bucket
+	User     id.User    // who is signed in; zero when nobody is, or their token was refused: a revoked token spends nothing of its subject's
+	Session  id.Session // of Refresh: whose token proved itself, zero when none did; of Verify and of what contains: the token's, zero when it is of none
+	Key      id.APIKey  // by which the user asks: what its address and its user pay, its own bucket pays too; zero when they are signed in
+	KeyLimit *Policy    // Caller.Limit
 
 	Contains bool // it ends, replaces or shows what its caller has, or may end: the session's own bucket of the class alone pays, which nobody else's requests empty
 }
@@ -289,9 +290,29 @@ func (l *Limiter) demand(d *demands, c Charge) {
 	default:
 		d.named(&f[0], c.User)
 	}
-	if !c.Key.IsZero() {
+	switch {
+	case c.Key.IsZero():
+	case c.KeyLimit != nil:
+		d.named(c.KeyLimit, c.Key)
+	default:
 		d.named(&l.perKey, c.Key)
 	}
+}
+
+// ofKey is the policy of a key that has a limit of its own, of n requests a minute; nil where it is that of every key.
+func (l *Limiter) ofKey(n int64) *Policy {
+	if l == nil || n <= 0 || n >= l.perKey.Limit.Capacity {
+		return nil
+	}
+	return &Policy{l.perKey.Name, ratelimit.PerMinute(n)}
+}
+
+// mostOfKey is how many requests a minute a key can be given.
+func (l *Limiter) mostOfKey() int64 {
+	if l == nil {
+		return ratelimit.MaxCapacity
+	}
+	return l.perKey.Limit.Capacity
 }
 
 // Counts reports whether the buckets answered the last time.

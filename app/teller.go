@@ -60,7 +60,7 @@ func (t *teller) note(ctx context.Context, bucket string, e audit.Event) {
 
 // counted counts a refusal unless it is to be told of at once.
 func (t *teller) counted(bucket string, e audit.Event, now time.Time) bool {
-	t.sums.add(e.Kind, e.IPAddress)
+	t.sums.add(&e)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if d := now.Sub(t.since); (d >= tellAgain || d < 0) && t.all == 0 {

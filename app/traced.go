@@ -8,6 +8,7 @@ import (
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
@@ -129,6 +130,10 @@ func (s tracedAPIKeys) Find(ctx context.Context, kid id.APIKey) (apikey.Key, err
 
 func (s tracedAPIKeys) OfUser(ctx context.Context, uid id.User) ([]apikey.Key, error) {
 	return ask(ctx, s.t, "api_keys.of_user", func(ctx context.Context) ([]apikey.Key, error) { return s.next.OfUser(ctx, uid) })
+}
+
+func (s tracedAPIKeys) Ending(ctx context.Context, from, until instant.Instant, after id.APIKey, limit int) ([]apikey.Key, error) {
+	return ask(ctx, s.t, "api_keys.ending", func(ctx context.Context) ([]apikey.Key, error) { return s.next.Ending(ctx, from, until, after, limit) })
 }
 
 type tracedEvents struct {

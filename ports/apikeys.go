@@ -5,6 +5,7 @@ import (
 
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 )
 
 // APIKeys keeps API keys. A store may forget a key an hour or more after its Kept; never before.
@@ -19,4 +20,6 @@ type APIKeys interface {
 	Find(ctx context.Context, kid id.APIKey) (apikey.Key, error)
 	// OfUser answers all keys of an owner that are still kept, ended ones too, oldest first by Created.
 	OfUser(ctx context.Context, uid id.User) ([]apikey.Key, error)
+	// Ending answers at most limit keys, by their ids, whose End is at from or later, and before until; the first behind the key of that id.
+	Ending(ctx context.Context, from, until instant.Instant, after id.APIKey, limit int) ([]apikey.Key, error)
 }

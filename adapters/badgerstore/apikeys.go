@@ -127,6 +127,33 @@ func (p *APIKeys) OfUser(ctx context.Context, uid id.User) (all []apikey.Key, er
 	return all, err
 }
 
+// Ending looks at all keys, and opens those alone that it answers: when a record is dropped follows from its Kept, and that from its End.
+func (p *APIKeys) Ending(ctx context.Context, from, until instant.Instant, after id.APIKey, limit int) (all []apikey.Key, err error) {
+	seconds := func(end instant.Instant) uint64 { return expiry(end.Add(apikey.Keep)) }
+	err = p.db.view(ctx, func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(apiKeyPrefix)})
+		defer it.Close()
+		for it.Seek(apiKeyKey(after)); it.Valid() && len(all) < limit; it.Next() {
+			if at := it.Item().ExpiresAt(); at < seconds(from) || at > seconds(until) {
+				continue
+			}
+			kid := id.APIKey(it.Item().Key()[len(apiKeyPrefix):])
+			k, err := p.find(txn, kid)
+			switch {
+			case errors.Is(err, ports.ErrNotFound): // its second came between the two
+				continue
+			case err != nil:
+				return err
+			}
+			if end := k.End(); kid != after && end >= from && end < until {
+				all = append(all, k)
+			}
+		}
+		return ctx.Err()
+	})
+	return all, err
+}
+
 func (p *APIKeys) find(txn *badger.Txn, kid id.APIKey) (apikey.Key, error) {
 	plain, err := p.db.getSealed(txn, apiKeyKey(kid))
 	if err != nil {
@@ -185,7 +212,44 @@ func encodeAPIKey(k *apikey.Key) []byte {
 	if !k.MadeBy.Key.IsZero() {
 		e.bytes(17, k.MadeBy.Key[:])
 	}
+	if k.Networks != (apikey.Networks{}) {
+		e.bytes(18, encodeNetworks(k.Networks))
+	}
+	e.int(19, k.Habit.Hour)
+	e.int(20, int64(k.Habit.Uses))
+	if k.Habit.Unusual {
+		e.int(21, 1)
+	}
+	e.int(22, int64(k.Habit.Average))
+	e.int(23, int64(k.Habit.Hours))
+	e.int(24, k.Limit)
+	e.int(25, int64(k.Warned))
 	return e
+}
+
+// encodeNetworks is each by its length and its binary form, the zero ones too.
+func encodeNetworks(n apikey.Networks) (b []byte) {
+	for _, p := range n {
+		one, _ := p.MarshalBinary() // never fails
+		b = append(append(b, byte(len(one))), one...)
+	}
+	return b
+}
+
+func decodeNetworks(b []byte) (n apikey.Networks, err error) {
+	for i := range n {
+		if len(b) == 0 || len(b) < 1+int(b[0]) {
+			return n, errDamaged
+		}
+		if err := n[i].UnmarshalBinary(b[1 : 1+b[0]]); err != nil {
+			return n, errDamaged
+		}
+		b = b[1+b[0]:]
+	}
+	if len(b) > 0 {
+		return n, errDamaged
+	}
+	return n, nil
 }
 
 func decodeAPIKey(kid id.APIKey, value []byte) (apikey.Key, error) {
@@ -230,6 +294,26 @@ func decodeAPIKey(kid id.APIKey, value []byte) (apikey.Key, error) {
 			f.copy(k.MadeBy.Session[:])
 		case 17:
 			f.copy(k.MadeBy.Key[:])
+		case 18:
+			networks, err := decodeNetworks(f.raw)
+			if err != nil {
+				f.fail(err)
+			}
+			k.Networks = networks
+		case 19:
+			k.Habit.Hour = f.int()
+		case 20:
+			k.Habit.Uses = uint64(f.int())
+		case 21:
+			k.Habit.Unusual = f.int() == 1
+		case 22:
+			k.Habit.Average = uint64(f.int())
+		case 23:
+			k.Habit.Hours = uint32(f.int())
+		case 24:
+			k.Limit = f.int()
+		case 25:
+			k.Warned = uint8(f.int())
 		default:
 			f.unknown()
 		}

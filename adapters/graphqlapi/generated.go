@@ -71,20 +71,24 @@ type ComplexityRoot struct {
 	}
 
 	ApiKey struct {
-		Created     func(childComplexity int) int
-		Environment func(childComplexity int) int
-		Expires     func(childComplexity int) int
-		LastAddress func(childComplexity int) int
-		LastUsed    func(childComplexity int) int
-		Name        func(childComplexity int) int
-		Next        func(childComplexity int) int
-		Of          func(childComplexity int) int
-		Reason      func(childComplexity int) int
-		Retires     func(childComplexity int) int
-		Revoked     func(childComplexity int) int
-		ScopeNames  func(childComplexity int) int
-		Status      func(childComplexity int) int
-		Text        func(childComplexity int) int
+		Created      func(childComplexity int) int
+		Environment  func(childComplexity int) int
+		Expires      func(childComplexity int) int
+		LastAddress  func(childComplexity int) int
+		LastUsed     func(childComplexity int) int
+		Name         func(childComplexity int) int
+		NetworkTexts func(childComplexity int) int
+		Next         func(childComplexity int) int
+		Of           func(childComplexity int) int
+		PerMinute    func(childComplexity int) int
+		Reason       func(childComplexity int) int
+		Retires      func(childComplexity int) int
+		Revoked      func(childComplexity int) int
+		ScopeNames   func(childComplexity int) int
+		Status       func(childComplexity int) int
+		Text         func(childComplexity int) int
+		UseCount     func(childComplexity int) int
+		Usual        func(childComplexity int) int
 	}
 
 	ApiKeyConnection struct {
@@ -476,6 +480,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ApiKey.Name(childComplexity), true
+	case "ApiKey.networks":
+		if e.ComplexityRoot.ApiKey.NetworkTexts == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.NetworkTexts(childComplexity), true
 	case "ApiKey.replacedBy":
 		if e.ComplexityRoot.ApiKey.Next == nil {
 			break
@@ -488,6 +498,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ApiKey.Of(childComplexity), true
+	case "ApiKey.requestsPerMinute":
+		if e.ComplexityRoot.ApiKey.PerMinute == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.PerMinute(childComplexity), true
 	case "ApiKey.reason":
 		if e.ComplexityRoot.ApiKey.Reason == nil {
 			break
@@ -524,6 +540,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ApiKey.Text(childComplexity), true
+	case "ApiKey.uses":
+		if e.ComplexityRoot.ApiKey.UseCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.UseCount(childComplexity), true
+	case "ApiKey.usualUsesPerHour":
+		if e.ComplexityRoot.ApiKey.Usual == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiKey.Usual(childComplexity), true
 
 	case "ApiKeyConnection.edges":
 		if e.ComplexityRoot.ApiKeyConnection.Edges == nil {
@@ -1562,6 +1590,14 @@ func (ec *executionContext) childFields_ApiKey(ctx context.Context, field graphq
 		return ec.fieldContext_ApiKey_lastUsedAt(ctx, field)
 	case "lastIpAddress":
 		return ec.fieldContext_ApiKey_lastIpAddress(ctx, field)
+	case "uses":
+		return ec.fieldContext_ApiKey_uses(ctx, field)
+	case "usualUsesPerHour":
+		return ec.fieldContext_ApiKey_usualUsesPerHour(ctx, field)
+	case "networks":
+		return ec.fieldContext_ApiKey_networks(ctx, field)
+	case "requestsPerMinute":
+		return ec.fieldContext_ApiKey_requestsPerMinute(ctx, field)
 	case "replacedBy":
 		return ec.fieldContext_ApiKey_replacedBy(ctx, field)
 	case "retiresAt":
@@ -3185,6 +3221,98 @@ func (ec *executionContext) _ApiKey_lastIpAddress(ctx context.Context, field gra
 }
 func (ec *executionContext) fieldContext_ApiKey_lastIpAddress(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("ApiKey", field, true, false, "String")
+}
+
+func (ec *executionContext) _ApiKey_uses(ctx context.Context, field graphql.CollectedField, obj *APIKey) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ApiKey_uses(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UseCount(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ApiKey_uses(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ApiKey", field, true, false, "Float")
+}
+
+func (ec *executionContext) _ApiKey_usualUsesPerHour(ctx context.Context, field graphql.CollectedField, obj *APIKey) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ApiKey_usualUsesPerHour(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Usual(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ApiKey_usualUsesPerHour(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ApiKey", field, true, false, "Float")
+}
+
+func (ec *executionContext) _ApiKey_networks(ctx context.Context, field graphql.CollectedField, obj *APIKey) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ApiKey_networks(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.NetworkTexts(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ApiKey_networks(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ApiKey", field, true, false, "String")
+}
+
+func (ec *executionContext) _ApiKey_requestsPerMinute(ctx context.Context, field graphql.CollectedField, obj *APIKey) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ApiKey_requestsPerMinute(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PerMinute(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ApiKey_requestsPerMinute(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ApiKey", field, true, false, "Int")
 }
 
 func (ec *executionContext) _ApiKey_replacedBy(ctx context.Context, field graphql.CollectedField, obj *APIKey) (ret graphql.Marshaler) {
@@ -7943,7 +8071,7 @@ func (ec *executionContext) unmarshalInputCreateApiKeyInput(ctx context.Context,
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"name", "scopes", "expiresInDays"}
+	fieldsInOrder := [...]string{"name", "scopes", "expiresInDays", "requestsPerMinute"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -7971,6 +8099,13 @@ func (ec *executionContext) unmarshalInputCreateApiKeyInput(ctx context.Context,
 				return it, err
 			}
 			it.ExpiresInDays = data
+		case "requestsPerMinute":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestsPerMinute"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestsPerMinute = data
 		}
 	}
 	return it, nil
@@ -8342,6 +8477,26 @@ func (ec *executionContext) _ApiKey(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "lastIpAddress":
 			out.Values[i] = ec._ApiKey_lastIpAddress(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "uses":
+			out.Values[i] = ec._ApiKey_uses(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "usualUsesPerHour":
+			out.Values[i] = ec._ApiKey_usualUsesPerHour(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "networks":
+			out.Values[i] = ec._ApiKey_networks(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "requestsPerMinute":
+			out.Values[i] = ec._ApiKey_requestsPerMinute(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -10986,6 +11141,23 @@ func (ec *executionContext) marshalOBoolean2ᚖbool(ctx context.Context, sel ast
 	_ = ctx
 	res := graphql.MarshalBoolean(*v)
 	return res
+}
+
+func (ec *executionContext) unmarshalOFloat2ᚖfloat64(ctx context.Context, v any) (*float64, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := graphql.UnmarshalFloatContext(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOFloat2ᚖfloat64(ctx context.Context, sel ast.SelectionSet, v *float64) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	res := graphql.MarshalFloatContext(*v)
+	return graphql.WrapContextMarshaler(ctx, res)
 }
 
 func (ec *executionContext) unmarshalOID2ᚖstring(ctx context.Context, v any) (*string, error) {

@@ -76,6 +76,36 @@ func (k APIKey) ScopeNames() []string { return k.Scopes.Names() }
 // LastAddress is where it was used last.
 func (k APIKey) LastAddress() netip.Addr { return k.LastFrom.Address }
 
+// UseCount is how often it was used.
+func (k APIKey) UseCount() float64 { return float64(k.Uses) }
+
+// Usual is how often it is used in an hour in which it is.
+func (k APIKey) Usual() *float64 {
+	usual := float64(k.Habit.Usual())
+	if usual == 0 {
+		return nil
+	}
+	return &usual
+}
+
+// NetworkTexts are those that it was used from.
+func (k APIKey) NetworkTexts() []string {
+	texts := []string{}
+	for _, p := range k.Networks.List() {
+		texts = append(texts, p.String())
+	}
+	return texts
+}
+
+// PerMinute is the limit that it was given.
+func (k APIKey) PerMinute() *int {
+	if k.Limit == 0 {
+		return nil
+	}
+	n := int(k.Limit)
+	return &n
+}
+
 // Status is live, retiring, expired or revoked.
 func (k APIKey) Status() string {
 	var revoked *revocation.RevokedError
@@ -234,7 +264,8 @@ type ChangePasswordInput struct{ CurrentPassword, NewPassword secret.Text }
 
 // CreateAPIKeyInput is what a new API key takes.
 type CreateAPIKeyInput struct {
-	Name          string
-	Scopes        []string
-	ExpiresInDays *int
+	Name              string
+	Scopes            []string
+	ExpiresInDays     *int
+	RequestsPerMinute *int
 }

@@ -245,6 +245,10 @@ func (m mutation) CreateAPIKey(ctx context.Context, in CreateAPIKeyInput) (*NewA
 	bad.note(err)
 	w.Life, err = lifeOf(in.ExpiresInDays)
 	bad.note(err)
+	if n := in.RequestsPerMinute; n != nil {
+		w.Limit, err = apikey.ParseLimit(int64(*n))
+		bad.note(err)
+	}
 	if err := bad.orNil(); err != nil {
 		return nil, err
 	}

@@ -132,7 +132,8 @@ type containedAlert struct {
 	Spared        []string `json:"spared"`    // somebody had signed in from there before the alert began, or it is not to be blocked without force
 	SignedIn      []string `json:"signed_in"` // the users who have signed in from what is blocked since the alert began: a password may have been guessed
 	SessionsEnded int      `json:"sessions_ended"`
-	More          bool     `json:"more"` // there is more than is looked through, or blocked, at a time: contain it again
+	KeysRevoked   int      `json:"api_keys_revoked"` // 1: the key that is misused
+	More          bool     `json:"more"`             // there is more than is looked through, or blocked, at a time: contain it again
 }
 
 func (a *API) containAlert(x *exchange) error {
@@ -144,7 +145,7 @@ func (a *API) containAlert(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusOK, containedAlert{in.DryRun, texts(did.Blocked), texts(did.Spared), append([]string{}, did.SignedIn...), did.SessionsEnded, did.More})
+	return x.write(http.StatusOK, containedAlert{in.DryRun, texts(did.Blocked), texts(did.Spared), append([]string{}, did.SignedIn...), did.SessionsEnded, did.KeysRevoked, did.More})
 }
 
 func texts(all []netip.Prefix) []string {

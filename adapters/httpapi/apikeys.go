@@ -25,8 +25,11 @@ type programKey struct {
 	LastUsedAt    *time.Time `json:"last_used_at"` // written down once a minute, as last_ip_address and uses are
 	LastIPAddress *string    `json:"last_ip_address"`
 	Uses          uint64     `json:"uses"`
-	ReplacedBy    *string    `json:"replaced_by"` // the id of the key that took its place
-	RetiresAt     *time.Time `json:"retires_at"`  // when it is refused for that reason
+	UsualUses     *uint64    `json:"usual_uses_per_hour"` // of an hour in which it is used; null until that is known
+	Networks      []string   `json:"networks"`            // that it was used from, the latest first
+	PerMinute     *int64     `json:"requests_per_minute"` // null: as many as the service gives each key
+	ReplacedBy    *string    `json:"replaced_by"`         // the id of the key that took its place
+	RetiresAt     *time.Time `json:"retires_at"`          // when it is refused for that reason
 	RevokedAt     *time.Time `json:"revoked_at"`
 	Reason        *string    `json:"reason"` // why it is revoked
 }
@@ -43,6 +46,14 @@ func programKeyOf(k *apikey.Key, ended error) programKey {
 	if k.LastFrom.Address.IsValid() {
 		address := addressOf(k.LastFrom.Address)
 		out.LastIPAddress = &address
+	}
+	if usual := k.Habit.Usual(); usual > 0 {
+		out.UsualUses = &usual
+	}
+	out.Networks = texts(k.Networks.List())
+	if k.Limit > 0 {
+		limit := k.Limit
+		out.PerMinute = &limit
 	}
 	if !k.Successor.IsZero() {
 		next := k.Successor.String()
@@ -94,8 +105,9 @@ func (a *API) listKeys(x *exchange) error {
 // makeKeyBody is what a new API key takes.
 type makeKeyBody struct {
 	Name   string   `json:"name"`
-	Scopes []string `json:"scopes"`          // none: users:read
-	Days   *int64   `json:"expires_in_days"` // not given: 90
+	Scopes []string `json:"scopes"`              // none: users:read
+	Days   *int64   `json:"expires_in_days"`     // not given: 90
+	Limit  *int64   `json:"requests_per_minute"` // not given: as many as the service gives each key
 }
 
 func (a *API) makeKey(x *exchange) error {
@@ -112,6 +124,10 @@ func (a *API) makeKey(x *exchange) error {
 	bad.noteWish(err)
 	w.Life, err = lifeOf(in.Days)
 	bad.noteWish(err)
+	if in.Limit != nil {
+		w.Limit, err = apikey.ParseLimit(*in.Limit)
+		bad.noteWish(err)
+	}
 	if len(bad.fields) > 0 {
 		return &bad
 	}
@@ -234,6 +250,19 @@ func (a *API) listKeysOf(x *exchange) error {
 		page.Items = append(page.Items, anyProgramKey{programKeyOf(&all[i].Key, all[i].Ended), all[i].Owner.String()})
 	}
 	return x.write(http.StatusOK, page)
+}
+
+// showKey shows a key by its id, whoever owns it.
+func (a *API) showKey(x *exchange) error {
+	kid, err := keyNamed(x)
+	if err != nil {
+		return err
+	}
+	k, err := a.APIKeys.Find(x.ctx(), kid)
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusOK, anyProgramKey{programKeyOf(&k.Key, k.Ended), k.Owner.String()})
 }
 
 // endKeyBody is what the end of somebody's API key takes.

@@ -115,6 +115,7 @@ func docs() map[string]doc {
 		"GET " + v1 + "/admin/nodes": {id: "listNodes", title: "List the nodes of the system", about: "Those that have said something within five seconds; the one that answers is the first.", status: 200, answer: list[systemNode]{}},
 		"GET " + v1 + "/admin/api-keys": {id: "listAPIKeysOf", title: "List a user's API keys", query: []parameter{{"user", "an id, an e-mail address or a user name; it must be given", "ann"}},
 			status: 200, answer: list[anyProgramKey]{}, refuses: "not_found"},
+		"GET " + v1 + "/admin/api-keys/{id}": {id: "showAPIKey", title: "Show an API key", about: "How it is used is up to a minute behind.", status: 200, answer: anyProgramKey{}},
 		"POST " + v1 + "/admin/api-keys/{id}/revoke": {id: "revokeAnyAPIKey", title: "Revoke an API key", body: endKeyBody{}, without: true, example: `{"children":true,"reason":"found in a repository"}`,
 			status: 200, answer: endedKeys{}},
 		"GET " + v1 + "/admin/keys": {id: "listSigningKeys", title: "List signing keys", status: 200, answer: list[signingKey]{}},

@@ -103,5 +103,5 @@ func (r *route) charge(who app.Caller, admitted error) app.Charge {
 		session = id.Session(who.Claims.APIKey)
 	}
 	contains := r.contains && (r.access != admin || who.IsAdmin()) && !(r.bySession && who.IsKey())
-	return app.Charge{Class: r.class, User: who.User(), Session: session, Key: who.Claims.APIKey, Contains: contains}
+	return app.Charge{Class: r.class, User: who.User(), Session: session, Key: who.Claims.APIKey, KeyLimit: who.Limit, Contains: contains}
 }

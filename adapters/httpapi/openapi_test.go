@@ -676,7 +676,7 @@ func described(s object, about string) object {
 var examples = map[string]any{
 	"id": "9f86d081884c7d659a2feaa0c55ad015", "session_id": "5feceb66ffc86f38d952786c6d696c79", "user_id": "6b86b273ff34fce19d6b804eff5a3f57", "email": "ann@example.com", "username": "ann", "full_name": "Ann Example", "role": "user",
 	"access_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6IngifQ.e30.x", "refresh_token": "xr_live_token", "token_type": "bearer", "expires_in": 1800, "sessions_ended": 2, "user_agent": "curl/8.5.0",
-	"ip_address": "192.0.2.7", "last_ip_address": "192.0.2.7", "name": "deploy", "scopes": []string{"users:read"}, "environment": "dev", "status": "ok", "uses": 42, "session": "5feceb66ffc86f38d952786c6d696c79",
+	"ip_address": "192.0.2.7", "last_ip_address": "192.0.2.7", "name": "deploy", "scopes": []string{"users:read"}, "environment": "dev", "status": "ok", "uses": 42, "usual_uses_per_hour": 12, "networks": []string{"192.0.2.0/24"}, "requests_per_minute": 30, "api_keys_revoked": 0, "session": "5feceb66ffc86f38d952786c6d696c79",
 	"api_key": "9f86d081884c7d659a2feaa0c55ad015", "key": "xt_dev_live_key", "revoked": []string{"9f86d081884c7d659a2feaa0c55ad015"}, "replaced_by": "d4735e3a265e16eee03f59718b9b5d03", "reason": "user_revoked", "kid": "ugk2lXRX9xT1mwiBcMyPyK1hhkOZxDlJ9qnQyLWbFYw",
 	"algorithm": "ES256", "state": "primary", "then": "retiring", "before": "hs-4e07408562bedb8b60ce05c1decfe3ad", "node": "node-1", "ms": 0.4, "latency_ms": 0.1, "age_ms": 12.5, "kind": "access_token",
 	"code": "token_revoked", "detail": "the access token is revoked", "by": "operator", "note": "a lost laptop", "iss": "xteam", "sub": "6b86b273ff34fce19d6b804eff5a3f57", "aud": []string{"xteam"}, "client_id": "xteam",

@@ -47,7 +47,7 @@ func (a *API) Limit(class *app.Own, next http.Handler) http.Handler {
 		}
 		c := app.Charge{Own: class}
 		if who, ok := CallerFrom(r.Context()); ok {
-			c.User, c.Key = who.User(), who.Claims.APIKey
+			c.User, c.Key, c.KeyLimit = who.User(), who.Claims.APIKey, who.Limit
 		}
 		if err := x.limit(c); err != nil {
 			x.setHeaders()

@@ -81,6 +81,7 @@ func (a *API) routes() []route {
 		{method: "POST", path: v1 + "/admin/revoke-user-tokens", class: write, access: admin, contains: true, serve: a.revokeUserTokens},
 		{method: "POST", path: v1 + "/admin/revocations", class: write, access: admin, contains: true, serve: a.revoke},
 		{method: "GET", path: v1 + "/admin/api-keys", class: read, access: admin, serve: a.listKeysOf},
+		{method: "GET", path: v1 + "/admin/api-keys/{id}", class: read, access: admin, serve: a.showKey},
 		{method: "POST", path: v1 + "/admin/api-keys/{id}/revoke", class: write, access: admin, contains: true, serve: a.endKey},
 		{method: "GET", path: v1 + "/admin/nodes", class: read, access: admin, serve: a.listNodes},
 		{method: "GET", path: v1 + "/admin/keys", class: read, access: admin, serve: a.listSigningKeys},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -91,6 +92,22 @@ func (p APIKeys) OfUser(ctx context.Context, uid id.User) ([]apikey.Key, error) 
 		return cmp.Or(cmp.Compare(a.Created, b.Created), bytes.Compare(a.ID[:], b.ID[:]))
 	})
 	return all, nil
+}
+
+// Ending answers keys by when they end.
+func (p APIKeys) Ending(ctx context.Context, from, until instant.Instant, after id.APIKey, limit int) ([]apikey.Key, error) {
+	var all []apikey.Key
+	if err := p.s.read(ctx, func() {
+		for kid, r := range p.s.apiKeys {
+			if end := r.value.End(); end >= from && end < until && bytes.Compare(kid[:], after[:]) > 0 {
+				all = append(all, r.value)
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b apikey.Key) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return all[:min(len(all), limit)], nil
 }
 
 func cloneAPIKey(k apikey.Key) apikey.Key { return k }

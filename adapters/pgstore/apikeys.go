@@ -7,6 +7,7 @@ import (
 	"github.com/xteam/xteam/adapters/pgstore/queries"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -95,13 +96,30 @@ func (p *APIKeys) OfUser(ctx context.Context, uid id.User) ([]apikey.Key, error)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]apikey.Key, len(rows))
-	for i, row := range rows {
+	return p.all(len(rows), func(i int) ([]byte, []byte) { return rows[i].ID, rows[i].Sealed })
+}
+
+// Ending reads keys by when they are no longer kept, which follows from their end.
+func (p *APIKeys) Ending(ctx context.Context, from, until instant.Instant, after id.APIKey, limit int) ([]apikey.Key, error) {
+	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.EndingAPIKeysRow, error) {
+		return q.EndingAPIKeys(ctx, queries.EndingAPIKeysParams{Since: int64(from.Add(apikey.Keep)), Before: int64(until.Add(apikey.Keep)), After: after[:], Most: bounded(limit)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.all(len(rows), func(i int) ([]byte, []byte) { return rows[i].ID, rows[i].Sealed })
+}
+
+// all opens n keys that were read.
+func (p *APIKeys) all(n int, row func(int) (kid, sealed []byte)) (all []apikey.Key, err error) {
+	all = make([]apikey.Key, n)
+	for i := range all {
+		text, sealed := row(i)
 		var kid id.APIKey
-		if fixed(kid[:], row.ID) != nil {
+		if fixed(kid[:], text) != nil {
 			return nil, p.db.unreadable("an API key", errDamaged)
 		}
-		if all[i], err = p.opened(kid, row.Sealed); err != nil {
+		if all[i], err = p.opened(kid, sealed); err != nil {
 			return nil, err
 		}
 	}

@@ -52,6 +52,9 @@ SELECT sealed FROM api_keys WHERE id = sqlc.arg(id);
 -- name: ListAPIKeys :many
 SELECT id, sealed FROM api_keys WHERE owner = sqlc.arg(owner) ORDER BY created, id;
 
+-- name: EndingAPIKeys :many
+SELECT id, sealed FROM api_keys WHERE kept >= sqlc.arg(since) AND kept < sqlc.arg(before) AND id > sqlc.arg(after) ORDER BY id LIMIT sqlc.arg(most);
+
 -- name: AddRing :exec
 INSERT INTO rings (name, body) VALUES (sqlc.arg(name), sqlc.arg(body));
 

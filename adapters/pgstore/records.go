@@ -201,11 +201,51 @@ type apiKeyRecord struct {
 	Uses          uint64       `json:"uses,omitempty"`
 	MadeBySession []byte       `json:"made_by_session,omitempty"`
 	MadeByKey     []byte       `json:"made_by_key,omitempty"`
+	Networks      []string     `json:"networks,omitempty"`
+	Habit         *habitRecord `json:"habit,omitempty"`
+	Limit         int64        `json:"limit,omitempty"`
+	Warned        uint8        `json:"warned,omitempty"`
+}
+
+type habitRecord struct {
+	Hour    int64  `json:"hour,omitempty"`
+	Uses    uint64 `json:"uses,omitempty"`
+	Unusual bool   `json:"unusual,omitempty"`
+	Average uint64 `json:"average,omitempty"`
+	Hours   uint32 `json:"hours,omitempty"`
+}
+
+func habitOf(h apikey.Habit) *habitRecord {
+	if h == (apikey.Habit{}) {
+		return nil
+	}
+	return &habitRecord{h.Hour, h.Uses, h.Unusual, h.Average, h.Hours}
+}
+
+// networksOf is the networks as texts, the zero ones at the end left out.
+func networksOf(n apikey.Networks) (all []string) {
+	for _, p := range n.List() {
+		all = append(all, p.String())
+	}
+	return all
+}
+
+func readNetworks(all []string) (n apikey.Networks, err error) {
+	if len(all) > len(n) {
+		return n, errDamaged
+	}
+	for i, text := range all {
+		if n[i], err = netip.ParsePrefix(text); err != nil {
+			return n, errDamaged
+		}
+	}
+	return n, nil
 }
 
 func encodeAPIKey(k apikey.Key) []byte {
 	return encode(apiKeyRecord{k.Owner[:], uint64(k.Generation), string(k.Environment), k.Name.String(), uint64(k.Scopes), k.Hash[:], int64(k.Created), int64(k.Expires),
-		unless(k.Successor.IsZero(), k.Successor[:]), int64(k.Retires), int64(k.Revoked), uint8(k.RevokedReason), int64(k.LastUsed), originOf(k.LastFrom), k.Uses, unless(k.MadeBy.Session.IsZero(), k.MadeBy.Session[:]), unless(k.MadeBy.Key.IsZero(), k.MadeBy.Key[:])})
+		unless(k.Successor.IsZero(), k.Successor[:]), int64(k.Retires), int64(k.Revoked), uint8(k.RevokedReason), int64(k.LastUsed), originOf(k.LastFrom), k.Uses, unless(k.MadeBy.Session.IsZero(), k.MadeBy.Session[:]), unless(k.MadeBy.Key.IsZero(), k.MadeBy.Key[:]),
+		networksOf(k.Networks), habitOf(k.Habit), k.Limit, k.Warned})
 }
 
 func decodeAPIKey(kid id.APIKey, b []byte) (apikey.Key, error) {
@@ -216,12 +256,16 @@ func decodeAPIKey(kid id.APIKey, b []byte) (apikey.Key, error) {
 	}
 	k := apikey.Key{ID: kid, Generation: token.Generation(r.Generation), Environment: apikey.Environment(r.Environment), Scopes: apikey.Scopes(r.Scopes),
 		Created: instant.Instant(r.Created), Expires: instant.Instant(r.Expires), Retires: instant.Instant(r.Retires), Revoked: instant.Instant(r.Revoked),
-		RevokedReason: revocation.Reason(r.RevokedReason), LastUsed: instant.Instant(r.LastUsed), LastFrom: r.LastFrom.origin(&err), Uses: r.Uses}
-	var wrong error
+		RevokedReason: revocation.Reason(r.RevokedReason), LastUsed: instant.Instant(r.LastUsed), LastFrom: r.LastFrom.origin(&err), Uses: r.Uses, Limit: r.Limit, Warned: r.Warned}
+	if h := r.Habit; h != nil {
+		k.Habit = apikey.Habit{Hour: h.Hour, Uses: h.Uses, Unusual: h.Unusual, Average: h.Average, Hours: h.Hours}
+	}
+	var wrong, lost error
+	k.Networks, lost = readNetworks(r.Networks)
 	if r.Name != "" {
 		k.Name, wrong = apikey.ParseName(r.Name)
 	}
-	if errors.Join(err, wrong, fixed(k.Owner[:], r.Owner), fixed(k.Hash[:], r.Hash), optional(k.Successor[:], r.Successor),
+	if errors.Join(err, wrong, lost, fixed(k.Owner[:], r.Owner), fixed(k.Hash[:], r.Hash), optional(k.Successor[:], r.Successor),
 		optional(k.MadeBy.Session[:], r.MadeBySession), optional(k.MadeBy.Key[:], r.MadeByKey)) != nil {
 		return apikey.Key{}, errDamaged
 	}

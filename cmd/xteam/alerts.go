@@ -194,6 +194,7 @@ since: a password may have been guessed. --dry-run says what it would hit.`, "  
 				Spared   []string `json:"spared"`
 				SignedIn []string `json:"signed_in"`
 				Ended    int      `json:"sessions_ended"`
+				Keys     int      `json:"api_keys_revoked"`
 				More     bool     `json:"more"`
 			}
 			err := api.post(cmd.Context(), at+"/contain", map[string]bool{"dry_run": dry}, &did)
@@ -201,7 +202,7 @@ since: a password may have been guessed. --dry-run says what it would hit.`, "  
 				return nil, "", fmt.Errorf("%w: `xteam alerts show` tells what it names", err)
 			}
 			verb := map[bool]string{false: "blocked for an hour", true: "would be blocked"}[dry]
-			lines := []string{fmt.Sprintf("%d addresses %s, %d spared, %d sessions ended", len(did.Blocked), verb, len(did.Spared), did.Ended)}
+			lines := []string{fmt.Sprintf("%d addresses %s, %d spared, %d sessions ended, %d API keys revoked", len(did.Blocked), verb, len(did.Spared), did.Ended, did.Keys)}
 			for _, b := range did.Blocked {
 				lines = append(lines, "  "+b)
 			}

@@ -27,6 +27,9 @@ type apiKey struct {
 	LastUsed    *time.Time `json:"last_used_at"`
 	LastAddress *string    `json:"last_ip_address"`
 	Uses        uint64     `json:"uses"`
+	Usual       *uint64    `json:"usual_uses_per_hour"`
+	Networks    []string   `json:"networks"`
+	PerMinute   *int64     `json:"requests_per_minute"`
 	ReplacedBy  *string    `json:"replaced_by"`
 	Retires     *time.Time `json:"retires_at"`
 	Revoked     *time.Time `json:"revoked_at"`
@@ -46,14 +49,15 @@ type apiKeys struct {
 
 func (c *cli) apiKeys() *cobra.Command {
 	group := &cobra.Command{
-		Use:   "api-keys",
-		Short: "The keys that programs sign in with",
+		Use:     "api-keys",
+		Aliases: []string{"apikeys"},
+		Short:   "The keys that programs sign in with",
 		Long: `The keys that programs sign in with, in the name of a user. Only a user can make
 one, of their own; an operator sees them and ends them.`,
 		Args:    cobra.NoArgs,
 		Example: "  xteam api-keys list --user ann@example.com\n  xteam api-keys revoke ID --children --reason \"found in a repository\"",
 	}
-	group.AddCommand(c.apiKeysList(), c.apiKeysRevoke())
+	group.AddCommand(c.apiKeysList(), c.apiKeysShow(), c.apiKeysRevoke())
 	return group
 }
 
@@ -94,6 +98,87 @@ key that asked for it; a key that was stolen may have made others.`,
 		return c.print(*asJSON, got, aligned(rows))
 	})
 	return cmd
+}
+
+func (c *cli) apiKeysShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a key: how it is used, from where, and when it ends",
+		Long: `Shows a key by its id, which stands in its text after the environment: how often it
+was used and how often it usually is in an hour in which it is, from where, when it
+ends and who made it. How it was used is up to a minute behind.`,
+		Example: "  xteam api-keys show ID\n  xteam api-keys show ID --json",
+		Args:    cobra.ExactArgs(1),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = c.does(func(cmd *cobra.Command) error {
+		kid, err := c.keyArgument(cmd)
+		if err != nil {
+			return err
+		}
+		api, err := c.admin(cmd.Context(), false)
+		if err != nil {
+			return err
+		}
+		defer api.close()
+		var got apiKey
+		err = api.get(cmd.Context(), apiKeysPath+"/"+url.PathEscape(kid), &got)
+		if err := unknownKey(err, kid); err != nil {
+			return err
+		}
+		return c.print(*asJSON, got, aligned(got.lines()))
+	})
+	return cmd
+}
+
+// keyArgument is the id that a command was given.
+func (c *cli) keyArgument(cmd *cobra.Command) (string, error) {
+	switch kid := cmd.Flags().Arg(0); {
+	case kid == "":
+		return "", c.misuse("which key? Give an id, as `xteam api-keys list` shows it")
+	case strings.HasPrefix(kid, "xt_"):
+		return "", errors.New("that is the text of a key, not its id: hand it to `xteam revoke --token -` on standard input")
+	default:
+		return kid, nil
+	}
+}
+
+// unknownKey is err, in other words where it says that there is no such key.
+func unknownKey(err error, kid string) error {
+	if _, unknown := refused(err, http.StatusNotFound); unknown {
+		return fmt.Errorf("no API key has %q as its id: `xteam api-keys list --user U` shows those of a user", kid)
+	}
+	return err
+}
+
+// lines are what is known of a key, one below the other.
+func (k *apiKey) lines() [][]string {
+	row := k.row()
+	lines := [][]string{{"id", k.ID}, {"name", row[1]}, {"owner", k.UserID}, {"scopes", strings.Join(k.Scopes, " ")}, {"environment", k.Environment}, {"state", k.Status}, {"made", row[4]}, {"made by", row[9]}, {"expires", row[5]}}
+	add := func(name string, at *time.Time) {
+		if at != nil {
+			lines = append(lines, []string{name, clock(*at)})
+		}
+	}
+	add("retires", k.Retires)
+	if k.ReplacedBy != nil {
+		lines = append(lines, []string{"replaced by", *k.ReplacedBy})
+	}
+	add("revoked", k.Revoked)
+	if k.Reason != nil {
+		lines = append(lines, []string{"reason", *k.Reason})
+	}
+	usual, limit, networks := "not known yet", "as every key", "none"
+	if k.Usual != nil {
+		usual = fmt.Sprintf("%d an hour in which it is used", *k.Usual)
+	}
+	if k.PerMinute != nil {
+		limit = fmt.Sprintf("%d requests a minute", *k.PerMinute)
+	}
+	if len(k.Networks) > 0 {
+		networks = strings.Join(k.Networks, " ")
+	}
+	return append(lines, []string{"limit", limit}, []string{"uses", row[6]}, []string{"usual", usual}, []string{"last used", row[7]}, []string{"from", row[8]}, []string{"networks", networks})
 }
 
 func (k *apiKey) row() []string {
@@ -137,12 +222,9 @@ its text, without leaving that in the process list: xteam revoke --token -`,
 	cmd.Flags().StringVar(&in.Reason, "reason", "", "why, in your words: kept with the event")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = c.does(func(cmd *cobra.Command) error {
-		kid := cmd.Flags().Arg(0)
-		switch {
-		case kid == "":
-			return c.misuse("which key? Give an id, as `xteam api-keys list` shows it")
-		case strings.HasPrefix(kid, "xt_"):
-			return errors.New("that is the text of a key, not its id: hand it to `xteam revoke --token -` on standard input")
+		kid, err := c.keyArgument(cmd)
+		if err != nil {
+			return err
 		}
 		api, err := c.admin(cmd.Context(), false)
 		if err != nil {
@@ -151,10 +233,7 @@ its text, without leaving that in the process list: xteam revoke --token -`,
 		defer api.close()
 		var got endedAPIKeys
 		err = api.post(cmd.Context(), apiKeysPath+"/"+url.PathEscape(kid)+"/revoke", in, &got)
-		if _, unknown := refused(err, http.StatusNotFound); unknown {
-			return fmt.Errorf("no API key has %q as its id: `xteam api-keys list --user U` shows those of a user", kid)
-		}
-		if err != nil {
+		if err := unknownKey(err, kid); err != nil {
 			return err
 		}
 		return c.print(*asJSON, got, strings.Join(got.Revoked, " is dead\n")+" is dead")

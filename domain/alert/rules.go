@@ -38,6 +38,7 @@ const (
 	Account   Grouping = "account" // a user's id, or what was typed in
 	Address   Grouping = "address" // an address, or a /64
 	User      Grouping = "user"    // a user's id, "operator", or "system"
+	Key       Grouping = "api_key" // an API key's id
 )
 
 // More is the group of all for whom there is no room.
@@ -71,6 +72,9 @@ func Rules() []Rule {
 		{Name: "privilege_escalation", Meaning: "one caller asks for what they may not do", Severity: audit.Warning, Threshold: 5, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.PermissionDenied), Grouping: User, group: actorOf, contain: revokeUser},
 		{Name: "refresh_reuse", Meaning: "a refresh token was used twice: one of the two bearers has stolen it", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.RefreshReused), Grouping: User, group: subjectOf, contain: revokeUser},
 		{Name: "api_key_refusals", Meaning: "API keys that were refused, from one address", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.APIKeyRefused), Grouping: Address, group: addressOf, contain: blockAddress},
+		{Name: "api_key_misused", Meaning: "requests with one API key, which is known, that were refused", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.APIKeyRefused), Grouping: Key, group: keyOf, contain: revokeKey},
+		{Name: "api_key_new_network", Meaning: "an API key was used from a network that it was not used from before", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, of: anomaly(NewNetwork), Grouping: Key, group: keyOf, contain: revokeKey},
+		{Name: "api_key_unusual_use", Meaning: "an API key was used ten times as often within an hour as it usually is", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, of: anomaly(UnusualUse), Grouping: Key, group: keyOf, contain: revokeKey},
 		{Name: "canary_failed", Meaning: "a node has not said that it refuses what was revoked", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.CanaryFailed), contain: fixed("xteam nodes")},
 		{Name: "source_healed", Meaning: "a store had lost revocations, which were put back", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.SourceHealed), contain: fixed("xteam config --failure-modes")},
 		{Name: "epoch_raised", Meaning: "all tokens were withdrawn", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.EpochRaised), contain: fixed("xteam audit tail")},
@@ -82,6 +86,24 @@ func Rules() []Rule {
 
 func kinds(all ...audit.Kind) func(*audit.Event) bool {
 	return func(e *audit.Event) bool { return slices.Contains(all, e.Kind) }
+}
+
+// The reasons of an audit.APIKeyAnomaly.
+const (
+	NewNetwork = "new_network"
+	UnusualUse = "unusual_use"
+)
+
+func anomaly(reason string) func(*audit.Event) bool {
+	return func(e *audit.Event) bool { return e.Kind == audit.APIKeyAnomaly && e.Reason == reason }
+}
+
+// keyOf is the API key that an event of the system's is about. Of refused ones those are counted that are known; each address' are counted by another event.
+func keyOf(e *audit.Event) string {
+	if e.Actor != "system" {
+		return ""
+	}
+	return e.Details["api_key"]
 }
 
 // accountOf is the account that was tried: by its id, so that its names count as one, else by what was typed in, in any letter case.
@@ -106,8 +128,20 @@ func blockAddress(id, group string) string {
 	return "xteam blocked-ips add " + group + " --for 1h --reason \"alert " + id + "\""
 }
 
+func revokeKey(id, group string) string {
+	if !named(group) {
+		return ""
+	}
+	return "xteam api-keys revoke " + group + " --reason \"alert " + id + "\""
+}
+
+// named reports whether a text has the form of an id.
+func named(group string) bool {
+	return len(group) == 32 && strings.Trim(group, "0123456789abcdef") == ""
+}
+
 func revokeUser(id, group string) string {
-	if len(group) != 32 || strings.Trim(group, "0123456789abcdef") != "" { // not a user's id: the operator, or nobody
+	if !named(group) { // the operator, or nobody
 		return ""
 	}
 	return "xteam revoke --user " + group + " --reason \"alert " + id + "\""

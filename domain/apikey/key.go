@@ -10,6 +10,7 @@ import (
 
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
@@ -46,7 +47,7 @@ var (
 
 // InvalidError says which part of a wish for a key is not acceptable and what would be.
 type InvalidError struct {
-	Field  string // name, scopes, expires_in_days or overlap_hours
+	Field  string // name, scopes, expires_in_days, requests_per_minute or overlap_hours
 	Detail string // what it takes, as a sentence without the value
 }
 
@@ -113,6 +114,14 @@ func ParseOverlap(hours int64) (time.Duration, error) {
 	return time.Duration(hours) * time.Hour, nil
 }
 
+// ParseLimit reads how many requests a minute a key is to have. Whether the service gives so many is for the caller to see.
+func ParseLimit(n int64) (int64, error) {
+	if n < 1 || n > ratelimit.MaxCapacity {
+		return 0, &InvalidError{"requests_per_minute", "must be a whole number from 1 to 1000000000"}
+	}
+	return n, nil
+}
+
 // Key is one API key. Its secret is not in it.
 type Key struct {
 	ID          id.APIKey
@@ -137,6 +146,11 @@ type Key struct {
 	LastUsed instant.Instant
 	LastFrom session.Origin
 	Uses     uint64
+	Networks Networks
+	Habit    Habit
+
+	Limit  int64 // requests a minute that its owner gave it; 0: as many as the service gives each key
+	Warned uint8 // how many of the warnings of its end were told
 }
 
 // Maker is the credential by which a key was asked for; zero of a key from before that was kept.
@@ -171,6 +185,7 @@ type Wish struct {
 	Name   Name
 	Scopes Scopes
 	Life   time.Duration // 0 is DefaultLife
+	Limit  int64         // requests a minute; 0: as many as the service gives each key
 }
 
 // New is a key of an owner whose credential was of generation g. Whether the owner may give these scopes is for the caller to decide (Granted).
@@ -180,7 +195,7 @@ func New(p Proof, owner id.User, g token.Generation, w Wish, now instant.Instant
 		life = DefaultLife
 	}
 	return Key{ID: p.ID, Owner: owner, Generation: g, Environment: p.Environment, Name: w.Name, Scopes: w.Scopes, Hash: p.Hash,
-		Created: now, Expires: now.Add(min(life, MaxLife))}
+		Created: now, Expires: now.Add(min(life, MaxLife)), Limit: w.Limit}
 }
 
 // Proved reports whether p is of this very key, in a time that does not depend on what differs.
@@ -230,7 +245,7 @@ func (k Key) Revoke(why revocation.Reason, a Act) (Key, revocation.Entry) {
 	return k, revocation.Entry{Kind: revocation.APIKey, APIKey: k.ID, Reason: k.RevokedReason, By: a.By, Note: a.Note, At: min(k.Revoked, a.Now), Until: a.Until}
 }
 
-// Rotate puts another key with the same name and scopes in the place of k, which goes on for overlap, or ends at once when that is 0: then there is an
+// Rotate puts another key with the same name, scopes and limit in the place of k, of which is known what was usual of k, which goes on for overlap, or ends at once when that is 0: then there is an
 // entry. The new one lives for life, or as long as k was to live when that is 0; where a key asks for it, the caller holds that against the end of that key. It
 // fails with ErrEnded or ErrRotated.
 func (k Key) Rotate(p Proof, g token.Generation, life, overlap time.Duration, a Act) (old, next Key, entries []revocation.Entry, err error) {
@@ -243,7 +258,8 @@ func (k Key) Rotate(p Proof, g token.Generation, life, overlap time.Duration, a 
 	if life == 0 {
 		life = k.Expires.Sub(k.Created)
 	}
-	next = New(p, k.Owner, g, Wish{Name: k.Name, Scopes: k.Scopes, Life: life}, a.Now)
+	next = New(p, k.Owner, g, Wish{Name: k.Name, Scopes: k.Scopes, Life: life, Limit: k.Limit}, a.Now)
+	next.Networks, next.Habit = k.Networks, k.Habit
 	k.Successor = next.ID
 	if overlap > 0 {
 		k.Retires = min(a.Now.Add(min(max(overlap, MinOverlap), MaxOverlap)), k.Expires)
@@ -251,13 +267,4 @@ func (k Key) Rotate(p Proof, g token.Generation, life, overlap time.Duration, a 
 	}
 	k, e := k.Revoke(revocation.KeyRevoked, a)
 	return k, next, []revocation.Entry{e}, nil
-}
-
-// Used adds n uses, the last of them at that time and from there. They may be told late, and out of order.
-func (k Key) Used(n uint64, at instant.Instant, from session.Origin) Key {
-	k.Uses += n
-	if at >= k.LastUsed {
-		k.LastUsed, k.LastFrom = at, from
-	}
-	return k
 }

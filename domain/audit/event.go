@@ -31,6 +31,8 @@ const (
 	APIKeyRotated           Kind = "api_key_rotated"
 	APIKeyRevoked           Kind = "api_key_revoked"
 	APIKeyRefused           Kind = "api_key_refused"
+	APIKeyAnomaly           Kind = "api_key_anomaly" // it is used as it was not before
+	APIKeyExpiring          Kind = "api_key_expiring"
 	AddressBlocked          Kind = "address_blocked"
 	AddressUnblocked        Kind = "address_unblocked"
 	PermissionDenied        Kind = "permission_denied"
@@ -71,6 +73,8 @@ var messages = map[Kind]string{
 	APIKeyRotated:           "API key rotated",
 	APIKeyRevoked:           "API key revoked",
 	APIKeyRefused:           "API key refused",
+	APIKeyAnomaly:           "API key used unusually",
+	APIKeyExpiring:          "API key expires soon",
 	AddressBlocked:          "Address blocked",
 	AddressUnblocked:        "Address unblocked",
 	PermissionDenied:        "Permission denied",

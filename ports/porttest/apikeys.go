@@ -1,8 +1,10 @@
 package porttest
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -38,7 +40,17 @@ func newAPIKey() apikey.Key {
 	at := wall()
 	return apikey.Key{ID: newID[id.APIKey](), Owner: newID[id.User](), Generation: 1 << 41, Environment: apikey.Staging, Name: must(apikey.ParseName("deploy bot 李")),
 		Scopes: 1<<31 | apikey.UsersRead, Hash: [32]byte{1, 31: 2}, Created: at, Expires: at + 3e12, MadeBy: apikey.Maker{Session: newID[id.Session](), Key: newID[id.APIKey]()}, Successor: newID[id.APIKey](), Retires: at + 2e12,
-		Revoked: at + 5, RevokedReason: revocation.KeyRevoked, LastUsed: at + 4, LastFrom: origin("2001:db8::7"), Uses: 1 << 43}
+		Revoked: at + 5, RevokedReason: revocation.KeyRevoked, LastUsed: at + 4, LastFrom: origin("2001:db8::7"), Uses: 1 << 43,
+		Networks: networks(), Habit: apikey.Habit{Hour: 1 << 20, Uses: 1 << 42, Unusual: true, Average: 1 << 44, Hours: 1 << 19}, Limit: 1 << 29, Warned: 2}
+}
+
+// networks are as many as can be kept, of both families.
+func networks() (n apikey.Networks) {
+	for i := range n {
+		n[i] = netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(i)}), 24)
+	}
+	n[3] = netip.MustParsePrefix("2001:db8:0:7::/64")
+	return n
 }
 
 // APIKeys proves a ports.APIKeys, and that its effects reach the ports.Revocations and ports.Events of the same store.
@@ -97,6 +109,7 @@ func APIKeys(t *testing.T, open Open) {
 		}
 		apiKeysOf(s).holds(t, v)
 	})
+	ending(t, open)
 	sub(t, "a random walk agrees with a map", func(t *testing.T) { walkAPIKeys(t, open) })
 }
 
@@ -166,6 +179,60 @@ func ofOwner(t *testing.T, open Open) {
 		if got, err := s.APIKeys.OfUser(t.Context(), uid); err != nil || len(got) != crowd {
 			t.Errorf("OfUser: got %d, error %v, want %d", len(got), err, crowd)
 		}
+	})
+}
+
+func ending(t *testing.T, open Open) {
+	sub(t, "Ending answers the keys that end within a time, by their ids and in pages", func(t *testing.T) {
+		s := opened(t, open)
+		from := wall().Add(100 * 24 * time.Hour) // what other tests keep ends long before
+		until := from.Add(time.Hour)
+		var want []apikey.Key
+		for i := range 40 {
+			v := newAPIKey()
+			v.Retires, v.Revoked, v.Expires = 0, 0, from.Add(time.Duration(i-10)*time.Hour/20)
+			switch i {
+			case 0:
+				v.Expires = from
+			case 1:
+				v.Expires = until
+			case 2:
+				v.Expires, v.Retires = until.Add(time.Hour), until-1
+			case 3:
+				v.Expires, v.Revoked = from.Add(time.Minute), from-1
+			}
+			if err := s.APIKeys.Create(t.Context(), v, ports.Effects{}); err != nil {
+				t.Fatalf("Create: %v", err)
+			}
+			if i%4 == 2 {
+				v.Expires, v.Retires = v.Expires.Add(time.Minute), 0
+				if err := s.APIKeys.Update(t.Context(), v.ID, func(apikey.Key) (apikey.Key, ports.Effects, error) { return v, ports.Effects{}, nil }); err != nil {
+					t.Fatalf("Update: %v", err)
+				}
+			}
+			if end := v.End(); end >= from && end < until {
+				want = append(want, v)
+			}
+		}
+		slices.SortFunc(want, func(a, b apikey.Key) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+		var got []apikey.Key
+		after := id.APIKey{}
+		for {
+			page, err := s.APIKeys.Ending(t.Context(), from, until, after, 4)
+			if err != nil || len(page) > 4 {
+				t.Fatalf("Ending: %d, error %v", len(page), err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			got, after = append(got, page...), page[len(page)-1].ID
+		}
+		if diff := differ(want, got); diff != "" || len(want) < 15 {
+			t.Errorf("Ending (-want of %d +got):\n%s", len(want), diff)
+		}
+		ended(t, map[string]func(context.Context) error{
+			"Ending": func(ctx context.Context) error { _, err := s.APIKeys.Ending(ctx, from, until, after, 4); return err },
+		})
 	})
 }
 

@@ -29,7 +29,7 @@ var useCases = []useCase{
 	{routes: []string{"GET " + v1 + "/auth/sessions", "GET " + v1 + "/admin/sessions"}, fields: []string{"Query.sessions"}},
 	{routes: []string{"DELETE " + v1 + "/auth/sessions/{id}", "DELETE " + v1 + "/admin/sessions/{id}"}, fields: []string{"Mutation.revokeSession"}},
 	{routes: []string{"GET " + v1 + "/users/me"}, fields: []string{"Query.me"}},
-	{routes: []string{"GET " + v1 + "/api-keys", "GET " + v1 + "/admin/api-keys"}, fields: []string{"Query.apiKeys"}},
+	{routes: []string{"GET " + v1 + "/api-keys", "GET " + v1 + "/admin/api-keys", "GET " + v1 + "/admin/api-keys/{id}"}, fields: []string{"Query.apiKeys"}},
 	{routes: []string{"POST " + v1 + "/api-keys"}, fields: []string{"Mutation.createApiKey"}},
 	{routes: []string{"POST " + v1 + "/api-keys/{id}/rotate"}, fields: []string{"Mutation.rotateApiKey"}},
 	{routes: []string{"DELETE " + v1 + "/api-keys/{id}"}, fields: []string{"Mutation.revokeApiKey"}},

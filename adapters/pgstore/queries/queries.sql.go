@@ -310,6 +310,47 @@ func (q *Queries) DropUpload(ctx context.Context, id []byte) error {
 	return err
 }
 
+const endingAPIKeys = `-- name: EndingAPIKeys :many
+SELECT id, sealed FROM api_keys WHERE kept >= $1 AND kept < $2 AND id > $3 ORDER BY id LIMIT $4
+`
+
+type EndingAPIKeysParams struct {
+	Since  int64
+	Before int64
+	After  []byte
+	Most   int32
+}
+
+type EndingAPIKeysRow struct {
+	ID     []byte
+	Sealed []byte
+}
+
+func (q *Queries) EndingAPIKeys(ctx context.Context, arg EndingAPIKeysParams) ([]EndingAPIKeysRow, error) {
+	rows, err := q.db.Query(ctx, endingAPIKeys,
+		arg.Since,
+		arg.Before,
+		arg.After,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EndingAPIKeysRow
+	for rows.Next() {
+		var i EndingAPIKeysRow
+		if err := rows.Scan(&i.ID, &i.Sealed); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const findAPIKey = `-- name: FindAPIKey :one
 SELECT sealed FROM api_keys WHERE id = $1
 `
