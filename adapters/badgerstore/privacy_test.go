@@ -36,8 +36,9 @@ func TestNobodyIsReadInTheFolder(t *testing.T) {
 	x.LastFrom = session.Origin{Address: ipv6, UserAgent: "Netscape-Navigator/77"}
 	x.Last.From = x.Device
 	k := apikey.Key{ID: newID[id.APIKey](), Owner: a.ID, Name: must(apikey.ParseName("the bot of Xylander")), Hash: [32]byte([]byte("a hash of 32 bytes, to be sealed!")),
-		Expires: now().Add(time.Hour), LastFrom: x.Device}
-	planted = append(planted, string(k.Hash[:]))
+		Expires: now().Add(time.Hour), LastFrom: x.Device, Networks: apikey.Networks{x.Device.Network()}}
+	network := x.Device.Network().Addr().As4()
+	planted = append(planted, string(k.Hash[:]), string(network[:]), x.Device.Network().String())
 	v := anEvent()
 	v.Email, v.IPAddress, v.UserAgent, v.RequestID = a.Email.String(), address.String(), "Netscape-Navigator/77", "request-4711"
 	v.Details = map[string]string{"what": "detail-of-theirs", "who": "Xylander"}
