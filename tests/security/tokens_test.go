@@ -217,9 +217,9 @@ func encryptedTokens(t *testing.T) {
 	} {
 		for _, key := range []string{"", "AA", b64(strings.Repeat("k", 24))} {
 			text := b64(header) + "." + key + ".AAAAAAAAAAAAAAAA." + bomb + ".AAAAAAAAAAAAAAAAAAAAAA"
-			begun := time.Now()
-			_, err := n.guard.Admit(text)
-			if took := time.Since(begun); took > 5*time.Millisecond*patience || err == nil {
+			var err error
+			took := fastest(func() { _, err = n.guard.Admit(text) })
+			if took > 5*time.Millisecond*patience || err == nil {
 				t.Errorf("%s: %v after %v", header, err, took)
 			}
 		}
