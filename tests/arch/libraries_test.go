@@ -24,6 +24,7 @@ var homes = map[string][]string{
 	"github.com/99designs/gqlgen":          {"adapters/graphqlapi"},
 	"github.com/vektah/gqlparser/v2":       {"adapters/graphqlapi"},
 	"github.com/go-json-experiment/json":   {"adapters/httpapi", "adapters/graphqlapi", "adapters/jwtcodec", "adapters/jwks"},
+	"github.com/gabriel-vasile/mimetype":   {"adapters/mimetypes"},
 	"golang.org/x/crypto/bcrypt":           {"adapters/passhash"},
 	"golang.org/x/crypto/argon2":           {"adapters/passhash"},
 	"golang.org/x/term":                    {"cmd/xteam"},
@@ -88,7 +89,7 @@ func wireTagged(t *tree) (broken []string) {
 
 // notEmbedded is what a Go program that embeds XTeam must not link because of it.
 var notEmbedded = []string{"github.com/redis/go-redis", "github.com/hashicorp/vault", "github.com/99designs/gqlgen", "github.com/vektah/gqlparser",
-	"github.com/jackc", "github.com/pressly/goose", "github.com/lestrrat-go/jwx", "github.com/aws", "github.com/Azure", "github.com/spf13", "github.com/prometheus", "go.opentelemetry.io", "github.com/google/wire", "database/sql", "testing"}
+	"github.com/jackc", "github.com/pressly/goose", "github.com/lestrrat-go/jwx", "github.com/aws", "github.com/Azure", "github.com/spf13", "github.com/prometheus", "github.com/gabriel-vasile", "go.opentelemetry.io", "github.com/google/wire", "database/sql", "testing"}
 
 // embeddedBuild walks the module's imports from the façade. A foreign library's own imports are not followed: its home is what links it. With the tag
 // of the injectors, which no program is built with, wire itself is to be expected.

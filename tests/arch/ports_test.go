@@ -64,7 +64,7 @@ func portInterfaces(t *tree) map[string]methods {
 }
 
 // portless are adapters that stand behind no port: a composition root holds what they make.
-var portless = []string{"adapters/jwks"}
+var portless = []string{"adapters/jwks", "adapters/mimetypes"}
 
 // portsAsserted asks two things of an adapter that is not a transport: it says of at least one type which port it implements, unless it is portless, and of every exported type
 // that has all the methods of a port: var _ ports.X = (*T)(nil).
