@@ -49,6 +49,8 @@ const (
 	AuditExported           Kind = "audit_exported"
 	AuditCut                Kind = "audit_cut" // records that were too old to be kept are gone
 	PersonalDataErased      Kind = "personal_data_erased"
+	FileUploaded            Kind = "file_uploaded"
+	FileDeleted             Kind = "file_deleted"
 )
 
 // messages are the texts of a log line's msg; the first three of the document that the product follows are word for word.
@@ -91,6 +93,8 @@ var messages = map[Kind]string{
 	AuditExported:           "Audit trail exported",
 	AuditCut:                "Audit trail cut",
 	PersonalDataErased:      "Personal data erased",
+	FileUploaded:            "File uploaded",
+	FileDeleted:             "File deleted",
 }
 
 // Kinds lists every kind, in no order.
