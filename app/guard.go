@@ -63,6 +63,13 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 	if text == "" {
 		return Caller{}, token.ErrMissing
 	}
+	now := g.core.Now()
+	if k := g.keys.again(text, now); k != nil {
+		if _, err := g.judge(k, now); err == nil {
+			g.keys.note(k.used, instant.Of(now), r.Origin)
+			return k.caller(), nil
+		}
+	}
 	p, err := apikey.Parse(text)
 	if err != nil {
 		return Caller{}, err
@@ -70,7 +77,6 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 	if p.Environment != g.core.Tunables.environment() {
 		return Caller{}, apikey.ErrEnvironment
 	}
-	now := g.core.Now()
 	k := g.keys.get(p.ID, now)
 	for reads := 0; ; k = nil {
 		if k == nil {
@@ -81,6 +87,10 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 			reads++
 		} else if !k.key.Proved(p) {
 			return Caller{}, apikey.ErrInvalid
+		}
+		if k.again.Load() == nil {
+			again := apikey.AgainOf(text)
+			k.again.Store(&again)
 		}
 		changed, err := g.judge(k, now)
 		if err == nil {

@@ -44,6 +44,7 @@ type knownKey struct {
 	read   time.Time     // with its monotonic reading
 	limit  *Policy       // of its own; nil: as of every key
 
+	again atomic.Pointer[apikey.Again] // its text, once that has proved it here
 	used  *usage
 	spare atomic.Bool // looked up since it was put, or last spared
 }
@@ -145,6 +146,22 @@ func (b *keyBook) get(kid id.APIKey, now time.Time) *knownKey {
 	return k
 }
 
+// again answers the key of a text that has proved it here before, if get answers it.
+func (b *keyBook) again(text string, now time.Time) *knownKey {
+	kid, ok := apikey.Named(text)
+	if !ok {
+		return nil
+	}
+	k := b.get(kid, now)
+	if k == nil {
+		return nil
+	}
+	if again := k.again.Load(); again == nil || !again.Proves(&k.key, text) {
+		return nil
+	}
+	return k
+}
+
 // last is what was known of the key last, however long ago that was read.
 func (b *keyBook) last(kid id.APIKey) *knownKey {
 	s := b.of(kid)
@@ -239,8 +256,8 @@ func (b *keyBook) waits(u *usage) {
 	}
 }
 
-// again has wait what a store could not take.
-func (b *keyBook) again(u *usage, use *apikey.Use) {
+// back has wait what a store could not take.
+func (b *keyBook) back(u *usage, use *apikey.Use) {
 	u.saw(use.Networks...)
 	if u.n.Add(use.N) == use.N {
 		b.waits(u)

@@ -96,7 +96,7 @@ func (a *APIKeys) writeDown(ctx context.Context, u *usage) error {
 	case errors.Is(err, ports.ErrNotFound):
 		return nil
 	case err != nil:
-		a.guard.keys.again(u, &use)
+		a.guard.keys.back(u, &use)
 		return err
 	}
 	a.core.felt(ctx, eff)

@@ -405,3 +405,39 @@ func TestAlertsOfKeys(t *testing.T) {
 		t.Errorf("once more: %+v, %v", did, err)
 	}
 }
+
+// A text that has proved its key is known again only as it is: what differs anywhere is refused as ever.
+func TestAKnownKeyIsProvedAnew(t *testing.T) {
+	w := newWorld(t)
+	w.user("ann")
+	k := w.issue(w.caller(w.signIn("ann")), apikey.UsersRead)
+	text := k.Text.RevealPlaintext()
+	for range 3 {
+		w.bearer(k)
+	}
+	for i := range text {
+		for _, c := range []byte{'_', text[i] ^ 1, text[i] ^ 0x20} {
+			other := text[:i] + string(rune(c)) + text[i+1:]
+			if other == text {
+				continue
+			}
+			if _, err := w.guard.AdmitKey(t.Context(), abroad, other); err == nil {
+				t.Fatalf("byte %d of a key is not looked at", i)
+			}
+		}
+	}
+	for _, other := range []string{text + "0", text[:len(text)-1], text[1:]} {
+		if _, err := w.guard.AdmitKey(t.Context(), abroad, other); !errors.Is(err, apikey.ErrMalformed) {
+			t.Errorf("of another length: %v", err)
+		}
+	}
+	if used := w.used(t); len(used) != 1 || used[0].Uses != 3 {
+		t.Errorf("used: %+v", used)
+	}
+	if err := w.keys.Revoke(t.Context(), home, w.caller(w.signIn("ann")), k.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.admitKey(k); err == nil {
+		t.Error("a revoked key is let in")
+	}
+}

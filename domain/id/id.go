@@ -61,10 +61,16 @@ func New[T ~[16]byte](random io.Reader) (T, error) {
 // Parse reads the text form, as in id.Parse[id.User](s), strictly: another length, upper case or the zero id is ErrInvalid.
 func Parse[T ~[16]byte](s string) (T, error) {
 	var v, zero T
-	if !Looks(s) {
+	if len(s) != 2*len(v) {
 		return zero, ErrInvalid
 	}
-	if _, err := hex.Decode(v[:], []byte(s)); err != nil || v == zero {
+	var all byte
+	for i := range v {
+		high, low := digits[s[2*i]], digits[s[2*i+1]]
+		all |= high | low
+		v[i] = high<<4 | low
+	}
+	if all >= 16 || v == zero {
 		return zero, ErrInvalid
 	}
 	return v, nil
@@ -75,13 +81,23 @@ func Looks(s string) bool {
 	if len(s) != 32 {
 		return false
 	}
+	var all byte
 	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
+		all |= digits[s[i]]
 	}
-	return true
+	return all < 16
 }
+
+// digits are the values of hexadecimal digits; of other bytes, more than those. A table costs a third of comparisons, of which random digits have half guessed wrong.
+var digits = func() (d [256]byte) {
+	for i := range d {
+		d[i] = 0xff
+	}
+	for i, c := range "0123456789abcdef" {
+		d[c] = byte(i)
+	}
+	return d
+}()
 
 // IsZero reports whether v names nothing.
 func (v Of[K]) IsZero() bool { return v == Of[K]{} }
