@@ -19,7 +19,7 @@ LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
 NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql nginx:nginx-light caddy:caddy haproxy:haproxy promtool:prometheus
 
-.PHONY: help run test test-vault faults verify bench profile graphiql passwords fuzz build same sbom deps vulns format vet lint wire sql gql api tidy licences
+.PHONY: help run test test-vault faults verify bench profile graphiql passwords fuzz fuzz-all build same sbom deps vulns format vet lint wire sql gql api tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -55,8 +55,11 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 	@grep -rn --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' $(SOURCES) | sed 's|/[^/]*:[0-9]*:func | |' | sort -u | \
 	while read -r folder name; do \
 	  echo "$$name in $$folder, $(FUZZTIME)"; \
-	  go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$folder" </dev/null || exit 1; \
+	  go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "./$$folder" </dev/null || exit 1; \
 	done
+
+fuzz-all: ## each fuzz target for 30 s, and then of each that has no corpus some of what was found, to be committed (about half an hour)
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=30s && .ci/corpus
 
 build: ## bin/xteam, one static binary, optimised by the profile of a loaded server
 	CGO_ENABLED=0 go build -trimpath -pgo=cmd/xteam/guard.pgo -buildvcs=$$(git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false) -ldflags '-s -w' -o bin/xteam ./cmd/xteam

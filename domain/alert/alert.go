@@ -101,7 +101,7 @@ func (b Book) Raise(f Firing, cooldown time.Duration, now instant.Instant) (Book
 		return b.Raise(f, cooldown, now)
 	}
 	if at < 0 {
-		fresh := idOf(f.Rule, f.Group, f.Last) // of one that goes on after it was acknowledged, the beginning is the same
+		fresh := b.freshID(f)
 		f.ID, f.Contain, f.Raised, f.Told = fresh, strings.ReplaceAll(f.Contain, f.ID, fresh), 0, 0
 		b.Alerts = append(b.room(), f)
 		at = len(b.Alerts) - 1
@@ -118,6 +118,16 @@ func (b Book) Raise(f Firing, cooldown time.Duration, now instant.Instant) (Book
 		a.Raised, a.Told = a.Raised+1, f.Last
 	}
 	return b, *a, tell
+}
+
+// freshID is an id that no alert of the book has: of one that goes on after it was acknowledged the beginning is the same, and, when a clock was ahead, the end too.
+func (b Book) freshID(f Firing) string {
+	for at := f.Last; ; at++ {
+		fresh := idOf(f.Rule, f.Group, at)
+		if _, err := b.Find(fresh); err != nil {
+			return fresh
+		}
+	}
 }
 
 // room is the alerts without those that are too many: acknowledged ones go first, then what is least severe, then the oldest.

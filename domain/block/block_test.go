@@ -2,6 +2,7 @@ package block_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
@@ -132,38 +133,44 @@ func blocks(t *rapid.T) block.Block {
 }
 
 // TestSetIsTheList: the set answers as whoever looks at every block would, and what is encoded comes back.
-func TestSetIsTheList(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var l block.List
-		for range rapid.IntRange(0, 12).Draw(t, "n") {
-			next, err := l.Put(blocks(t), 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l = next
+func TestSetIsTheList(t *testing.T) { rapid.Check(t, setIsTheList) }
+
+// FuzzSet is TestSetIsTheList of lists that reach new code.
+func FuzzSet(f *testing.F) {
+	ways(f)
+	f.Fuzz(rapid.MakeFuzz(setIsTheList))
+}
+
+func setIsTheList(t *rapid.T) {
+	var l block.List
+	for range rapid.IntRange(0, 12).Draw(t, "n") {
+		next, err := l.Put(blocks(t), 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-		s := block.NewSet(l)
-		for range 20 {
-			a, now := blocks(t).Prefix.Addr(), instant.Instant(rapid.Int64Range(1, 100).Draw(t, "now"))
-			want := false
-			for _, b := range l.Blocks {
-				want = want || b.Prefix.Contains(a) && now < b.Until
-			}
-			if got := s.Blocks(a, now); got != want {
-				t.Fatalf("%s at %d: got %v, want %v, of %v", a, now, got, want, l.Blocks)
-			}
-			if a.Is4() && s.Blocks(netip.AddrFrom16(a.As16()), now) != want {
-				t.Fatalf("%s mapped into IPv6 is another", a)
-			}
+		l = next
+	}
+	s := block.NewSet(l)
+	for range 20 {
+		a, now := blocks(t).Prefix.Addr(), instant.Instant(rapid.Int64Range(1, 100).Draw(t, "now"))
+		want := false
+		for _, b := range l.Blocks {
+			want = want || b.Prefix.Contains(a) && now < b.Until
 		}
-		back, err := block.Decode(l.Encode())
-		if diff := cmp.Diff(l, back, same); err != nil || diff != "" {
-			t.Fatalf("%v (-want +got):\n%s", err, diff)
+		if got := s.Blocks(a, now); got != want {
+			t.Fatalf("%s at %d: got %v, want %v, of %v", a, now, got, want, l.Blocks)
 		}
-		if n, err := block.Revision(l.Encode()); err != nil || n != l.Revision {
-			t.Fatalf("Revision: %d, %v", n, err)
+		if a.Is4() && s.Blocks(netip.AddrFrom16(a.As16()), now) != want {
+			t.Fatalf("%s mapped into IPv6 is another", a)
 		}
-	})
+	}
+	back, err := block.Decode(l.Encode())
+	if diff := cmp.Diff(l, back, same); err != nil || diff != "" {
+		t.Fatalf("%v (-want +got):\n%s", err, diff)
+	}
+	if n, err := block.Revision(l.Encode()); err != nil || n != l.Revision {
+		t.Fatalf("Revision: %d, %v", n, err)
+	}
 }
 
 // TestDamage: what is no list is refused, and nothing panics.
@@ -222,5 +229,14 @@ func BenchmarkBlocks(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// ways adds walks that are long enough: what reads of an input that ends draws nothing more.
+func ways(f *testing.F) {
+	for i := range byte(4) {
+		way := make([]byte, 8<<10)
+		_, _ = rand.NewChaCha8([32]byte{i}).Read(way)
+		f.Add(way)
 	}
 }

@@ -3,6 +3,7 @@ package keyset_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -82,68 +83,74 @@ func TestRefusals(t *testing.T) {
 
 // Whatever is asked of a ring: a purpose that ever had a primary has exactly one, a state is followed only by what may follow it, nothing
 // leaves Revoked, and the ring that was asked stays as it was.
-func TestALifeOfARing(t *testing.T) {
+func TestALifeOfARing(t *testing.T) { rapid.Check(t, livesAsARing) }
+
+// FuzzRing walks as TestALifeOfARing does, along ways that reach new code.
+func FuzzRing(f *testing.F) {
+	ways(f)
+	f.Fuzz(rapid.MakeFuzz(livesAsARing))
+}
+
+func livesAsARing(t *rapid.T) {
 	follows := map[keyset.State][]keyset.State{
 		keyset.Next:     {keyset.Primary, keyset.Gone, keyset.Revoked},
 		keyset.Primary:  {keyset.Retiring, keyset.Revoked},
 		keyset.Retiring: {keyset.Gone, keyset.Revoked},
 		keyset.Gone:     {keyset.Revoked},
 	}
-	rapid.Check(t, func(t *rapid.T) {
-		var r keyset.Ring
-		led := map[keyset.Purpose]bool{}
-		ids := rapid.SampledFrom([]string{"1", "2", "3", "4", "5", "6"})
-		purposes := rapid.SampledFrom([]keyset.Purpose{keyset.Sign, keyset.Seal})
-		for step := range 30 {
-			now := instant.Instant(step + 1)
-			before := fmt.Sprint(r)
-			kid, was := ids.Draw(t, "kid"), r
-			var err error
-			switch rapid.SampledFrom([]string{"add", "promote", "drop", "revoke"}).Draw(t, "what") {
-			case "add":
-				k := keyset.Key{ID: kid, Purpose: purposes.Draw(t, "purpose")}
-				verifyOnly := rapid.Bool().Draw(t, "verifyOnly")
-				if r, err = r.Add(k, verifyOnly, now); err == nil && !verifyOnly {
-					led[k.Purpose] = true
-				}
-			case "promote":
-				r, err = r.Promote(kid, now)
-			case "drop":
-				r, err = r.Drop(kid, now)
-			case "revoke":
-				r, err = r.Revoke(kid, now)
+	var r keyset.Ring
+	led := map[keyset.Purpose]bool{}
+	ids := rapid.SampledFrom([]string{"1", "2", "3", "4", "5", "6"})
+	purposes := rapid.SampledFrom([]keyset.Purpose{keyset.Sign, keyset.Seal})
+	for step := range 30 {
+		now := instant.Instant(step + 1)
+		before := fmt.Sprint(r)
+		kid, was := ids.Draw(t, "kid"), r
+		var err error
+		switch rapid.SampledFrom([]string{"add", "promote", "drop", "revoke"}).Draw(t, "what") {
+		case "add":
+			k := keyset.Key{ID: kid, Purpose: purposes.Draw(t, "purpose")}
+			verifyOnly := rapid.Bool().Draw(t, "verifyOnly")
+			if r, err = r.Add(k, verifyOnly, now); err == nil && !verifyOnly {
+				led[k.Purpose] = true
 			}
-			if fmt.Sprint(was) != before {
-				t.Fatalf("the ring that was asked changed from %s to %v", before, was)
+		case "promote":
+			r, err = r.Promote(kid, now)
+		case "drop":
+			r, err = r.Drop(kid, now)
+		case "revoke":
+			r, err = r.Revoke(kid, now)
+		}
+		if fmt.Sprint(was) != before {
+			t.Fatalf("the ring that was asked changed from %s to %v", before, was)
+		}
+		if err != nil && fmt.Sprint(r) != before {
+			t.Fatalf("refused (%v), but the ring went from %s to %v", err, before, r)
+		}
+		primaries := map[keyset.Purpose]int{}
+		for _, k := range r.Keys {
+			if k.State == keyset.Primary {
+				primaries[k.Purpose]++
 			}
-			if err != nil && fmt.Sprint(r) != before {
-				t.Fatalf("refused (%v), but the ring went from %s to %v", err, before, r)
-			}
-			primaries := map[keyset.Purpose]int{}
-			for _, k := range r.Keys {
-				if k.State == keyset.Primary {
-					primaries[k.Purpose]++
-				}
-				if old, ok := was.Find(k.ID); ok && old.State != k.State {
-					if !slices.Contains(follows[old.State], k.State) || k.Changed != now {
-						t.Fatalf("key %s went from %v to %v at %v", k.ID, old.State, k.State, k.Changed)
-					}
-				}
-			}
-			for _, p := range []keyset.Purpose{keyset.Sign, keyset.Seal} {
-				want := 0
-				if led[p] {
-					want = 1
-				}
-				if primaries[p] != want {
-					t.Fatalf("%d primaries for %s, want %d: %v", primaries[p], p, want, r)
-				}
-				if k, ok := r.Primary(p); ok != led[p] || ok && k.Purpose != p {
-					t.Fatalf("Primary(%s) = %v, %v", p, k, ok)
+			if old, ok := was.Find(k.ID); ok && old.State != k.State {
+				if !slices.Contains(follows[old.State], k.State) || k.Changed != now {
+					t.Fatalf("key %s went from %v to %v at %v", k.ID, old.State, k.State, k.Changed)
 				}
 			}
 		}
-	})
+		for _, p := range []keyset.Purpose{keyset.Sign, keyset.Seal} {
+			want := 0
+			if led[p] {
+				want = 1
+			}
+			if primaries[p] != want {
+				t.Fatalf("%d primaries for %s, want %d: %v", primaries[p], p, want, r)
+			}
+			if k, ok := r.Primary(p); ok != led[p] || ok && k.Purpose != p {
+				t.Fatalf("Primary(%s) = %v, %v", p, k, ok)
+			}
+		}
+	}
 }
 
 func must(r keyset.Ring, err error) func(*testing.T) keyset.Ring {
@@ -153,5 +160,14 @@ func must(r keyset.Ring, err error) func(*testing.T) keyset.Ring {
 			t.Fatal(err)
 		}
 		return r
+	}
+}
+
+// ways adds walks that are long enough: what reads of an input that ends draws nothing more.
+func ways(f *testing.F) {
+	for i := range byte(4) {
+		way := make([]byte, 8<<10)
+		_, _ = rand.NewChaCha8([32]byte{i}).Read(way)
+		f.Add(way)
 	}
 }

@@ -408,145 +408,151 @@ type fate struct {
 
 // Whatever operators, settings and time do to the keys that sign, and whenever the system is looked after: one key signs, once there is one; a key only goes where it may;
 // none verifies again that was ended; none goes while tokens of it are good; no secret is kept of what is gone.
-func TestALifeOfKeysThatSign(t *testing.T) {
+func TestALifeOfKeysThatSign(t *testing.T) { rapid.Check(t, livesAsKeysThatSign) }
+
+// FuzzKeysThatSign walks as TestALifeOfKeysThatSign does, along ways that reach new code.
+func FuzzKeysThatSign(f *testing.F) {
+	ways(f)
+	f.Fuzz(rapid.MakeFuzz(livesAsKeysThatSign))
+}
+
+func livesAsKeysThatSign(t *rapid.T) {
 	follows := map[keyset.State][]keyset.State{
 		keyset.Next:     {keyset.Primary, keyset.Retiring, keyset.Gone, keyset.Revoked}, // a long night: it signed, and was followed
 		keyset.Primary:  {keyset.Retiring, keyset.Gone, keyset.Revoked},
 		keyset.Retiring: {keyset.Gone, keyset.Revoked},
 		keyset.Gone:     {keyset.Revoked},
 	}
-	rapid.Check(t, func(t *rapid.T) {
-		var r keyset.Ring
-		fates := map[string]*fate{}
-		terms := keyset.Terms{Publish: time.Duration(rapid.IntRange(0, 30).Draw(t, "publish")) * time.Minute, Tokens: time.Duration(rapid.IntRange(1, 60).Draw(t, "tokens")) * time.Minute, Rotate: time.Duration(rapid.IntRange(0, 90).Draw(t, "rotate")) * time.Minute}
-		now, made, rotated := instant.Instant(minute), 0, false
-		fresh := func() keyset.Key {
-			made++
-			if rapid.Bool().Draw(t, "symmetric") {
-				return own(fmt.Sprint("hs-", made))
-			}
-			return own(fmt.Sprint("k", made))
+	var r keyset.Ring
+	fates := map[string]*fate{}
+	terms := keyset.Terms{Publish: time.Duration(rapid.IntRange(0, 30).Draw(t, "publish")) * time.Minute, Tokens: time.Duration(rapid.IntRange(1, 60).Draw(t, "tokens")) * time.Minute, Rotate: time.Duration(rapid.IntRange(0, 90).Draw(t, "rotate")) * time.Minute}
+	now, made, rotated := instant.Instant(minute), 0, false
+	fresh := func() keyset.Key {
+		made++
+		if rapid.Bool().Draw(t, "symmetric") {
+			return own(fmt.Sprint("hs-", made))
 		}
-		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			was, before := r, fmt.Sprint(r)
-			now += instant.Instant(rapid.IntRange(0, 20).Draw(t, "minutes")) * minute
-			if k, ok := r.Primary(keyset.Sign); ok && rapid.Bool().Draw(t, "signs") {
-				fates[k.ID].signed = now
+		return own(fmt.Sprint("k", made))
+	}
+	for range rapid.IntRange(1, 60).Draw(t, "steps") {
+		was, before := r, fmt.Sprint(r)
+		now += instant.Instant(rapid.IntRange(0, 20).Draw(t, "minutes")) * minute
+		if k, ok := r.Primary(keyset.Sign); ok && rapid.Bool().Draw(t, "signs") {
+			fates[k.ID].signed = now
+		}
+		kid := "none"
+		if len(r.Keys) > 0 {
+			kid = rapid.SampledFrom(r.Keys).Draw(t, "key").ID
+		}
+		var err error
+		settings := false
+		switch rapid.SampledFrom([]string{"rotate", "rotate to next", "prepare", "retire", "revoke", "step", "step", "settings"}).Draw(t, "what") {
+		case "rotate":
+			r, err = r.Rotate(fresh(), now)
+		case "rotate to next":
+			k, _ := r.Find(kid)
+			if k.ID == "" {
+				k = fresh()
 			}
-			kid := "none"
-			if len(r.Keys) > 0 {
-				kid = rapid.SampledFrom(r.Keys).Draw(t, "key").ID
-			}
-			var err error
-			settings := false
-			switch rapid.SampledFrom([]string{"rotate", "rotate to next", "prepare", "retire", "revoke", "step", "step", "settings"}).Draw(t, "what") {
-			case "rotate":
-				r, err = r.Rotate(fresh(), now)
-			case "rotate to next":
-				k, _ := r.Find(kid)
-				if k.ID == "" {
-					k = fresh()
-				}
-				r, err = r.Rotate(k, now)
-			case "prepare":
-				r, err = r.Prepare(fresh(), now)
-			case "retire":
-				r, err = r.Retire(kid, terms, now)
-			case "revoke":
-				if k, _ := r.Find(kid); k.State == keyset.Primary {
-					if next, err := r.Prepare(fresh(), now); err == nil {
-						r = next
-					}
-				}
-				if r, err = r.Revoke(kid, now); err != nil {
-					r = was
-				}
-			case "step":
-				if r.WantsNext(keyset.Sign, terms, now) {
-					if r, err = r.Prepare(fresh(), now); err != nil {
-						t.Fatalf("it wants a next key, and takes none: %v", err)
-					}
-				}
-				var changed []keyset.Key
-				middle := r
-				r, changed = r.Step(keyset.Sign, terms, now)
-				for _, k := range middle.Keys {
-					is, ok := r.Find(k.ID)
-					told := slices.ContainsFunc(changed, func(c keyset.Key) bool { return c.ID == k.ID })
-					if ok && told != (is.State != k.State || len(is.Wrapped) != len(k.Wrapped)) {
-						t.Fatalf("%s went from %v to %v, told: %v", k.ID, k.State, is.State, told)
-					}
-				}
-				if again, more := r.Step(keyset.Sign, terms, now); len(more) > 0 || fmt.Sprint(again) != fmt.Sprint(r) {
-					t.Fatalf("a second step at once changed %v", more)
-				}
-			case "settings":
-				settings = true
-				ids := rapid.SliceOfN(rapid.SampledFrom([]string{"s1", "s2", "s3"}), 1, 3).Draw(t, "given")
-				var previous []keyset.Key
-				for _, id := range ids[1:] {
-					previous = append(previous, setting(id))
-				}
-				if k, _ := r.Find(ids[0]); k.State == keyset.Revoked {
-					continue // whoever starts with such a one is refused
-				}
-				r, _ = r.Give(setting(ids[0]), previous, now)
-				for i := range r.Keys {
-					r.Keys[i].Secret = secret.Text{} // as it is stored
+			r, err = r.Rotate(k, now)
+		case "prepare":
+			r, err = r.Prepare(fresh(), now)
+		case "retire":
+			r, err = r.Retire(kid, terms, now)
+		case "revoke":
+			if k, _ := r.Find(kid); k.State == keyset.Primary {
+				if next, err := r.Prepare(fresh(), now); err == nil {
+					r = next
 				}
 			}
-			if fmt.Sprint(was) != before {
-				t.Fatal("the ring that was asked changed")
+			if r, err = r.Revoke(kid, now); err != nil {
+				r = was
 			}
-			if err != nil && fmt.Sprint(r) != before {
-				t.Fatalf("refused (%v), and %s became %s", err, states(was), states(r))
-			}
-			primaries := 0
-			for _, k := range r.Keys {
-				f := fates[k.ID]
-				if f == nil {
-					f = &fate{signed: -1, given: strings.HasPrefix(k.ID, "s")}
-					fates[k.ID] = f
-				}
-				if k.State == keyset.Primary {
-					primaries++
-				}
-				old, ok := was.Find(k.ID)
-				bySetting := settings && f.given && !rotated
-				if ok && old.State != k.State && !bySetting && !slices.Contains(follows[old.State], k.State) {
-					t.Fatalf("%s went from %v to %v", k.ID, old.State, k.State)
-				}
-				if ok && old.State != k.State && k.Changed != now {
-					t.Fatalf("%s went from %v to %v at %v, and it says %v", k.ID, old.State, k.State, now, k.Changed)
-				}
-				if ok && old.State == keyset.Revoked && k.State != keyset.Revoked {
-					t.Fatalf("%s was revoked and is %v", k.ID, k.State)
-				}
-				if ok && old.State == keyset.Gone && k.State == keyset.Retiring {
-					t.Fatalf("%s was gone and verifies", k.ID)
-				}
-				if f.over && k.State.Verifies() && !(f.given && !rotated) {
-					t.Fatalf("%s had ended and is %v", k.ID, k.State)
-				}
-				f.over = !k.State.Verifies()
-				if k.State == keyset.Gone && ok && old.State != keyset.Gone && f.signed >= 0 && now < f.signed.Add(terms.Tokens) {
-					t.Fatalf("%s is gone at %v, and signed at %v: its tokens last %v", k.ID, now, f.signed, terms.Tokens)
-				}
-				if (k.State == keyset.Gone || len(k.Public) > 0 && k.State != keyset.Primary && k.State != keyset.Next) && len(k.Wrapped) > 0 {
-					t.Fatalf("%s is %v and keeps a private half", k.ID, k.State)
-				}
-				if (k.State == keyset.Primary || k.State == keyset.Next) && !f.given && len(k.Wrapped) == 0 {
-					t.Fatalf("%s is %v and has no private half", k.ID, k.State)
+		case "step":
+			if r.WantsNext(keyset.Sign, terms, now) {
+				if r, err = r.Prepare(fresh(), now); err != nil {
+					t.Fatalf("it wants a next key, and takes none: %v", err)
 				}
 			}
-			if had := len(was.Keys) > 0; primaries != 1 && (had || primaries > 1) {
-				t.Fatalf("%d keys sign: %s", primaries, states(r))
+			var changed []keyset.Key
+			middle := r
+			r, changed = r.Step(keyset.Sign, terms, now)
+			for _, k := range middle.Keys {
+				is, ok := r.Find(k.ID)
+				told := slices.ContainsFunc(changed, func(c keyset.Key) bool { return c.ID == k.ID })
+				if ok && told != (is.State != k.State || len(is.Wrapped) != len(k.Wrapped)) {
+					t.Fatalf("%s went from %v to %v, told: %v", k.ID, k.State, is.State, told)
+				}
 			}
-			if k, ok := r.Primary(keyset.Sign); ok && !fates[k.ID].given {
-				rotated = true
-			} else if rotated {
-				t.Fatalf("a setting took the keys back: %s", states(r))
+			if again, more := r.Step(keyset.Sign, terms, now); len(more) > 0 || fmt.Sprint(again) != fmt.Sprint(r) {
+				t.Fatalf("a second step at once changed %v", more)
+			}
+		case "settings":
+			settings = true
+			ids := rapid.SliceOfN(rapid.SampledFrom([]string{"s1", "s2", "s3"}), 1, 3).Draw(t, "given")
+			var previous []keyset.Key
+			for _, id := range ids[1:] {
+				previous = append(previous, setting(id))
+			}
+			if k, _ := r.Find(ids[0]); k.State == keyset.Revoked {
+				continue // whoever starts with such a one is refused
+			}
+			r, _ = r.Give(setting(ids[0]), previous, now)
+			for i := range r.Keys {
+				r.Keys[i].Secret = secret.Text{} // as it is stored
 			}
 		}
-	})
+		if fmt.Sprint(was) != before {
+			t.Fatal("the ring that was asked changed")
+		}
+		if err != nil && fmt.Sprint(r) != before {
+			t.Fatalf("refused (%v), and %s became %s", err, states(was), states(r))
+		}
+		primaries := 0
+		for _, k := range r.Keys {
+			f := fates[k.ID]
+			if f == nil {
+				f = &fate{signed: -1, given: strings.HasPrefix(k.ID, "s")}
+				fates[k.ID] = f
+			}
+			if k.State == keyset.Primary {
+				primaries++
+			}
+			old, ok := was.Find(k.ID)
+			bySetting := settings && f.given && !rotated
+			if ok && old.State != k.State && !bySetting && !slices.Contains(follows[old.State], k.State) {
+				t.Fatalf("%s went from %v to %v", k.ID, old.State, k.State)
+			}
+			if ok && old.State != k.State && k.Changed != now {
+				t.Fatalf("%s went from %v to %v at %v, and it says %v", k.ID, old.State, k.State, now, k.Changed)
+			}
+			if ok && old.State == keyset.Revoked && k.State != keyset.Revoked {
+				t.Fatalf("%s was revoked and is %v", k.ID, k.State)
+			}
+			if ok && old.State == keyset.Gone && k.State == keyset.Retiring {
+				t.Fatalf("%s was gone and verifies", k.ID)
+			}
+			if f.over && k.State.Verifies() && !(f.given && !rotated) {
+				t.Fatalf("%s had ended and is %v", k.ID, k.State)
+			}
+			f.over = !k.State.Verifies()
+			if k.State == keyset.Gone && ok && old.State != keyset.Gone && f.signed >= 0 && now < f.signed.Add(terms.Tokens) {
+				t.Fatalf("%s is gone at %v, and signed at %v: its tokens last %v", k.ID, now, f.signed, terms.Tokens)
+			}
+			if (k.State == keyset.Gone || len(k.Public) > 0 && k.State != keyset.Primary && k.State != keyset.Next) && len(k.Wrapped) > 0 {
+				t.Fatalf("%s is %v and keeps a private half", k.ID, k.State)
+			}
+			if (k.State == keyset.Primary || k.State == keyset.Next) && !f.given && len(k.Wrapped) == 0 {
+				t.Fatalf("%s is %v and has no private half", k.ID, k.State)
+			}
+		}
+		if had := len(was.Keys) > 0; primaries != 1 && (had || primaries > 1) {
+			t.Fatalf("%d keys sign: %s", primaries, states(r))
+		}
+		if k, ok := r.Primary(keyset.Sign); ok && !fates[k.ID].given {
+			rotated = true
+		} else if rotated {
+			t.Fatalf("a setting took the keys back: %s", states(r))
+		}
+	}
 }

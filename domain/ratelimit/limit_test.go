@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -71,54 +72,60 @@ func amounts(l ratelimit.Limit) *rapid.Generator[int64] {
 	return rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, l.Capacity), rapid.Just(l.Capacity), rapid.Just(max(1, l.Capacity-1)))
 }
 
-func TestTakeIsExact(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		l := limits().Draw(t, "limit")
-		if err := l.Validate(); err != nil {
-			t.Fatal(err)
+func TestTakeIsExact(t *testing.T) { rapid.Check(t, takesExactly) }
+
+// FuzzTake walks as TestTakeIsExact does, along ways that reach new code.
+func FuzzTake(f *testing.F) {
+	ways(f)
+	f.Fuzz(rapid.MakeFuzz(takesExactly))
+}
+
+func takesExactly(t *rapid.T) {
+	l := limits().Draw(t, "limit")
+	if err := l.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var b ratelimit.Bucket
+	o, now := newOracle(l), start
+	for range 40 {
+		now = now.Add(drift(l).Draw(t, "drift"))
+		n := rapid.OneOf(amounts(l), amounts(l), rapid.SampledFrom([]int64{0, -1, math.MinInt64, math.MaxInt64, l.Capacity + 1})).Draw(t, "n")
+		var d ratelimit.Decision
+		b, d = l.Take(b, n, now)
+		ok, remaining := o.take(n, now)
+		if d.OK != ok || d.Remaining != remaining || d.Limit != l {
+			t.Fatalf("Take(%d) at %v = %+v, want %v with %d left", n, now, d, ok, remaining)
 		}
-		var b ratelimit.Bucket
-		o, now := newOracle(l), start
-		for range 40 {
-			now = now.Add(drift(l).Draw(t, "drift"))
-			n := rapid.OneOf(amounts(l), amounts(l), rapid.SampledFrom([]int64{0, -1, math.MinInt64, math.MaxInt64, l.Capacity + 1})).Draw(t, "n")
-			var d ratelimit.Decision
-			b, d = l.Take(b, n, now)
-			ok, remaining := o.take(n, now)
-			if d.OK != ok || d.Remaining != remaining || d.Limit != l {
-				t.Fatalf("Take(%d) at %v = %+v, want %v with %d left", n, now, d, ok, remaining)
+		if d.Remaining < 0 || d.Remaining > l.Capacity || b.Spent < 0 || d.Reset < 0 || d.Reset > 2*l.Period || d.OK && d.RetryAfter != 0 || !d.OK && d.RetryAfter <= 0 {
+			t.Fatalf("Take(%d) at %v = %+v, %+v", n, now, b, d)
+		}
+		if n >= 1 && n <= l.Capacity && !d.OK { // RetryAfter is the first microsecond at which it is there
+			if _, early := l.Take(b, n, now.Add(d.RetryAfter-time.Microsecond)); early.OK {
+				t.Fatalf("%d tokens are there before RetryAfter %v, of %+v at %v", n, d.RetryAfter, b, now)
 			}
-			if d.Remaining < 0 || d.Remaining > l.Capacity || b.Spent < 0 || d.Reset < 0 || d.Reset > 2*l.Period || d.OK && d.RetryAfter != 0 || !d.OK && d.RetryAfter <= 0 {
-				t.Fatalf("Take(%d) at %v = %+v, %+v", n, now, b, d)
-			}
-			if n >= 1 && n <= l.Capacity && !d.OK { // RetryAfter is the first microsecond at which it is there
-				if _, early := l.Take(b, n, now.Add(d.RetryAfter-time.Microsecond)); early.OK {
-					t.Fatalf("%d tokens are there before RetryAfter %v, of %+v at %v", n, d.RetryAfter, b, now)
-				}
-				if _, due := l.Take(b, n, now.Add(d.RetryAfter)); !due.OK {
-					t.Fatalf("%d tokens are not there after RetryAfter %v, of %+v at %v", n, d.RetryAfter, b, now)
-				}
-			}
-			if next := d.Next(); n >= 1 && n <= l.Capacity && d.Remaining < l.Capacity { // Next is when one more is there, or a microsecond later
-				if _, due := l.Take(b, 0, now.Add(next)); due.Remaining <= d.Remaining {
-					t.Fatalf("%d are there after Next %v, of %+v, %+v at %v", due.Remaining, next, b, d, now)
-				}
-				if _, early := l.Take(b, 0, now.Add(next-2*time.Microsecond)); next > time.Microsecond && early.Remaining > d.Remaining {
-					t.Fatalf("%d are there before Next %v, of %+v, %+v at %v", early.Remaining, next, b, d, now)
-				}
-			} else if d.Remaining == l.Capacity && next != 0 {
-				t.Fatalf("Next of a full bucket is %v", next)
-			}
-			if _, due := l.Take(b, l.Capacity, now.Add(d.Reset)); !due.OK { // Reset is the first at which all are there
-				t.Fatalf("not full after Reset %v, of %+v at %v", d.Reset, b, now)
-			}
-			if d.Reset > 0 {
-				if _, early := l.Take(b, l.Capacity, now.Add(d.Reset-time.Microsecond)); early.OK {
-					t.Fatalf("full before Reset %v, of %+v at %v", d.Reset, b, now)
-				}
+			if _, due := l.Take(b, n, now.Add(d.RetryAfter)); !due.OK {
+				t.Fatalf("%d tokens are not there after RetryAfter %v, of %+v at %v", n, d.RetryAfter, b, now)
 			}
 		}
-	})
+		if next := d.Next(); n >= 1 && n <= l.Capacity && d.Remaining < l.Capacity { // Next is when one more is there, or a microsecond later
+			if _, due := l.Take(b, 0, now.Add(next)); due.Remaining <= d.Remaining {
+				t.Fatalf("%d are there after Next %v, of %+v, %+v at %v", due.Remaining, next, b, d, now)
+			}
+			if _, early := l.Take(b, 0, now.Add(next-2*time.Microsecond)); next > time.Microsecond && early.Remaining > d.Remaining {
+				t.Fatalf("%d are there before Next %v, of %+v, %+v at %v", early.Remaining, next, b, d, now)
+			}
+		} else if d.Remaining == l.Capacity && next != 0 {
+			t.Fatalf("Next of a full bucket is %v", next)
+		}
+		if _, due := l.Take(b, l.Capacity, now.Add(d.Reset)); !due.OK { // Reset is the first at which all are there
+			t.Fatalf("not full after Reset %v, of %+v at %v", d.Reset, b, now)
+		}
+		if d.Reset > 0 {
+			if _, early := l.Take(b, l.Capacity, now.Add(d.Reset-time.Microsecond)); early.OK {
+				t.Fatalf("full before Reset %v, of %+v at %v", d.Reset, b, now)
+			}
+		}
+	}
 }
 
 // However the requests fall, and however often the clock goes back by less than a period: no more is admitted than the capacity and what was
@@ -172,30 +179,36 @@ func TestNothingIsLostToRounding(t *testing.T) {
 }
 
 // Who gives back at once what they took leaves the bucket as it was. Whenever it is given back, so much more is there, and never more than the capacity.
-func TestGiveUndoesATake(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		l := limits().Draw(t, "limit")
-		var b ratelimit.Bucket
-		now := start
-		look := func(b ratelimit.Bucket) ratelimit.Decision { _, d := l.Take(b, 0, now); return d }
-		for range 40 {
-			now = now.Add(drift(l).Draw(t, "drift"))
-			n := amounts(l).Draw(t, "n")
-			taken, d := l.Take(b, n, now)
-			if d.OK {
-				if was, is := look(b), look(l.Give(taken, n, now)); is != was {
-					t.Fatalf("Give of what was just taken: %+v, want %+v", is, was)
-				}
-			}
-			if b = taken; rapid.IntRange(0, 2).Draw(t, "give") == 0 {
-				was := look(b)
-				b = l.Give(b, n, now)
-				if is := look(b); is.Remaining != min(l.Capacity, was.Remaining+n) || b.Spent < 0 || is.Reset > was.Reset {
-					t.Fatalf("Give(%d) to %+v: %+v, %+v", n, was, is, b)
-				}
+func TestGiveUndoesATake(t *testing.T) { rapid.Check(t, givesBack) }
+
+// FuzzGive walks as TestGiveUndoesATake does.
+func FuzzGive(f *testing.F) {
+	ways(f)
+	f.Fuzz(rapid.MakeFuzz(givesBack))
+}
+
+func givesBack(t *rapid.T) {
+	l := limits().Draw(t, "limit")
+	var b ratelimit.Bucket
+	now := start
+	look := func(b ratelimit.Bucket) ratelimit.Decision { _, d := l.Take(b, 0, now); return d }
+	for range 40 {
+		now = now.Add(drift(l).Draw(t, "drift"))
+		n := amounts(l).Draw(t, "n")
+		taken, d := l.Take(b, n, now)
+		if d.OK {
+			if was, is := look(b), look(l.Give(taken, n, now)); is != was {
+				t.Fatalf("Give of what was just taken: %+v, want %+v", is, was)
 			}
 		}
-	})
+		if b = taken; rapid.IntRange(0, 2).Draw(t, "give") == 0 {
+			was := look(b)
+			b = l.Give(b, n, now)
+			if is := look(b); is.Remaining != min(l.Capacity, was.Remaining+n) || b.Spent < 0 || is.Reset > was.Reset {
+				t.Fatalf("Give(%d) to %+v: %+v, %+v", n, was, is, b)
+			}
+		}
+	}
 }
 
 func TestGiveNothing(t *testing.T) {
@@ -310,5 +323,14 @@ func TestValidate(t *testing.T) {
 	err := &ratelimit.LimitedError{Decision: ratelimit.Decision{Limit: ratelimit.PerMinute(5)}}
 	if want := "rate limit exceeded: 5 in 1m0s"; err.Error() != want {
 		t.Errorf("the refusal reads %q, want %q", err, want)
+	}
+}
+
+// ways adds walks that are long enough: what reads of an input that ends draws nothing more.
+func ways(f *testing.F) {
+	for i := range byte(4) {
+		way := make([]byte, 8<<10)
+		_, _ = rand.NewChaCha8([32]byte{i}).Read(way)
+		f.Add(way)
 	}
 }
