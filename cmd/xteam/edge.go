@@ -62,7 +62,7 @@ func proxyHeader(to *httpapi.ProxyHeader, v string) bool {
 
 // unfit says why settings that are good in themselves may not serve in production. The doctor says the same, check by check.
 func unfit(s *settings) faults {
-	why := slices.Concat(unfitTLS(s), unfitHosts(s), unfitOrigins(s), unfitDatabase(s), unfitSinks(s), unfitRedis("REVOCATION_URL", s.RevocationURL))
+	why := slices.Concat(unfitTLS(s), unfitHosts(s), unfitOrigins(s), unfitDatabase(s), unfitSinks(s), unfitFirewall(s), unfitRedis("REVOCATION_URL", s.RevocationURL))
 	if s.RateLimitURL != s.RevocationURL {
 		why = append(why, unfitRedis("RATE_LIMIT_URL", s.RateLimitURL)...)
 	}

@@ -66,6 +66,9 @@ type settings struct {
 	AlertURL     string // of the webhook; empty: there is none
 	AlertPrivate bool   // it may be on this machine or in a private network
 
+	FirewallURL     string // empty: there is none
+	FirewallPrivate bool   // a webhook may be on this machine or in a private network
+
 	MetricsAddr string // empty: on Addr, behind the role of an administrator
 
 	Collector    string        // the URL of an OpenTelemetry collector; empty: nothing is sent
@@ -352,6 +355,18 @@ var table = []setting{
 			s.AlertPrivate = v == "true"
 			return v == "true" || v == "false"
 		}},
+	{name: "FIREWALL_URL", without: "none", takes: "awswaf://REGION/SCOPE?ipv4=NAME/ID&ipv6=NAME/ID, https://HOST/PATH, with FIREWALL_PRIVATE=true also http://, or nothing",
+		meaning: "a firewall that turns away what `xteam blocked-ips` has: two IP sets of AWS WAF (SCOPE is REGIONAL or CLOUDFRONT), which hold nothing else from then on, or a webhook that is posted the whole list, signed. One server of many keeps it, and sets it again once a minute; while it does not answer, the servers refuse by themselves as ever", mask: maskURL,
+		set: func(s *settings, v string) bool { s.FirewallURL = v; return v == "" || isFirewall(v) }},
+	{name: firewallSecret, without: "none", takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
+		meaning: "what the signatures of the lists are made with that go to a webhook; a FIREWALL_URL of https needs it. Read through SECRETS_URL, once at the start", mask: maskSecret,
+		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
+	{name: "FIREWALL_PRIVATE", initial: "false", takes: "true or false",
+		meaning: "as ALERT_WEBHOOK_PRIVATE, for a FIREWALL_URL of https or http",
+		set: func(s *settings, v string) bool {
+			s.FirewallPrivate = v == "true"
+			return v == "true" || v == "false"
+		}},
 	{name: "METRICS_ADDR", without: "on HTTP_ADDR, for administrators", takes: "host:port, such as 127.0.0.1:9100, or nothing",
 		meaning: "an address of its own for /metrics, open to whoever reaches it; production warns of one that is not of this machine or a private network",
 		set: func(s *settings, v string) bool {
@@ -482,6 +497,12 @@ func parse(get lookup) (settings, error) {
 	}
 	if strings.HasPrefix(s.AlertURL, "http:") && !bad["ALERT_WEBHOOK_URL"] && !s.AlertPrivate {
 		complain("ALERT_WEBHOOK_URL")
+	}
+	if strings.HasPrefix(s.FirewallURL, "http") && !bad["FIREWALL_URL"] && s.SecretsURL == "env:" && given(get, firewallSecret) == "" {
+		complain(firewallSecret)
+	}
+	if strings.HasPrefix(s.FirewallURL, "http:") && !bad["FIREWALL_URL"] && !s.FirewallPrivate {
+		complain("FIREWALL_URL")
 	}
 	for _, row := range notYet {
 		if v := given(get, row.name); v != "" && v != row.initial {

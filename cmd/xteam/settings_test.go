@@ -90,6 +90,9 @@ func TestSettingsRefused(t *testing.T) {
 		"EVENT_SYSLOG_URL":            {"planted-secret", "syslog://", "http://planted-secret", "udp://h:514", "syslog://u:planted-secret@h", "syslog://h/planted-secret", "syslog://h:0", "syslog://h:65536", "syslog://h:syslog"},
 		"ALERT_WEBHOOK_URL":           {"planted-secret", "ftp://planted-secret@h/", "https://", "https:planted-secret", "https://h/#planted-secret", "https://:443/planted-secret", "https://planted\x00@h/"},
 		"ALERT_WEBHOOK_SECRET":        {"planted-secret", "whsec_planted-secret-planted-secret", "whsec_cGxhbnRlZA=="},
+		"FIREWALL_URL":                {"planted-secret", "awswaf://", "awswaf://eu-central-1/REGIONAL?ipv4=planted-secret", "ftp://planted-secret@h/", "https://", "awssm://planted-secret/x"},
+		"FIREWALL_SECRET":             {"planted-secret", "whsec_planted-secret-planted-secret", "whsec_cGxhbnRlZA=="},
+		"FIREWALL_PRIVATE":            {"yes", "1"},
 		"ALERT_WEBHOOK_PRIVATE":       {"yes", "1", "10.0.0.0/8"},
 		"AUDIT_RETENTION":             {"1", "23h", "-24h", "876001h", "400d"},
 		"OTEL_EXPORTER_OTLP_ENDPOINT": {"127.0.0.1:4318", "grpc://x:4317", "http://u:p@x", "http://x?y", "http://"},
@@ -208,6 +211,26 @@ func TestSettingsOfTheWebhook(t *testing.T) {
 		"in the clear":           {map[string]string{url: "http://10.0.0.1/", word: key}, []string{url + ": "}},
 		"in the clear, at home":  {map[string]string{url: "http://10.0.0.1/", word: key, "ALERT_WEBHOOK_PRIVATE": "true"}, nil},
 		"a secret without a use": {map[string]string{word: key}, nil},
+	} {
+		_, err := xteam.Parse(c.set)
+		if diff := cmp.Diff(c.want, faulty(err)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestSettingsOfTheFirewall(t *testing.T) {
+	const url, word = "FIREWALL_URL", "FIREWALL_SECRET"
+	for name, c := range map[string]struct {
+		set  map[string]string
+		want []string
+	}{
+		"AWS WAF":               {map[string]string{url: "awswaf://us-east-1/CLOUDFRONT?ipv4=a/b&ipv6=c/d"}, nil},
+		"a webhook":             {map[string]string{url: "https://h/x", word: key}, nil},
+		"a secret elsewhere":    {map[string]string{url: "https://h/x", "SECRETS_URL": "file:///run/secrets"}, nil},
+		"no secret":             {map[string]string{url: "https://h/x"}, []string{word + ": "}},
+		"in the clear":          {map[string]string{url: "http://10.0.0.1/", word: key}, []string{url + ": "}},
+		"in the clear, at home": {map[string]string{url: "http://10.0.0.1/", word: key, "FIREWALL_PRIVATE": "true"}, nil},
 	} {
 		_, err := xteam.Parse(c.set)
 		if diff := cmp.Diff(c.want, faulty(err)); diff != "" {

@@ -259,9 +259,33 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, tethers, sinks, mainOutput)
+	firewall, cleanup20, err := openFirewall(ctx, s, core, blocks, secrets, logger)
+	if err != nil {
+		cleanup19()
+		cleanup18()
+		cleanup17()
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, tethers, sinks, firewall, mainOutput)
 	mainSystem := newSystem(api, telemetry, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup20()
 		cleanup19()
 		cleanup18()
 		cleanup17()

@@ -26,7 +26,18 @@ type hooks struct {
 
 	mu     sync.Mutex
 	alerts []string // ids of the messages with a signature that holds, in their order
+	walls  []string // lists of blocked networks
 	wrong  []string
+}
+
+// wall is the list that came last; "nothing" before the first.
+func (h *hooks) wall() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.walls) == 0 {
+		return "nothing"
+	}
+	return h.walls[len(h.walls)-1]
 }
 
 // listen answers messages until the end that it answers.
@@ -51,16 +62,22 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seconds, err := strconv.ParseInt(at, 10, 64)
 	var message struct {
 		Type string
-		Data struct{ Events []struct{ ID, Kind string } }
+		Data struct {
+			Events   []struct{ ID, Kind string }
+			Networks []string
+		}
 	}
 	bad := json.Unmarshal(body, &message)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	wall := bad == nil && message.Type == "blocked_networks" && message.Data.Networks != nil && strings.HasPrefix(id, "wall_")
 	switch {
 	case r.Header.Get("Webhook-Signature") != "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)), err != nil || time.Since(time.Unix(seconds, 0)).Abs() > patience,
-		bad != nil || message.Type != "security_events" || len(message.Data.Events) != 1 || message.Data.Events[0].Kind != "alert_raised" || message.Data.Events[0].ID != id:
+		!wall && (bad != nil || message.Type != "security_events" || len(message.Data.Events) != 1 || message.Data.Events[0].Kind != "alert_raised" || message.Data.Events[0].ID != id):
 		h.wrong = append(h.wrong, string(body))
 		w.WriteHeader(http.StatusBadRequest)
+	case wall:
+		h.walls = append(h.walls, strings.Join(message.Data.Networks, " "))
 	default:
 		h.alerts = append(h.alerts, id)
 	}
@@ -151,5 +168,33 @@ func TestAlertsArrive(t *testing.T) {
 	}
 	if all := s.log.String() + again.log.String() + string(b) + logs.String(); strings.Contains(all, "planted") {
 		t.Error("the webhook's secret, or the rest of its address, is in the logs, the file or the syslog")
+	}
+}
+
+// TestFirewallIsTold: what is blocked is posted to the firewall, whole, signed, within a second or so; what was changed while it was away comes once it is back, by a server that was killed meanwhile.
+func TestFirewallIsTold(t *testing.T) {
+	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-firewall"}
+	gone := h.listen(t)
+	folder := t.TempDir()
+	env := environ(folder, "FIREWALL_URL=http://"+h.addr+"/planted-path", "FIREWALL_SECRET="+h.secret, "FIREWALL_PRIVATE=true", "METRICS_ADDR="+freeAddr(t))
+	admin(t, env)
+	s := serve(t, env)
+	until(t, "the empty list comes", func() bool { return h.wall() == "" })
+	must(t, env, "", "blocked-ips", "add", "198.51.100.0/24", "--for", "1h")
+	must(t, env, "", "blocked-ips", "add", "2001:db8::/64")
+	until(t, "both come", func() bool { return h.wall() == "198.51.100.0/24 2001:db8::/64" })
+	gone()
+	must(t, env, "", "blocked-ips", "remove", "2001:db8::/64")
+	until(t, "the log says that it was not taken", func() bool { return strings.Contains(s.log.String(), `"duty":"firewall"`) })
+	_ = s.end(syscall.SIGKILL)
+	again := serve(t, env)
+	h.listen(t)
+	until(t, "what is left comes", func() bool { return h.wall() == "198.51.100.0/24" })
+	if h.mu.Lock(); len(h.wrong) > 0 {
+		t.Errorf("messages that cannot be believed: %q", h.wrong)
+	}
+	h.mu.Unlock()
+	if strings.Contains(s.log.String()+again.log.String(), "planted") {
+		t.Error("the secret, or the rest of the address, is in the logs")
 	}
 }
