@@ -487,3 +487,21 @@ func TestGet(t *testing.T) {
 		t.Errorf("DELETE: %d", a.status)
 	}
 }
+
+// TestTheOperatorHasNoToken: who comes by the operator's listener does what an administrator may, without a token, in every field.
+func TestTheOperatorHasNoToken(t *testing.T) {
+	s := newSystem(t, xteam.Options{})
+	for _, field := range []string{`acknowledgeAlert(id: "none") { id }`, `blockIp(input: {cidr: "203.0.113.7"}) { cidr }`, `unblockIp(cidr: "203.0.113.7")`, `revokeUserTokens(userId: "nobody") { sessionsEnded }`, `rotateSigningKey { kid }`} {
+		body, err := json.Marshal(map[string]string{"query": "mutation { " + field + " }"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("POST", "/graphql", bytes.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		httpapi.AsOperator(s.h).ServeHTTP(w, r)
+		if text := w.Body.String(); w.Code != http.StatusOK || strings.Contains(text, "INTERNAL") || strings.Contains(text, "UNAUTHENTICATED") {
+			t.Errorf("%s: %d %s", field, w.Code, text)
+		}
+	}
+}

@@ -366,7 +366,7 @@ func (m mutation) AcknowledgeAlert(ctx context.Context, aid string) (*Alert, err
 	if err != nil {
 		return nil, err
 	}
-	is, err := m.Alerts.Ack(ctx, who.Actor(v.Request()), aid)
+	is, err := m.Alerts.Ack(ctx, actor(v, who), aid)
 	if err != nil {
 		return nil, err
 	}
