@@ -100,6 +100,7 @@ type Stores struct {
 	TrailCare   ports.TrailCare
 	Cursors     ports.Cursors
 	Alerts      ports.Alerts
+	Incidents   ports.Incidents
 	Uploads     ports.Uploads // nil: there are none
 }
 
@@ -156,7 +157,7 @@ func (t Tunables) Policy() token.Policy {
 	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
 }
 
-// Core is what all use cases stand on. All fields but Rotator, Pending, Nodes, Clocks and Limiter are needed.
+// Core is what all use cases stand on. All fields but Rotator, Pending, Nodes, Clocks, Incidents and Limiter are needed.
 type Core struct {
 	Stores    Stores
 	View      *view.View
@@ -167,11 +168,12 @@ type Core struct {
 	Random    io.Reader        // of ids and secrets; safe for concurrent use, as crypto/rand.Reader is
 	Now       func() time.Time // the wall clock
 	Tunables  Tunables
-	Rotator   *Rotator // of signing keys, which makes itself known; nil: they never change
-	Pending   *Pending // keeps revocations that are in force and not written down yet; nil: what the database does not take is not in force
-	Nodes     *Nodes   // this one and the others, which makes itself known; nil: this one is alone
-	Clocks    *Clocks  // of the stores; nil: there is none but this node's
-	Limiter   *Limiter // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both
+	Rotator   *Rotator   // of signing keys, which makes itself known; nil: they never change
+	Pending   *Pending   // keeps revocations that are in force and not written down yet; nil: what the database does not take is not in force
+	Nodes     *Nodes     // this one and the others, which makes itself known; nil: this one is alone
+	Clocks    *Clocks    // of the stores; nil: there is none but this node's
+	Incidents *Incidents // who may sign in, and whether this node serves, which makes itself known; nil: everybody may, and it does
+	Limiter   *Limiter   // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both
 }
 
 func (c *Core) now() instant.Instant { return instant.Of(c.Now()) }

@@ -59,7 +59,7 @@ func newWorld(t testing.TB, change ...func(*app.Core)) *world {
 	}
 	w.view = view.New(view.Options{MaxStaleness: 10000 * time.Hour, Now: now}, view.Source{Name: "database", Truth: true, Revocations: w.store.Revocations()})
 	w.core = &app.Core{
-		Stores: app.Stores{Accounts: w.store.Accounts(), Sessions: w.store.Sessions(), APIKeys: w.store.APIKeys(), Keys: w.store.Keys(), System: w.store.System(), Blocks: w.store.Blocks(), Revocations: w.store.Revocations(), Events: w.store.Events(), Trail: w.store.Trail(), TrailCare: w.store.Trail(), Cursors: w.store.Cursors(), Alerts: w.store.Alerts(), Uploads: w.store.Uploads()},
+		Stores: app.Stores{Accounts: w.store.Accounts(), Sessions: w.store.Sessions(), APIKeys: w.store.APIKeys(), Keys: w.store.Keys(), System: w.store.System(), Blocks: w.store.Blocks(), Revocations: w.store.Revocations(), Events: w.store.Events(), Trail: w.store.Trail(), TrailCare: w.store.Trail(), Cursors: w.store.Cursors(), Alerts: w.store.Alerts(), Incidents: w.store.Incidents(), Uploads: w.store.Uploads()},
 		View:   w.view, Codec: codec, Passwords: w.passwords, MACs: macs{}, Journal: w.journal, Random: rand.Reader, Now: now,
 		Tunables: app.Tunables{Issuer: "xteam", Audience: "xteam", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour, Session: 30 * 24 * time.Hour, Leeway: 30 * time.Second},
 	}

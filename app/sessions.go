@@ -67,6 +67,9 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 		}
 		return Tokens{}, err
 	}
+	if err := s.core.Incidents.admits(&acct); err != nil { // whoever knows the password alone learns of it
+		return Tokens{}, s.heldBack(ctx, r, &acct, err)
+	}
 	now := s.core.now()
 	acct, whole, err := s.core.caughtUp(ctx, acct)
 	if err != nil {
@@ -85,6 +88,15 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	try.hit()
 	s.core.felt(ctx, eff)
 	return tokens, nil
+}
+
+// heldBack has the journal told of a sign-in that is held back, which is good for nothing else: no password was wrong, and nothing is kept.
+func (s *Sessions) heldBack(ctx context.Context, r Request, acct *account.Account, err error) error {
+	if e, eerr := s.core.event(r, audit.AuthenticationFailed, audit.Info, audit.Failure); eerr == nil {
+		e.Subject, e.Email, e.Reason = acct.ID.String(), acct.Email.String(), "held_back"
+		s.core.Journal.Write(ctx, e)
+	}
+	return err
 }
 
 // failed records a sign-in that failed and answers account.ErrCredentials, or the fault that kept it from being recorded.

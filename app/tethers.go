@@ -31,6 +31,8 @@ type TethersOptions struct {
 	MaxPerKey, MaxFollowers int
 	// Blocked tells whether an address is blocked; Look has it asked again about all that is held. Default: none is.
 	Blocked func(netip.Addr) bool
+	// Isolated tells whether this node serves nobody; Look has it asked again. Default: it serves.
+	Isolated func() bool
 	// Again is Guard.Again: it is asked about a key whose owner has changed, for that alone ends no key. Default: what such a key holds ends.
 	Again func(context.Context, Caller) (Caller, error)
 }
@@ -240,6 +242,9 @@ func (t *Tethers) refusal(h *tether, now instant.Instant) error {
 	if t.options.Blocked != nil && h.addr.IsValid() && t.options.Blocked(h.addr) {
 		return ErrAddressBlocked
 	}
+	if t.options.Isolated != nil && h.addr.IsValid() && t.options.Isolated() { // the operator's own socket has no address
+		return ErrIsolated
+	}
 	return nil
 }
 
@@ -335,8 +340,8 @@ func EndCode(err error) (code, reason string) {
 		return RefusalCode(err), revoked.Reason.String()
 	case errors.Is(err, ErrAddressBlocked):
 		return "address_blocked", ""
-	case errors.Is(err, ErrStopping):
-		return "stopping", ""
+	case errors.Is(err, ErrStopping), errors.Is(err, ErrIsolated):
+		return "stopping", "" // of this node; another serves
 	case errors.Is(err, ErrSlow):
 		return "too_slow", ""
 	case errors.Is(err, ErrForbidden):

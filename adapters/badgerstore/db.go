@@ -73,6 +73,9 @@ func (db *DB) Trail() *Trail { return &Trail{db} }
 // Alerts answers the port of alerts.
 func (db *DB) Alerts() *Alerts { return &Alerts{db} }
 
+// Incidents answers the port of incidents.
+func (db *DB) Incidents() *Incidents { return &Incidents{db} }
+
 // Cursors answers the port of kept places.
 func (db *DB) Cursors() *Cursors { return &Cursors{db} }
 

@@ -16,6 +16,7 @@ const (
 	trailKey       = "m/trail"
 	blocksKey      = "m/blocks"
 	alertsKey      = "m/alerts"
+	incidentsKey   = "m/incidents"
 	accountPrefix  = "a/"
 	emailPrefix    = "n/e"
 	usernamePrefix = "n/u"

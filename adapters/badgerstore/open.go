@@ -97,6 +97,10 @@ func (db *DB) start() (position uint64, err error) {
 		return 0, refusal(db.dir, err)
 	}
 	inner, err := openBadger(opt)
+	for tries := 0; locked(err) && tries < 20; tries++ { // a child that this process is about to start holds what was just closed until it runs its own program
+		<-time.After(10 * time.Millisecond)
+		inner, err = openBadger(opt)
+	}
 	if err != nil {
 		return 0, refusal(db.dir, err)
 	}
@@ -244,19 +248,23 @@ func openBadger(opt badger.Options) (inner *badger.DB, err error) {
 	return badger.OpenManaged(opt)
 }
 
+// locked reports whether another process has the folder, or this one a second time.
+func locked(err error) bool { return said(err, syscall.EWOULDBLOCK) }
+
+func said(err error, errno syscall.Errno) bool {
+	return err != nil && (errors.Is(err, errno) || strings.Contains(err.Error(), errno.Error()))
+}
+
 // refusal makes Badger's error, which wraps nothing, into a sentence.
 func refusal(dir string, err error) error {
-	said := func(errno syscall.Errno) bool {
-		return errors.Is(err, errno) || strings.Contains(err.Error(), errno.Error())
-	}
 	switch {
-	case said(syscall.EWOULDBLOCK):
+	case locked(err):
 		return fmt.Errorf("the data folder %s is in use, by another process or a second time by this one: stop that one, or name another folder", dir)
-	case said(syscall.EACCES), said(syscall.EPERM), said(syscall.EROFS):
+	case said(err, syscall.EACCES), said(err, syscall.EPERM), said(err, syscall.EROFS):
 		return fmt.Errorf("the data folder %s cannot be written: give it to the user that runs this program, or name another folder", dir)
-	case said(syscall.ENOTDIR):
+	case said(err, syscall.ENOTDIR):
 		return fmt.Errorf("the data folder %s lies below a file: name another folder", dir)
-	case said(syscall.ENOSPC):
+	case said(err, syscall.ENOSPC):
 		return fmt.Errorf("the disk of the data folder %s is full: make room on it", dir)
 	}
 	return fmt.Errorf("the data folder %s cannot be read: %s; restore it from a backup", dir, strings.Join(strings.Fields(err.Error()), " "))

@@ -26,15 +26,16 @@ const Path = "/graphql"
 
 // Services are the use cases that are served. All are needed.
 type Services struct {
-	Sessions *app.Sessions
-	Accounts *app.Accounts
-	Revoker  *app.Revoker
-	Rotator  *app.Rotator
-	APIKeys  *app.APIKeys
-	Tethers  *app.Tethers
-	Live     *app.Live
-	Blocks   *app.Blocks
-	Alerts   *app.Alerts
+	Sessions  *app.Sessions
+	Accounts  *app.Accounts
+	Revoker   *app.Revoker
+	Rotator   *app.Rotator
+	APIKeys   *app.APIKeys
+	Tethers   *app.Tethers
+	Live      *app.Live
+	Blocks    *app.Blocks
+	Alerts    *app.Alerts
+	Incidents *app.Incidents
 }
 
 // Options tune an API. The zero value works.

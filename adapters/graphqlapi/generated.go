@@ -44,6 +44,13 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	AffectedUser struct {
+		Email    func(childComplexity int) int
+		ID       func(childComplexity int) int
+		Username func(childComplexity int) int
+		Why      func(childComplexity int) int
+	}
+
 	Alert struct {
 		AcknowledgedAt func(childComplexity int) int
 		AcknowledgedBy func(childComplexity int) int
@@ -115,30 +122,139 @@ type ComplexityRoot struct {
 		Value func(childComplexity int) int
 	}
 
+	Incident struct {
+		ID         func(childComplexity int) int
+		Name       func(childComplexity int) int
+		OpenedAt   func(childComplexity int) int
+		OpenedBy   func(childComplexity int) int
+		ResolvedAt func(childComplexity int) int
+		Since      func(childComplexity int) int
+		State      func(childComplexity int) int
+		Steps      func(childComplexity int) int
+		Targets    func(childComplexity int) int
+	}
+
+	IncidentConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	IncidentContainment struct {
+		Contained    func(childComplexity int) int
+		ContainedMs  func(childComplexity int) int
+		Incident     func(childComplexity int) int
+		MissingNodes func(childComplexity int) int
+		Recorded     func(childComplexity int) int
+		SignInsHeld  func(childComplexity int) int
+		Targets      func(childComplexity int) int
+	}
+
+	IncidentEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	IncidentEradication struct {
+		APIKeys  func(childComplexity int) int
+		ByHand   func(childComplexity int) int
+		Incident func(childComplexity int) int
+		Signs    func(childComplexity int) int
+	}
+
+	IncidentRecovery struct {
+		AdmittedPercent func(childComplexity int) int
+		Incident        func(childComplexity int) int
+		MissingNodes    func(childComplexity int) int
+		Nodes           func(childComplexity int) int
+	}
+
+	IncidentReport struct {
+		Affected func(childComplexity int) int
+		AuditOk  func(childComplexity int) int
+		Incident func(childComplexity int) int
+		Markdown func(childComplexity int) int
+		More     func(childComplexity int) int
+	}
+
+	IncidentStatus struct {
+		AdmittedPercent func(childComplexity int) int
+		Contained       func(childComplexity int) int
+		ContainedMs     func(childComplexity int) int
+		Incident        func(childComplexity int) int
+		IsolatedNodes   func(childComplexity int) int
+		MissingNodes    func(childComplexity int) int
+		Undone          func(childComplexity int) int
+	}
+
+	IncidentStep struct {
+		At   func(childComplexity int) int
+		By   func(childComplexity int) int
+		Kind func(childComplexity int) int
+		Note func(childComplexity int) int
+	}
+
+	IncidentTarget struct {
+		AskedAt       func(childComplexity int) int
+		Done          func(childComplexity int) int
+		Failed        func(childComplexity int) int
+		Kind          func(childComplexity int) int
+		Missing       func(childComplexity int) int
+		Nodes         func(childComplexity int) int
+		SessionsEnded func(childComplexity int) int
+		Value         func(childComplexity int) int
+	}
+
+	IncidentVerdict struct {
+		AuditOk      func(childComplexity int) int
+		AuditRecords func(childComplexity int) int
+		Incident     func(childComplexity int) int
+		MissingNodes func(childComplexity int) int
+		Nodes        func(childComplexity int) int
+		Ok           func(childComplexity int) int
+		Tried        func(childComplexity int) int
+	}
+
 	Mutation struct {
-		AcknowledgeAlert func(childComplexity int, id string) int
-		BlockIP          func(childComplexity int, input BlockIPInput) int
-		ChangePassword   func(childComplexity int, input ChangePasswordInput) int
-		CreateAPIKey     func(childComplexity int, input CreateAPIKeyInput) int
-		DisableUser      func(childComplexity int, id string) int
-		EnableUser       func(childComplexity int, id string) int
-		Login            func(childComplexity int, input LoginInput) int
-		Logout           func(childComplexity int) int
-		LogoutAll        func(childComplexity int) int
-		Refresh          func(childComplexity int, refreshToken string) int
-		Register         func(childComplexity int, input RegisterInput) int
-		RevokeAPIKey     func(childComplexity int, id string, children *bool) int
-		RevokeSession    func(childComplexity int, id string) int
-		RevokeToken      func(childComplexity int, token string, reason *string) int
-		RevokeUserTokens func(childComplexity int, userID string) int
-		RotateAPIKey     func(childComplexity int, id string, expiresInDays *int, overlapHours *int) int
-		RotateSigningKey func(childComplexity int, algorithm *string, graceful *bool) int
-		UnblockIP        func(childComplexity int, cidr string) int
+		AcknowledgeAlert  func(childComplexity int, id string) int
+		BlockIP           func(childComplexity int, input BlockIPInput) int
+		ChangePassword    func(childComplexity int, input ChangePasswordInput) int
+		ContainIncident   func(childComplexity int, id *string, input ContainIncidentInput) int
+		CreateAPIKey      func(childComplexity int, input CreateAPIKeyInput) int
+		DisableUser       func(childComplexity int, id string) int
+		EnableUser        func(childComplexity int, id string) int
+		EradicateIncident func(childComplexity int, id *string, signingKey *bool, apiKeys []string, reason *string) int
+		IsolateNode       func(childComplexity int, id *string, node string, release *bool, force *bool, note *string) int
+		Login             func(childComplexity int, input LoginInput) int
+		Logout            func(childComplexity int) int
+		LogoutAll         func(childComplexity int) int
+		OpenIncident      func(childComplexity int, name string, since *string) int
+		RecoverIncident   func(childComplexity int, id *string, percent int, note *string) int
+		Refresh           func(childComplexity int, refreshToken string) int
+		Register          func(childComplexity int, input RegisterInput) int
+		ReportIncident    func(childComplexity int, id *string) int
+		ResolveIncident   func(childComplexity int, id *string, note *string, force *bool) int
+		RevokeAPIKey      func(childComplexity int, id string, children *bool) int
+		RevokeSession     func(childComplexity int, id string) int
+		RevokeToken       func(childComplexity int, token string, reason *string) int
+		RevokeUserTokens  func(childComplexity int, userID string) int
+		RotateAPIKey      func(childComplexity int, id string, expiresInDays *int, overlapHours *int) int
+		RotateSigningKey  func(childComplexity int, algorithm *string, graceful *bool) int
+		UnblockIP         func(childComplexity int, cidr string) int
+		VerifyIncident    func(childComplexity int, id *string) int
 	}
 
 	NewApiKey struct {
 		APIKey func(childComplexity int) int
 		Key    func(childComplexity int) int
+	}
+
+	NodeIsolation struct {
+		Incident     func(childComplexity int) int
+		Isolated     func(childComplexity int) int
+		MissingNodes func(childComplexity int) int
+		Node         func(childComplexity int) int
+		Nodes        func(childComplexity int) int
 	}
 
 	NodeTime struct {
@@ -156,12 +272,19 @@ type ComplexityRoot struct {
 	Query struct {
 		APIKeys        func(childComplexity int, first *int, after *string, user *string) int
 		Alerts         func(childComplexity int, first *int, after *string, open *bool) int
+		Incident       func(childComplexity int, id *string) int
+		Incidents      func(childComplexity int, first *int, after *string, open *bool) int
 		Me             func(childComplexity int) int
 		SecurityEvents func(childComplexity int, first *int, after *string) int
 		Sessions       func(childComplexity int, first *int, after *string, user *string, everybody *bool) int
 		SigningKeys    func(childComplexity int, first *int, after *string) int
 		User           func(childComplexity int, id string) int
 		Users          func(childComplexity int, first *int, after *string) int
+	}
+
+	ReplacedApiKey struct {
+		APIKey func(childComplexity int) int
+		Was    func(childComplexity int) int
 	}
 
 	RevokeResult struct {
@@ -261,6 +384,13 @@ type ComplexityRoot struct {
 		TokenType    func(childComplexity int) int
 	}
 
+	TriedTarget struct {
+		Kind  func(childComplexity int) int
+		Ok    func(childComplexity int) int
+		Seen  func(childComplexity int) int
+		Value func(childComplexity int) int
+	}
+
 	User struct {
 		Created  func(childComplexity int) int
 		Email    func(childComplexity int) int
@@ -304,6 +434,14 @@ type MutationResolver interface {
 	DisableUser(ctx context.Context, id string) (*User, error)
 	EnableUser(ctx context.Context, id string) (*User, error)
 	AcknowledgeAlert(ctx context.Context, id string) (*Alert, error)
+	OpenIncident(ctx context.Context, name string, since *string) (*Incident, error)
+	ContainIncident(ctx context.Context, id *string, input ContainIncidentInput) (*IncidentContainment, error)
+	VerifyIncident(ctx context.Context, id *string) (*IncidentVerdict, error)
+	EradicateIncident(ctx context.Context, id *string, signingKey *bool, apiKeys []string, reason *string) (*IncidentEradication, error)
+	RecoverIncident(ctx context.Context, id *string, percent int, note *string) (*IncidentRecovery, error)
+	IsolateNode(ctx context.Context, id *string, node string, release *bool, force *bool, note *string) (*NodeIsolation, error)
+	ReportIncident(ctx context.Context, id *string) (*IncidentReport, error)
+	ResolveIncident(ctx context.Context, id *string, note *string, force *bool) (*Incident, error)
 	BlockIP(ctx context.Context, input BlockIPInput) (*BlockedIP, error)
 	UnblockIP(ctx context.Context, cidr string) (bool, error)
 }
@@ -315,6 +453,8 @@ type QueryResolver interface {
 	User(ctx context.Context, id string) (*User, error)
 	SecurityEvents(ctx context.Context, first *int, after *string) (*SecurityEventConnection, error)
 	Alerts(ctx context.Context, first *int, after *string, open *bool) (*AlertConnection, error)
+	Incidents(ctx context.Context, first *int, after *string, open *bool) (*IncidentConnection, error)
+	Incident(ctx context.Context, id *string) (*IncidentStatus, error)
 	SigningKeys(ctx context.Context, first *int, after *string) (*SigningKeyConnection, error)
 }
 type SubscriptionResolver interface {
@@ -338,6 +478,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	ec := newExecutionContext(nil, e, nil)
 	_ = ec
 	switch typeName + "." + field {
+
+	case "AffectedUser.email":
+		if e.ComplexityRoot.AffectedUser.Email == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AffectedUser.Email(childComplexity), true
+	case "AffectedUser.id":
+		if e.ComplexityRoot.AffectedUser.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AffectedUser.ID(childComplexity), true
+	case "AffectedUser.username":
+		if e.ComplexityRoot.AffectedUser.Username == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AffectedUser.Username(childComplexity), true
+	case "AffectedUser.why":
+		if e.ComplexityRoot.AffectedUser.Why == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AffectedUser.Why(childComplexity), true
 
 	case "Alert.acknowledgedAt":
 		if e.ComplexityRoot.Alert.AcknowledgedAt == nil {
@@ -629,6 +794,377 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Detail.Value(childComplexity), true
 
+	case "Incident.id":
+		if e.ComplexityRoot.Incident.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.ID(childComplexity), true
+	case "Incident.name":
+		if e.ComplexityRoot.Incident.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.Name(childComplexity), true
+	case "Incident.openedAt":
+		if e.ComplexityRoot.Incident.OpenedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.OpenedAt(childComplexity), true
+	case "Incident.openedBy":
+		if e.ComplexityRoot.Incident.OpenedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.OpenedBy(childComplexity), true
+	case "Incident.resolvedAt":
+		if e.ComplexityRoot.Incident.ResolvedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.ResolvedAt(childComplexity), true
+	case "Incident.since":
+		if e.ComplexityRoot.Incident.Since == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.Since(childComplexity), true
+	case "Incident.state":
+		if e.ComplexityRoot.Incident.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.State(childComplexity), true
+	case "Incident.steps":
+		if e.ComplexityRoot.Incident.Steps == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.Steps(childComplexity), true
+	case "Incident.targets":
+		if e.ComplexityRoot.Incident.Targets == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Incident.Targets(childComplexity), true
+
+	case "IncidentConnection.edges":
+		if e.ComplexityRoot.IncidentConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentConnection.Edges(childComplexity), true
+	case "IncidentConnection.nodes":
+		if e.ComplexityRoot.IncidentConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentConnection.Nodes(childComplexity), true
+	case "IncidentConnection.pageInfo":
+		if e.ComplexityRoot.IncidentConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentConnection.PageInfo(childComplexity), true
+
+	case "IncidentContainment.contained":
+		if e.ComplexityRoot.IncidentContainment.Contained == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentContainment.Contained(childComplexity), true
+	case "IncidentContainment.containedMs":
+		if e.ComplexityRoot.IncidentContainment.ContainedMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentContainment.ContainedMs(childComplexity), true
+	case "IncidentContainment.incident":
+		if e.ComplexityRoot.IncidentContainment.Incident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentContainment.Incident(childComplexity), true
+	case "IncidentContainment.missingNodes":
+		if e.ComplexityRoot.IncidentContainment.MissingNodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentContainment.MissingNodes(childComplexity), true
+	case "IncidentContainment.recorded":
+		if e.ComplexityRoot.IncidentContainment.Recorded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentContainment.Recorded(childComplexity), true
+	case "IncidentContainment.signInsHeld":
+		if e.ComplexityRoot.IncidentContainment.SignInsHeld == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentContainment.SignInsHeld(childComplexity), true
+	case "IncidentContainment.targets":
+		if e.ComplexityRoot.IncidentContainment.Targets == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentContainment.Targets(childComplexity), true
+
+	case "IncidentEdge.cursor":
+		if e.ComplexityRoot.IncidentEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentEdge.Cursor(childComplexity), true
+	case "IncidentEdge.node":
+		if e.ComplexityRoot.IncidentEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentEdge.Node(childComplexity), true
+
+	case "IncidentEradication.apiKeys":
+		if e.ComplexityRoot.IncidentEradication.APIKeys == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentEradication.APIKeys(childComplexity), true
+	case "IncidentEradication.byHand":
+		if e.ComplexityRoot.IncidentEradication.ByHand == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentEradication.ByHand(childComplexity), true
+	case "IncidentEradication.incident":
+		if e.ComplexityRoot.IncidentEradication.Incident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentEradication.Incident(childComplexity), true
+	case "IncidentEradication.signs":
+		if e.ComplexityRoot.IncidentEradication.Signs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentEradication.Signs(childComplexity), true
+
+	case "IncidentRecovery.admittedPercent":
+		if e.ComplexityRoot.IncidentRecovery.AdmittedPercent == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentRecovery.AdmittedPercent(childComplexity), true
+	case "IncidentRecovery.incident":
+		if e.ComplexityRoot.IncidentRecovery.Incident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentRecovery.Incident(childComplexity), true
+	case "IncidentRecovery.missingNodes":
+		if e.ComplexityRoot.IncidentRecovery.MissingNodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentRecovery.MissingNodes(childComplexity), true
+	case "IncidentRecovery.nodes":
+		if e.ComplexityRoot.IncidentRecovery.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentRecovery.Nodes(childComplexity), true
+
+	case "IncidentReport.affected":
+		if e.ComplexityRoot.IncidentReport.Affected == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentReport.Affected(childComplexity), true
+	case "IncidentReport.auditOk":
+		if e.ComplexityRoot.IncidentReport.AuditOk == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentReport.AuditOk(childComplexity), true
+	case "IncidentReport.incident":
+		if e.ComplexityRoot.IncidentReport.Incident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentReport.Incident(childComplexity), true
+	case "IncidentReport.markdown":
+		if e.ComplexityRoot.IncidentReport.Markdown == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentReport.Markdown(childComplexity), true
+	case "IncidentReport.more":
+		if e.ComplexityRoot.IncidentReport.More == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentReport.More(childComplexity), true
+
+	case "IncidentStatus.admittedPercent":
+		if e.ComplexityRoot.IncidentStatus.AdmittedPercent == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStatus.AdmittedPercent(childComplexity), true
+	case "IncidentStatus.contained":
+		if e.ComplexityRoot.IncidentStatus.Contained == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStatus.Contained(childComplexity), true
+	case "IncidentStatus.containedMs":
+		if e.ComplexityRoot.IncidentStatus.ContainedMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStatus.ContainedMs(childComplexity), true
+	case "IncidentStatus.incident":
+		if e.ComplexityRoot.IncidentStatus.Incident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStatus.Incident(childComplexity), true
+	case "IncidentStatus.isolatedNodes":
+		if e.ComplexityRoot.IncidentStatus.IsolatedNodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStatus.IsolatedNodes(childComplexity), true
+	case "IncidentStatus.missingNodes":
+		if e.ComplexityRoot.IncidentStatus.MissingNodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStatus.MissingNodes(childComplexity), true
+	case "IncidentStatus.undone":
+		if e.ComplexityRoot.IncidentStatus.Undone == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStatus.Undone(childComplexity), true
+
+	case "IncidentStep.at":
+		if e.ComplexityRoot.IncidentStep.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStep.At(childComplexity), true
+	case "IncidentStep.by":
+		if e.ComplexityRoot.IncidentStep.By == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStep.By(childComplexity), true
+	case "IncidentStep.kind":
+		if e.ComplexityRoot.IncidentStep.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStep.Kind(childComplexity), true
+	case "IncidentStep.note":
+		if e.ComplexityRoot.IncidentStep.Note == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentStep.Note(childComplexity), true
+
+	case "IncidentTarget.askedAt":
+		if e.ComplexityRoot.IncidentTarget.AskedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentTarget.AskedAt(childComplexity), true
+	case "IncidentTarget.done":
+		if e.ComplexityRoot.IncidentTarget.Done == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentTarget.Done(childComplexity), true
+	case "IncidentTarget.failed":
+		if e.ComplexityRoot.IncidentTarget.Failed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentTarget.Failed(childComplexity), true
+	case "IncidentTarget.kind":
+		if e.ComplexityRoot.IncidentTarget.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentTarget.Kind(childComplexity), true
+	case "IncidentTarget.missing":
+		if e.ComplexityRoot.IncidentTarget.Missing == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentTarget.Missing(childComplexity), true
+	case "IncidentTarget.nodes":
+		if e.ComplexityRoot.IncidentTarget.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentTarget.Nodes(childComplexity), true
+	case "IncidentTarget.sessionsEnded":
+		if e.ComplexityRoot.IncidentTarget.SessionsEnded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentTarget.SessionsEnded(childComplexity), true
+	case "IncidentTarget.value":
+		if e.ComplexityRoot.IncidentTarget.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentTarget.Value(childComplexity), true
+
+	case "IncidentVerdict.auditOk":
+		if e.ComplexityRoot.IncidentVerdict.AuditOk == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentVerdict.AuditOk(childComplexity), true
+	case "IncidentVerdict.auditRecords":
+		if e.ComplexityRoot.IncidentVerdict.AuditRecords == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentVerdict.AuditRecords(childComplexity), true
+	case "IncidentVerdict.incident":
+		if e.ComplexityRoot.IncidentVerdict.Incident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentVerdict.Incident(childComplexity), true
+	case "IncidentVerdict.missingNodes":
+		if e.ComplexityRoot.IncidentVerdict.MissingNodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentVerdict.MissingNodes(childComplexity), true
+	case "IncidentVerdict.nodes":
+		if e.ComplexityRoot.IncidentVerdict.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentVerdict.Nodes(childComplexity), true
+	case "IncidentVerdict.ok":
+		if e.ComplexityRoot.IncidentVerdict.Ok == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentVerdict.Ok(childComplexity), true
+	case "IncidentVerdict.tried":
+		if e.ComplexityRoot.IncidentVerdict.Tried == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentVerdict.Tried(childComplexity), true
+
 	case "Mutation.acknowledgeAlert":
 		if e.ComplexityRoot.Mutation.AcknowledgeAlert == nil {
 			break
@@ -662,6 +1198,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ChangePassword(childComplexity, args["input"].(ChangePasswordInput)), true
+	case "Mutation.containIncident":
+		if e.ComplexityRoot.Mutation.ContainIncident == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_containIncident_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ContainIncident(childComplexity, args["id"].(*string), args["input"].(ContainIncidentInput)), true
 	case "Mutation.createApiKey":
 		if e.ComplexityRoot.Mutation.CreateAPIKey == nil {
 			break
@@ -695,6 +1242,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.EnableUser(childComplexity, args["id"].(string)), true
+	case "Mutation.eradicateIncident":
+		if e.ComplexityRoot.Mutation.EradicateIncident == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_eradicateIncident_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.EradicateIncident(childComplexity, args["id"].(*string), args["signingKey"].(*bool), args["apiKeys"].([]string), args["reason"].(*string)), true
+	case "Mutation.isolateNode":
+		if e.ComplexityRoot.Mutation.IsolateNode == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_isolateNode_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.IsolateNode(childComplexity, args["id"].(*string), args["node"].(string), args["release"].(*bool), args["force"].(*bool), args["note"].(*string)), true
 	case "Mutation.login":
 		if e.ComplexityRoot.Mutation.Login == nil {
 			break
@@ -718,6 +1287,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.LogoutAll(childComplexity), true
+	case "Mutation.openIncident":
+		if e.ComplexityRoot.Mutation.OpenIncident == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_openIncident_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.OpenIncident(childComplexity, args["name"].(string), args["since"].(*string)), true
+	case "Mutation.recoverIncident":
+		if e.ComplexityRoot.Mutation.RecoverIncident == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_recoverIncident_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RecoverIncident(childComplexity, args["id"].(*string), args["percent"].(int), args["note"].(*string)), true
 	case "Mutation.refresh":
 		if e.ComplexityRoot.Mutation.Refresh == nil {
 			break
@@ -740,6 +1331,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.Register(childComplexity, args["input"].(RegisterInput)), true
+	case "Mutation.reportIncident":
+		if e.ComplexityRoot.Mutation.ReportIncident == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_reportIncident_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ReportIncident(childComplexity, args["id"].(*string)), true
+	case "Mutation.resolveIncident":
+		if e.ComplexityRoot.Mutation.ResolveIncident == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_resolveIncident_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ResolveIncident(childComplexity, args["id"].(*string), args["note"].(*string), args["force"].(*bool)), true
 	case "Mutation.revokeApiKey":
 		if e.ComplexityRoot.Mutation.RevokeAPIKey == nil {
 			break
@@ -817,6 +1430,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UnblockIP(childComplexity, args["cidr"].(string)), true
+	case "Mutation.verifyIncident":
+		if e.ComplexityRoot.Mutation.VerifyIncident == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_verifyIncident_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.VerifyIncident(childComplexity, args["id"].(*string)), true
 
 	case "NewApiKey.apiKey":
 		if e.ComplexityRoot.NewApiKey.APIKey == nil {
@@ -830,6 +1454,37 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.NewApiKey.Key(childComplexity), true
+
+	case "NodeIsolation.incident":
+		if e.ComplexityRoot.NodeIsolation.Incident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.NodeIsolation.Incident(childComplexity), true
+	case "NodeIsolation.isolated":
+		if e.ComplexityRoot.NodeIsolation.Isolated == nil {
+			break
+		}
+
+		return e.ComplexityRoot.NodeIsolation.Isolated(childComplexity), true
+	case "NodeIsolation.missingNodes":
+		if e.ComplexityRoot.NodeIsolation.MissingNodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.NodeIsolation.MissingNodes(childComplexity), true
+	case "NodeIsolation.node":
+		if e.ComplexityRoot.NodeIsolation.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.NodeIsolation.Node(childComplexity), true
+	case "NodeIsolation.nodes":
+		if e.ComplexityRoot.NodeIsolation.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.NodeIsolation.Nodes(childComplexity), true
 
 	case "NodeTime.ms":
 		if e.ComplexityRoot.NodeTime.Ms == nil {
@@ -891,6 +1546,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Alerts(childComplexity, args["first"].(*int), args["after"].(*string), args["open"].(*bool)), true
+	case "Query.incident":
+		if e.ComplexityRoot.Query.Incident == nil {
+			break
+		}
+
+		args, err := ec.field_Query_incident_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Incident(childComplexity, args["id"].(*string)), true
+	case "Query.incidents":
+		if e.ComplexityRoot.Query.Incidents == nil {
+			break
+		}
+
+		args, err := ec.field_Query_incidents_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Incidents(childComplexity, args["first"].(*int), args["after"].(*string), args["open"].(*bool)), true
 
 	case "Query.me":
 		if e.ComplexityRoot.Query.Me == nil {
@@ -953,6 +1630,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Users(childComplexity, args["first"].(*int), args["after"].(*string)), true
+
+	case "ReplacedApiKey.apiKey":
+		if e.ComplexityRoot.ReplacedApiKey.APIKey == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplacedApiKey.APIKey(childComplexity), true
+	case "ReplacedApiKey.was":
+		if e.ComplexityRoot.ReplacedApiKey.Was == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplacedApiKey.Was(childComplexity), true
 
 	case "RevokeResult.counted":
 		if e.ComplexityRoot.RevokeResult.Counted == nil {
@@ -1315,6 +2005,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Tokens.TokenType(childComplexity), true
 
+	case "TriedTarget.kind":
+		if e.ComplexityRoot.TriedTarget.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TriedTarget.Kind(childComplexity), true
+	case "TriedTarget.ok":
+		if e.ComplexityRoot.TriedTarget.Ok == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TriedTarget.Ok(childComplexity), true
+	case "TriedTarget.seen":
+		if e.ComplexityRoot.TriedTarget.Seen == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TriedTarget.Seen(childComplexity), true
+	case "TriedTarget.value":
+		if e.ComplexityRoot.TriedTarget.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TriedTarget.Value(childComplexity), true
+
 	case "User.createdAt":
 		if e.ComplexityRoot.User.Created == nil {
 			break
@@ -1401,6 +2116,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 		return graphql.NewInputUnmarshalerIndex(
 			graphql.NewInputUnmarshaler("BlockIpInput", ec.unmarshalInputBlockIpInput),
 			graphql.NewInputUnmarshaler("ChangePasswordInput", ec.unmarshalInputChangePasswordInput),
+			graphql.NewInputUnmarshaler("ContainIncidentInput", ec.unmarshalInputContainIncidentInput),
 			graphql.NewInputUnmarshaler("CreateApiKeyInput", ec.unmarshalInputCreateApiKeyInput),
 			graphql.NewInputUnmarshaler("LoginInput", ec.unmarshalInputLoginInput),
 			graphql.NewInputUnmarshaler("RegisterInput", ec.unmarshalInputRegisterInput),
@@ -1515,6 +2231,20 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // childFields_* functions provide shared child field context lookups.
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
+
+func (ec *executionContext) childFields_AffectedUser(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_AffectedUser_id(ctx, field)
+	case "username":
+		return ec.fieldContext_AffectedUser_username(ctx, field)
+	case "email":
+		return ec.fieldContext_AffectedUser_email(ctx, field)
+	case "why":
+		return ec.fieldContext_AffectedUser_why(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AffectedUser", field.Name)
+}
 
 func (ec *executionContext) childFields_Alert(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
@@ -1658,6 +2388,192 @@ func (ec *executionContext) childFields_Detail(ctx context.Context, field graphq
 	return nil, fmt.Errorf("no field named %q was found under type Detail", field.Name)
 }
 
+func (ec *executionContext) childFields_Incident(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Incident_id(ctx, field)
+	case "name":
+		return ec.fieldContext_Incident_name(ctx, field)
+	case "state":
+		return ec.fieldContext_Incident_state(ctx, field)
+	case "openedAt":
+		return ec.fieldContext_Incident_openedAt(ctx, field)
+	case "openedBy":
+		return ec.fieldContext_Incident_openedBy(ctx, field)
+	case "since":
+		return ec.fieldContext_Incident_since(ctx, field)
+	case "resolvedAt":
+		return ec.fieldContext_Incident_resolvedAt(ctx, field)
+	case "targets":
+		return ec.fieldContext_Incident_targets(ctx, field)
+	case "steps":
+		return ec.fieldContext_Incident_steps(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Incident", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_IncidentConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_IncidentConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_IncidentConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentContainment(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "incident":
+		return ec.fieldContext_IncidentContainment_incident(ctx, field)
+	case "targets":
+		return ec.fieldContext_IncidentContainment_targets(ctx, field)
+	case "signInsHeld":
+		return ec.fieldContext_IncidentContainment_signInsHeld(ctx, field)
+	case "contained":
+		return ec.fieldContext_IncidentContainment_contained(ctx, field)
+	case "containedMs":
+		return ec.fieldContext_IncidentContainment_containedMs(ctx, field)
+	case "missingNodes":
+		return ec.fieldContext_IncidentContainment_missingNodes(ctx, field)
+	case "recorded":
+		return ec.fieldContext_IncidentContainment_recorded(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentContainment", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_IncidentEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_IncidentEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentEradication(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "incident":
+		return ec.fieldContext_IncidentEradication_incident(ctx, field)
+	case "signs":
+		return ec.fieldContext_IncidentEradication_signs(ctx, field)
+	case "apiKeys":
+		return ec.fieldContext_IncidentEradication_apiKeys(ctx, field)
+	case "byHand":
+		return ec.fieldContext_IncidentEradication_byHand(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentEradication", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentRecovery(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "incident":
+		return ec.fieldContext_IncidentRecovery_incident(ctx, field)
+	case "admittedPercent":
+		return ec.fieldContext_IncidentRecovery_admittedPercent(ctx, field)
+	case "nodes":
+		return ec.fieldContext_IncidentRecovery_nodes(ctx, field)
+	case "missingNodes":
+		return ec.fieldContext_IncidentRecovery_missingNodes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentRecovery", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentReport(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "incident":
+		return ec.fieldContext_IncidentReport_incident(ctx, field)
+	case "markdown":
+		return ec.fieldContext_IncidentReport_markdown(ctx, field)
+	case "affected":
+		return ec.fieldContext_IncidentReport_affected(ctx, field)
+	case "more":
+		return ec.fieldContext_IncidentReport_more(ctx, field)
+	case "auditOk":
+		return ec.fieldContext_IncidentReport_auditOk(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentReport", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentStatus(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "incident":
+		return ec.fieldContext_IncidentStatus_incident(ctx, field)
+	case "contained":
+		return ec.fieldContext_IncidentStatus_contained(ctx, field)
+	case "containedMs":
+		return ec.fieldContext_IncidentStatus_containedMs(ctx, field)
+	case "undone":
+		return ec.fieldContext_IncidentStatus_undone(ctx, field)
+	case "missingNodes":
+		return ec.fieldContext_IncidentStatus_missingNodes(ctx, field)
+	case "admittedPercent":
+		return ec.fieldContext_IncidentStatus_admittedPercent(ctx, field)
+	case "isolatedNodes":
+		return ec.fieldContext_IncidentStatus_isolatedNodes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentStatus", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentStep(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "at":
+		return ec.fieldContext_IncidentStep_at(ctx, field)
+	case "kind":
+		return ec.fieldContext_IncidentStep_kind(ctx, field)
+	case "by":
+		return ec.fieldContext_IncidentStep_by(ctx, field)
+	case "note":
+		return ec.fieldContext_IncidentStep_note(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentStep", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentTarget(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_IncidentTarget_kind(ctx, field)
+	case "value":
+		return ec.fieldContext_IncidentTarget_value(ctx, field)
+	case "askedAt":
+		return ec.fieldContext_IncidentTarget_askedAt(ctx, field)
+	case "done":
+		return ec.fieldContext_IncidentTarget_done(ctx, field)
+	case "failed":
+		return ec.fieldContext_IncidentTarget_failed(ctx, field)
+	case "sessionsEnded":
+		return ec.fieldContext_IncidentTarget_sessionsEnded(ctx, field)
+	case "nodes":
+		return ec.fieldContext_IncidentTarget_nodes(ctx, field)
+	case "missing":
+		return ec.fieldContext_IncidentTarget_missing(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentTarget", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentVerdict(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "incident":
+		return ec.fieldContext_IncidentVerdict_incident(ctx, field)
+	case "ok":
+		return ec.fieldContext_IncidentVerdict_ok(ctx, field)
+	case "tried":
+		return ec.fieldContext_IncidentVerdict_tried(ctx, field)
+	case "nodes":
+		return ec.fieldContext_IncidentVerdict_nodes(ctx, field)
+	case "missingNodes":
+		return ec.fieldContext_IncidentVerdict_missingNodes(ctx, field)
+	case "auditOk":
+		return ec.fieldContext_IncidentVerdict_auditOk(ctx, field)
+	case "auditRecords":
+		return ec.fieldContext_IncidentVerdict_auditRecords(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentVerdict", field.Name)
+}
+
 func (ec *executionContext) childFields_NewApiKey(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "apiKey":
@@ -1666,6 +2582,22 @@ func (ec *executionContext) childFields_NewApiKey(ctx context.Context, field gra
 		return ec.fieldContext_NewApiKey_key(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type NewApiKey", field.Name)
+}
+
+func (ec *executionContext) childFields_NodeIsolation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "incident":
+		return ec.fieldContext_NodeIsolation_incident(ctx, field)
+	case "node":
+		return ec.fieldContext_NodeIsolation_node(ctx, field)
+	case "isolated":
+		return ec.fieldContext_NodeIsolation_isolated(ctx, field)
+	case "nodes":
+		return ec.fieldContext_NodeIsolation_nodes(ctx, field)
+	case "missingNodes":
+		return ec.fieldContext_NodeIsolation_missingNodes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type NodeIsolation", field.Name)
 }
 
 func (ec *executionContext) childFields_NodeTime(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1690,6 +2622,16 @@ func (ec *executionContext) childFields_PageInfo(ctx context.Context, field grap
 		return ec.fieldContext_PageInfo_endCursor(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PageInfo", field.Name)
+}
+
+func (ec *executionContext) childFields_ReplacedApiKey(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "was":
+		return ec.fieldContext_ReplacedApiKey_was(ctx, field)
+	case "apiKey":
+		return ec.fieldContext_ReplacedApiKey_apiKey(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ReplacedApiKey", field.Name)
 }
 
 func (ec *executionContext) childFields_RevokeResult(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1876,6 +2818,20 @@ func (ec *executionContext) childFields_Tokens(ctx context.Context, field graphq
 		return ec.fieldContext_Tokens_expiresIn(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Tokens", field.Name)
+}
+
+func (ec *executionContext) childFields_TriedTarget(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_TriedTarget_kind(ctx, field)
+	case "value":
+		return ec.fieldContext_TriedTarget_value(ctx, field)
+	case "ok":
+		return ec.fieldContext_TriedTarget_ok(ctx, field)
+	case "seen":
+		return ec.fieldContext_TriedTarget_seen(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TriedTarget", field.Name)
 }
 
 func (ec *executionContext) childFields_User(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2078,6 +3034,28 @@ func (ec *executionContext) field_Mutation_changePassword_args(ctx context.Conte
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_containIncident_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (ContainIncidentInput, error) {
+			return ec.unmarshalNContainIncidentInput2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐContainIncidentInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg1
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_createApiKey_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -2120,6 +3098,90 @@ func (ec *executionContext) field_Mutation_enableUser_args(ctx context.Context, 
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_eradicateIncident_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "signingKey",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["signingKey"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "apiKeys",
+		func(ctx context.Context, v any) ([]string, error) {
+			return ec.unmarshalOID2ᚕstringᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["apiKeys"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "reason",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["reason"] = arg3
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_isolateNode_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "node",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["node"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "release",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["release"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "force",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["force"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "note",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["note"] = arg4
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_login_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -2131,6 +3193,58 @@ func (ec *executionContext) field_Mutation_login_args(ctx context.Context, rawAr
 		return nil, err
 	}
 	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_openIncident_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "name",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["name"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "since",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["since"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_recoverIncident_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "percent",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["percent"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "note",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["note"] = arg2
 	return args, nil
 }
 
@@ -2159,6 +3273,50 @@ func (ec *executionContext) field_Mutation_register_args(ctx context.Context, ra
 		return nil, err
 	}
 	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_reportIncident_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_resolveIncident_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "note",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["note"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "force",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["force"] = arg2
 	return args, nil
 }
 
@@ -2300,6 +3458,20 @@ func (ec *executionContext) field_Mutation_unblockIp_args(ctx context.Context, r
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_verifyIncident_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Query___type_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -2371,6 +3543,50 @@ func (ec *executionContext) field_Query_apiKeys_args(ctx context.Context, rawArg
 		return nil, err
 	}
 	args["user"] = arg2
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_incident_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_incidents_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "open",
+		func(ctx context.Context, v any) (*bool, error) {
+			return ec.unmarshalOBoolean2ᚖbool(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["open"] = arg2
 	return args, nil
 }
 
@@ -2565,6 +3781,98 @@ func (ec *executionContext) field___Type_inputFields_args(ctx context.Context, r
 // endregion ***************************** args.gotpl *****************************
 
 // region    **************************** field.gotpl *****************************
+
+func (ec *executionContext) _AffectedUser_id(ctx context.Context, field graphql.CollectedField, obj *AffectedUser) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AffectedUser_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AffectedUser_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AffectedUser", field, false, false, "ID")
+}
+
+func (ec *executionContext) _AffectedUser_username(ctx context.Context, field graphql.CollectedField, obj *AffectedUser) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AffectedUser_username(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Username, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AffectedUser_username(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AffectedUser", field, false, false, "String")
+}
+
+func (ec *executionContext) _AffectedUser_email(ctx context.Context, field graphql.CollectedField, obj *AffectedUser) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AffectedUser_email(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Email, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AffectedUser_email(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AffectedUser", field, false, false, "String")
+}
+
+func (ec *executionContext) _AffectedUser_why(ctx context.Context, field graphql.CollectedField, obj *AffectedUser) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AffectedUser_why(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Why, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AffectedUser_why(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AffectedUser", field, false, false, "String")
+}
 
 func (ec *executionContext) _Alert_id(ctx context.Context, field graphql.CollectedField, obj *Alert) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -3719,6 +5027,1512 @@ func (ec *executionContext) fieldContext_Detail_value(_ context.Context, field g
 	return graphql.NewScalarFieldContext("Detail", field, false, false, "String")
 }
 
+func (ec *executionContext) _Incident_id(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Incident", field, false, false, "ID")
+}
+
+func (ec *executionContext) _Incident_name(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Incident", field, false, false, "String")
+}
+
+func (ec *executionContext) _Incident_state(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_state(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.State, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_state(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Incident", field, false, false, "String")
+}
+
+func (ec *executionContext) _Incident_openedAt(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_openedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OpenedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v instant.Instant) graphql.Marshaler {
+			return ec.marshalNTime2githubᚗcomᚋxteamᚋxteamᚋdomainᚋinstantᚐInstant(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_openedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Incident", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Incident_openedBy(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_openedBy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OpenedBy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_openedBy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Incident", field, false, false, "String")
+}
+
+func (ec *executionContext) _Incident_since(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_since(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Since, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v instant.Instant) graphql.Marshaler {
+			return ec.marshalNTime2githubᚗcomᚋxteamᚋxteamᚋdomainᚋinstantᚐInstant(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_since(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Incident", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Incident_resolvedAt(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_resolvedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ResolvedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v instant.Instant) graphql.Marshaler {
+			return ec.marshalOTime2githubᚗcomᚋxteamᚋxteamᚋdomainᚋinstantᚐInstant(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_resolvedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Incident", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Incident_targets(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_targets(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Targets, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []IncidentTarget) graphql.Marshaler {
+			return ec.marshalNIncidentTarget2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentTargetᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_targets(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Incident",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentTarget(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Incident_steps(ctx context.Context, field graphql.CollectedField, obj *Incident) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Incident_steps(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Steps, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []IncidentStep) graphql.Marshaler {
+			return ec.marshalNIncidentStep2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentStepᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Incident_steps(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Incident",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentStep(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentConnection_edges(ctx context.Context, field graphql.CollectedField, obj *IncidentConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentConnection_edges(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []IncidentEdge) graphql.Marshaler {
+			return ec.marshalNIncidentEdge2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentEdgeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentConnection_edges(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentEdge(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *IncidentConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []Incident) graphql.Marshaler {
+			return ec.marshalNIncident2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Incident(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *IncidentConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentContainment_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentContainment) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentContainment_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incident, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentContainment_incident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentContainment", field, false, false, "ID")
+}
+
+func (ec *executionContext) _IncidentContainment_targets(ctx context.Context, field graphql.CollectedField, obj *IncidentContainment) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentContainment_targets(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Targets, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []IncidentTarget) graphql.Marshaler {
+			return ec.marshalNIncidentTarget2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentTargetᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentContainment_targets(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentContainment",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentTarget(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentContainment_signInsHeld(ctx context.Context, field graphql.CollectedField, obj *IncidentContainment) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentContainment_signInsHeld(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SignInsHeld, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentContainment_signInsHeld(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentContainment", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentContainment_contained(ctx context.Context, field graphql.CollectedField, obj *IncidentContainment) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentContainment_contained(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Contained, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentContainment_contained(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentContainment", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentContainment_containedMs(ctx context.Context, field graphql.CollectedField, obj *IncidentContainment) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentContainment_containedMs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ContainedMs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentContainment_containedMs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentContainment", field, false, false, "Float")
+}
+
+func (ec *executionContext) _IncidentContainment_missingNodes(ctx context.Context, field graphql.CollectedField, obj *IncidentContainment) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentContainment_missingNodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MissingNodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentContainment_missingNodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentContainment", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentContainment_recorded(ctx context.Context, field graphql.CollectedField, obj *IncidentContainment) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentContainment_recorded(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Recorded, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentContainment_recorded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentContainment", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentEdge_cursor(ctx context.Context, field graphql.CollectedField, obj *IncidentEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentEdge_cursor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentEdge_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentEdge", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentEdge_node(ctx context.Context, field graphql.CollectedField, obj *IncidentEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentEdge_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Incident) graphql.Marshaler {
+			return ec.marshalNIncident2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncident(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentEdge_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Incident(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentEradication_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentEradication) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentEradication_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incident, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentEradication_incident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentEradication", field, false, false, "ID")
+}
+
+func (ec *executionContext) _IncidentEradication_signs(ctx context.Context, field graphql.CollectedField, obj *IncidentEradication) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentEradication_signs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Signs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentEradication_signs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentEradication", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentEradication_apiKeys(ctx context.Context, field graphql.CollectedField, obj *IncidentEradication) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentEradication_apiKeys(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.APIKeys, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []ReplacedAPIKey) graphql.Marshaler {
+			return ec.marshalNReplacedApiKey2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐReplacedAPIKeyᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentEradication_apiKeys(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentEradication",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ReplacedApiKey(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentEradication_byHand(ctx context.Context, field graphql.CollectedField, obj *IncidentEradication) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentEradication_byHand(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ByHand, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentEradication_byHand(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentEradication", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentRecovery_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentRecovery) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentRecovery_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incident, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentRecovery_incident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentRecovery", field, false, false, "ID")
+}
+
+func (ec *executionContext) _IncidentRecovery_admittedPercent(ctx context.Context, field graphql.CollectedField, obj *IncidentRecovery) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentRecovery_admittedPercent(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AdmittedPercent, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentRecovery_admittedPercent(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentRecovery", field, false, false, "Int")
+}
+
+func (ec *executionContext) _IncidentRecovery_nodes(ctx context.Context, field graphql.CollectedField, obj *IncidentRecovery) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentRecovery_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []NodeTime) graphql.Marshaler {
+			return ec.marshalNNodeTime2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeTimeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentRecovery_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentRecovery",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_NodeTime(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentRecovery_missingNodes(ctx context.Context, field graphql.CollectedField, obj *IncidentRecovery) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentRecovery_missingNodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MissingNodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentRecovery_missingNodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentRecovery", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentReport_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentReport_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incident, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentReport_incident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "ID")
+}
+
+func (ec *executionContext) _IncidentReport_markdown(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentReport_markdown(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Markdown, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentReport_markdown(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentReport_affected(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentReport_affected(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Affected, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []AffectedUser) graphql.Marshaler {
+			return ec.marshalNAffectedUser2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐAffectedUserᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentReport_affected(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentReport",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AffectedUser(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentReport_more(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentReport_more(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.More, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentReport_more(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentReport_auditOk(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentReport_auditOk(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AuditOk, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentReport_auditOk(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentStatus_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentStatus) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStatus_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incident, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Incident) graphql.Marshaler {
+			return ec.marshalNIncident2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncident(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStatus_incident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentStatus",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Incident(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentStatus_contained(ctx context.Context, field graphql.CollectedField, obj *IncidentStatus) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStatus_contained(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Contained, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStatus_contained(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStatus", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentStatus_containedMs(ctx context.Context, field graphql.CollectedField, obj *IncidentStatus) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStatus_containedMs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ContainedMs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStatus_containedMs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStatus", field, false, false, "Float")
+}
+
+func (ec *executionContext) _IncidentStatus_undone(ctx context.Context, field graphql.CollectedField, obj *IncidentStatus) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStatus_undone(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Undone, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStatus_undone(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStatus", field, false, false, "Int")
+}
+
+func (ec *executionContext) _IncidentStatus_missingNodes(ctx context.Context, field graphql.CollectedField, obj *IncidentStatus) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStatus_missingNodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MissingNodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStatus_missingNodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStatus", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentStatus_admittedPercent(ctx context.Context, field graphql.CollectedField, obj *IncidentStatus) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStatus_admittedPercent(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AdmittedPercent, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStatus_admittedPercent(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStatus", field, false, false, "Int")
+}
+
+func (ec *executionContext) _IncidentStatus_isolatedNodes(ctx context.Context, field graphql.CollectedField, obj *IncidentStatus) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStatus_isolatedNodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.IsolatedNodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStatus_isolatedNodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStatus", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentStep_at(ctx context.Context, field graphql.CollectedField, obj *IncidentStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStep_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v instant.Instant) graphql.Marshaler {
+			return ec.marshalNTime2githubᚗcomᚋxteamᚋxteamᚋdomainᚋinstantᚐInstant(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStep_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStep", field, false, false, "Time")
+}
+
+func (ec *executionContext) _IncidentStep_kind(ctx context.Context, field graphql.CollectedField, obj *IncidentStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStep_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStep_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStep", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentStep_by(ctx context.Context, field graphql.CollectedField, obj *IncidentStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStep_by(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.By, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStep_by(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStep", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentStep_note(ctx context.Context, field graphql.CollectedField, obj *IncidentStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentStep_note(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Note, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentStep_note(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentStep", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentTarget_kind(ctx context.Context, field graphql.CollectedField, obj *IncidentTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentTarget_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentTarget_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentTarget", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentTarget_value(ctx context.Context, field graphql.CollectedField, obj *IncidentTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentTarget_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentTarget_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentTarget", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentTarget_askedAt(ctx context.Context, field graphql.CollectedField, obj *IncidentTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentTarget_askedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AskedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v instant.Instant) graphql.Marshaler {
+			return ec.marshalNTime2githubᚗcomᚋxteamᚋxteamᚋdomainᚋinstantᚐInstant(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentTarget_askedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentTarget", field, false, false, "Time")
+}
+
+func (ec *executionContext) _IncidentTarget_done(ctx context.Context, field graphql.CollectedField, obj *IncidentTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentTarget_done(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Done, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentTarget_done(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentTarget", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentTarget_failed(ctx context.Context, field graphql.CollectedField, obj *IncidentTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentTarget_failed(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Failed, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentTarget_failed(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentTarget", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentTarget_sessionsEnded(ctx context.Context, field graphql.CollectedField, obj *IncidentTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentTarget_sessionsEnded(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SessionsEnded, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentTarget_sessionsEnded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentTarget", field, false, false, "Int")
+}
+
+func (ec *executionContext) _IncidentTarget_nodes(ctx context.Context, field graphql.CollectedField, obj *IncidentTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentTarget_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []NodeTime) graphql.Marshaler {
+			return ec.marshalNNodeTime2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeTimeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentTarget_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentTarget",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_NodeTime(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentTarget_missing(ctx context.Context, field graphql.CollectedField, obj *IncidentTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentTarget_missing(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Missing, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentTarget_missing(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentTarget", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentVerdict_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentVerdict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentVerdict_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incident, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentVerdict_incident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentVerdict", field, false, false, "ID")
+}
+
+func (ec *executionContext) _IncidentVerdict_ok(ctx context.Context, field graphql.CollectedField, obj *IncidentVerdict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentVerdict_ok(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Ok, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentVerdict_ok(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentVerdict", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentVerdict_tried(ctx context.Context, field graphql.CollectedField, obj *IncidentVerdict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentVerdict_tried(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Tried, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []TriedTarget) graphql.Marshaler {
+			return ec.marshalNTriedTarget2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐTriedTargetᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentVerdict_tried(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentVerdict",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_TriedTarget(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentVerdict_nodes(ctx context.Context, field graphql.CollectedField, obj *IncidentVerdict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentVerdict_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []NodeTime) graphql.Marshaler {
+			return ec.marshalNNodeTime2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeTimeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentVerdict_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentVerdict",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_NodeTime(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentVerdict_missingNodes(ctx context.Context, field graphql.CollectedField, obj *IncidentVerdict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentVerdict_missingNodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MissingNodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentVerdict_missingNodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentVerdict", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentVerdict_auditOk(ctx context.Context, field graphql.CollectedField, obj *IncidentVerdict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentVerdict_auditOk(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AuditOk, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *bool) graphql.Marshaler {
+			return ec.marshalOBoolean2ᚖbool(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentVerdict_auditOk(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentVerdict", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentVerdict_auditRecords(ctx context.Context, field graphql.CollectedField, obj *IncidentVerdict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentVerdict_auditRecords(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AuditRecords, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentVerdict_auditRecords(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentVerdict", field, false, false, "Int")
+}
+
 func (ec *executionContext) _Mutation_register(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4390,6 +7204,358 @@ func (ec *executionContext) fieldContext_Mutation_acknowledgeAlert(ctx context.C
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_openIncident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_openIncident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().OpenIncident(ctx, fc.Args["name"].(string), fc.Args["since"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Incident) graphql.Marshaler {
+			return ec.marshalNIncident2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncident(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_openIncident(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Incident(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_openIncident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_containIncident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_containIncident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ContainIncident(ctx, fc.Args["id"].(*string), fc.Args["input"].(ContainIncidentInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IncidentContainment) graphql.Marshaler {
+			return ec.marshalNIncidentContainment2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentContainment(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_containIncident(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentContainment(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_containIncident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_verifyIncident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_verifyIncident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().VerifyIncident(ctx, fc.Args["id"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IncidentVerdict) graphql.Marshaler {
+			return ec.marshalNIncidentVerdict2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentVerdict(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_verifyIncident(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentVerdict(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_verifyIncident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_eradicateIncident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_eradicateIncident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().EradicateIncident(ctx, fc.Args["id"].(*string), fc.Args["signingKey"].(*bool), fc.Args["apiKeys"].([]string), fc.Args["reason"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IncidentEradication) graphql.Marshaler {
+			return ec.marshalNIncidentEradication2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentEradication(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_eradicateIncident(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentEradication(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_eradicateIncident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_recoverIncident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_recoverIncident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RecoverIncident(ctx, fc.Args["id"].(*string), fc.Args["percent"].(int), fc.Args["note"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IncidentRecovery) graphql.Marshaler {
+			return ec.marshalNIncidentRecovery2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentRecovery(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_recoverIncident(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentRecovery(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_recoverIncident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_isolateNode(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_isolateNode(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().IsolateNode(ctx, fc.Args["id"].(*string), fc.Args["node"].(string), fc.Args["release"].(*bool), fc.Args["force"].(*bool), fc.Args["note"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *NodeIsolation) graphql.Marshaler {
+			return ec.marshalNNodeIsolation2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeIsolation(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_isolateNode(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_NodeIsolation(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_isolateNode_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_reportIncident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_reportIncident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ReportIncident(ctx, fc.Args["id"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IncidentReport) graphql.Marshaler {
+			return ec.marshalNIncidentReport2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentReport(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_reportIncident(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentReport(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_reportIncident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_resolveIncident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_resolveIncident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ResolveIncident(ctx, fc.Args["id"].(*string), fc.Args["note"].(*string), fc.Args["force"].(*bool))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Incident) graphql.Marshaler {
+			return ec.marshalNIncident2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncident(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_resolveIncident(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Incident(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_resolveIncident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_blockIp(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4531,6 +7697,130 @@ func (ec *executionContext) _NewApiKey_key(ctx context.Context, field graphql.Co
 }
 func (ec *executionContext) fieldContext_NewApiKey_key(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("NewApiKey", field, false, false, "String")
+}
+
+func (ec *executionContext) _NodeIsolation_incident(ctx context.Context, field graphql.CollectedField, obj *NodeIsolation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_NodeIsolation_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incident, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_NodeIsolation_incident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("NodeIsolation", field, false, false, "ID")
+}
+
+func (ec *executionContext) _NodeIsolation_node(ctx context.Context, field graphql.CollectedField, obj *NodeIsolation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_NodeIsolation_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_NodeIsolation_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("NodeIsolation", field, false, false, "String")
+}
+
+func (ec *executionContext) _NodeIsolation_isolated(ctx context.Context, field graphql.CollectedField, obj *NodeIsolation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_NodeIsolation_isolated(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Isolated, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_NodeIsolation_isolated(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("NodeIsolation", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _NodeIsolation_nodes(ctx context.Context, field graphql.CollectedField, obj *NodeIsolation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_NodeIsolation_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []NodeTime) graphql.Marshaler {
+			return ec.marshalNNodeTime2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeTimeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_NodeIsolation_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "NodeIsolation",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_NodeTime(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _NodeIsolation_missingNodes(ctx context.Context, field graphql.CollectedField, obj *NodeIsolation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_NodeIsolation_missingNodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MissingNodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_NodeIsolation_missingNodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("NodeIsolation", field, false, false, "String")
 }
 
 func (ec *executionContext) _NodeTime_node(ctx context.Context, field graphql.CollectedField, obj *NodeTime) (ret graphql.Marshaler) {
@@ -4967,6 +8257,94 @@ func (ec *executionContext) fieldContext_Query_alerts(ctx context.Context, field
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_incidents(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_incidents(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Incidents(ctx, fc.Args["first"].(*int), fc.Args["after"].(*string), fc.Args["open"].(*bool))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IncidentConnection) graphql.Marshaler {
+			return ec.marshalNIncidentConnection2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_incidents(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_incidents_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_incident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Incident(ctx, fc.Args["id"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IncidentStatus) graphql.Marshaler {
+			return ec.marshalNIncidentStatus2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentStatus(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_incident(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentStatus(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_incident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_signingKeys(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -5082,6 +8460,61 @@ func (ec *executionContext) fieldContext_Query___schema(_ context.Context, field
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields___Schema(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ReplacedApiKey_was(ctx context.Context, field graphql.CollectedField, obj *ReplacedAPIKey) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplacedApiKey_was(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Was, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ReplacedApiKey_was(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ReplacedApiKey", field, false, false, "ID")
+}
+
+func (ec *executionContext) _ReplacedApiKey_apiKey(ctx context.Context, field graphql.CollectedField, obj *ReplacedAPIKey) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplacedApiKey_apiKey(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.APIKey, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *NewAPIKey) graphql.Marshaler {
+			return ec.marshalONewApiKey2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNewAPIKey(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ReplacedApiKey_apiKey(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ReplacedApiKey",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_NewApiKey(ctx, field)
 		},
 	}
 	return fc, nil
@@ -6554,6 +9987,98 @@ func (ec *executionContext) _Tokens_expiresIn(ctx context.Context, field graphql
 }
 func (ec *executionContext) fieldContext_Tokens_expiresIn(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Tokens", field, false, false, "Int")
+}
+
+func (ec *executionContext) _TriedTarget_kind(ctx context.Context, field graphql.CollectedField, obj *TriedTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_TriedTarget_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_TriedTarget_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TriedTarget", field, false, false, "String")
+}
+
+func (ec *executionContext) _TriedTarget_value(ctx context.Context, field graphql.CollectedField, obj *TriedTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_TriedTarget_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_TriedTarget_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TriedTarget", field, false, false, "String")
+}
+
+func (ec *executionContext) _TriedTarget_ok(ctx context.Context, field graphql.CollectedField, obj *TriedTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_TriedTarget_ok(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Ok, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_TriedTarget_ok(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TriedTarget", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _TriedTarget_seen(ctx context.Context, field graphql.CollectedField, obj *TriedTarget) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_TriedTarget_seen(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Seen, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_TriedTarget_seen(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TriedTarget", field, false, false, "String")
 }
 
 func (ec *executionContext) _User_id(ctx context.Context, field graphql.CollectedField, obj *User) (ret graphql.Marshaler) {
@@ -8060,6 +11585,125 @@ func UnmarshalChangePasswordInput(ctx context.Context, raw any) (ChangePasswordI
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputContainIncidentInput(ctx context.Context, obj any) (ContainIncidentInput, error) {
+	var it ContainIncidentInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"users", "networks", "sessions", "keys", "apiKeys", "issuedBefore", "allSessions", "holdSignIns", "expiresInSeconds", "reason", "force", "dryRun"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "users":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("users"))
+			data, err := ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Users = data
+		case "networks":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("networks"))
+			data, err := ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Networks = data
+		case "sessions":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("sessions"))
+			data, err := ec.unmarshalOID2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Sessions = data
+		case "keys":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("keys"))
+			data, err := ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Keys = data
+		case "apiKeys":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("apiKeys"))
+			data, err := ec.unmarshalOID2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.APIKeys = data
+		case "issuedBefore":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("issuedBefore"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IssuedBefore = data
+		case "allSessions":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("allSessions"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.AllSessions = data
+		case "holdSignIns":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("holdSignIns"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.HoldSignIns = data
+		case "expiresInSeconds":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expiresInSeconds"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpiresInSeconds = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		case "force":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("force"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Force = data
+		case "dryRun":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("dryRun"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.DryRun = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalContainIncidentInput unmarshals raw into the ContainIncidentInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalContainIncidentInput(ctx context.Context, raw any) (ContainIncidentInput, error) {
+	var out ContainIncidentInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ContainIncidentInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputCreateApiKeyInput(ctx context.Context, obj any) (CreateAPIKeyInput, error) {
 	var it CreateAPIKeyInput
 	if obj == nil {
@@ -8249,6 +11893,54 @@ func UnmarshalRegisterInput(ctx context.Context, raw any) (RegisterInput, error)
 // endregion ************************** interface.gotpl ***************************
 
 // region    **************************** object.gotpl ****************************
+
+var affectedUserImplementors = []string{"AffectedUser"}
+
+func (ec *executionContext) _AffectedUser(ctx context.Context, sel ast.SelectionSet, obj *AffectedUser) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, affectedUserImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("AffectedUser")
+		case "id":
+			out.Values[i] = ec._AffectedUser_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "username":
+			out.Values[i] = ec._AffectedUser_username(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "email":
+			out.Values[i] = ec._AffectedUser_email(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "why":
+			out.Values[i] = ec._AffectedUser_why(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
 
 var alertImplementors = []string{"Alert"}
 
@@ -8709,6 +12401,614 @@ func (ec *executionContext) _Detail(ctx context.Context, sel ast.SelectionSet, o
 	return out
 }
 
+var incidentImplementors = []string{"Incident"}
+
+func (ec *executionContext) _Incident(ctx context.Context, sel ast.SelectionSet, obj *Incident) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Incident")
+		case "id":
+			out.Values[i] = ec._Incident_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "name":
+			out.Values[i] = ec._Incident_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "state":
+			out.Values[i] = ec._Incident_state(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "openedAt":
+			out.Values[i] = ec._Incident_openedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "openedBy":
+			out.Values[i] = ec._Incident_openedBy(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "since":
+			out.Values[i] = ec._Incident_since(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "resolvedAt":
+			out.Values[i] = ec._Incident_resolvedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "targets":
+			out.Values[i] = ec._Incident_targets(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "steps":
+			out.Values[i] = ec._Incident_steps(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentConnectionImplementors = []string{"IncidentConnection"}
+
+func (ec *executionContext) _IncidentConnection(ctx context.Context, sel ast.SelectionSet, obj *IncidentConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentConnection")
+		case "edges":
+			out.Values[i] = ec._IncidentConnection_edges(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._IncidentConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._IncidentConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentContainmentImplementors = []string{"IncidentContainment"}
+
+func (ec *executionContext) _IncidentContainment(ctx context.Context, sel ast.SelectionSet, obj *IncidentContainment) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentContainmentImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentContainment")
+		case "incident":
+			out.Values[i] = ec._IncidentContainment_incident(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "targets":
+			out.Values[i] = ec._IncidentContainment_targets(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "signInsHeld":
+			out.Values[i] = ec._IncidentContainment_signInsHeld(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "contained":
+			out.Values[i] = ec._IncidentContainment_contained(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "containedMs":
+			out.Values[i] = ec._IncidentContainment_containedMs(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "missingNodes":
+			out.Values[i] = ec._IncidentContainment_missingNodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "recorded":
+			out.Values[i] = ec._IncidentContainment_recorded(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentEdgeImplementors = []string{"IncidentEdge"}
+
+func (ec *executionContext) _IncidentEdge(ctx context.Context, sel ast.SelectionSet, obj *IncidentEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentEdge")
+		case "cursor":
+			out.Values[i] = ec._IncidentEdge_cursor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = ec._IncidentEdge_node(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentEradicationImplementors = []string{"IncidentEradication"}
+
+func (ec *executionContext) _IncidentEradication(ctx context.Context, sel ast.SelectionSet, obj *IncidentEradication) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentEradicationImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentEradication")
+		case "incident":
+			out.Values[i] = ec._IncidentEradication_incident(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "signs":
+			out.Values[i] = ec._IncidentEradication_signs(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "apiKeys":
+			out.Values[i] = ec._IncidentEradication_apiKeys(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "byHand":
+			out.Values[i] = ec._IncidentEradication_byHand(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentRecoveryImplementors = []string{"IncidentRecovery"}
+
+func (ec *executionContext) _IncidentRecovery(ctx context.Context, sel ast.SelectionSet, obj *IncidentRecovery) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentRecoveryImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentRecovery")
+		case "incident":
+			out.Values[i] = ec._IncidentRecovery_incident(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "admittedPercent":
+			out.Values[i] = ec._IncidentRecovery_admittedPercent(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._IncidentRecovery_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "missingNodes":
+			out.Values[i] = ec._IncidentRecovery_missingNodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentReportImplementors = []string{"IncidentReport"}
+
+func (ec *executionContext) _IncidentReport(ctx context.Context, sel ast.SelectionSet, obj *IncidentReport) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentReportImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentReport")
+		case "incident":
+			out.Values[i] = ec._IncidentReport_incident(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "markdown":
+			out.Values[i] = ec._IncidentReport_markdown(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "affected":
+			out.Values[i] = ec._IncidentReport_affected(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "more":
+			out.Values[i] = ec._IncidentReport_more(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "auditOk":
+			out.Values[i] = ec._IncidentReport_auditOk(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentStatusImplementors = []string{"IncidentStatus"}
+
+func (ec *executionContext) _IncidentStatus(ctx context.Context, sel ast.SelectionSet, obj *IncidentStatus) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentStatusImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentStatus")
+		case "incident":
+			out.Values[i] = ec._IncidentStatus_incident(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "contained":
+			out.Values[i] = ec._IncidentStatus_contained(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "containedMs":
+			out.Values[i] = ec._IncidentStatus_containedMs(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "undone":
+			out.Values[i] = ec._IncidentStatus_undone(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "missingNodes":
+			out.Values[i] = ec._IncidentStatus_missingNodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "admittedPercent":
+			out.Values[i] = ec._IncidentStatus_admittedPercent(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "isolatedNodes":
+			out.Values[i] = ec._IncidentStatus_isolatedNodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentStepImplementors = []string{"IncidentStep"}
+
+func (ec *executionContext) _IncidentStep(ctx context.Context, sel ast.SelectionSet, obj *IncidentStep) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentStepImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentStep")
+		case "at":
+			out.Values[i] = ec._IncidentStep_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "kind":
+			out.Values[i] = ec._IncidentStep_kind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "by":
+			out.Values[i] = ec._IncidentStep_by(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "note":
+			out.Values[i] = ec._IncidentStep_note(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentTargetImplementors = []string{"IncidentTarget"}
+
+func (ec *executionContext) _IncidentTarget(ctx context.Context, sel ast.SelectionSet, obj *IncidentTarget) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentTargetImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentTarget")
+		case "kind":
+			out.Values[i] = ec._IncidentTarget_kind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._IncidentTarget_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "askedAt":
+			out.Values[i] = ec._IncidentTarget_askedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "done":
+			out.Values[i] = ec._IncidentTarget_done(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "failed":
+			out.Values[i] = ec._IncidentTarget_failed(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "sessionsEnded":
+			out.Values[i] = ec._IncidentTarget_sessionsEnded(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._IncidentTarget_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "missing":
+			out.Values[i] = ec._IncidentTarget_missing(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentVerdictImplementors = []string{"IncidentVerdict"}
+
+func (ec *executionContext) _IncidentVerdict(ctx context.Context, sel ast.SelectionSet, obj *IncidentVerdict) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentVerdictImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentVerdict")
+		case "incident":
+			out.Values[i] = ec._IncidentVerdict_incident(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "ok":
+			out.Values[i] = ec._IncidentVerdict_ok(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "tried":
+			out.Values[i] = ec._IncidentVerdict_tried(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._IncidentVerdict_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "missingNodes":
+			out.Values[i] = ec._IncidentVerdict_missingNodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "auditOk":
+			out.Values[i] = ec._IncidentVerdict_auditOk(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "auditRecords":
+			out.Values[i] = ec._IncidentVerdict_auditRecords(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var mutationImplementors = []string{"Mutation"}
 
 func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet) graphql.Marshaler {
@@ -8840,6 +13140,62 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "openIncident":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_openIncident(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "containIncident":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_containIncident(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "verifyIncident":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_verifyIncident(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "eradicateIncident":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_eradicateIncident(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "recoverIncident":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_recoverIncident(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "isolateNode":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_isolateNode(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reportIncident":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_reportIncident(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "resolveIncident":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_resolveIncident(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "blockIp":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_blockIp(ctx, field)
@@ -8889,6 +13245,59 @@ func (ec *executionContext) _NewApiKey(ctx context.Context, sel ast.SelectionSet
 			}
 		case "key":
 			out.Values[i] = ec._NewApiKey_key(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var nodeIsolationImplementors = []string{"NodeIsolation"}
+
+func (ec *executionContext) _NodeIsolation(ctx context.Context, sel ast.SelectionSet, obj *NodeIsolation) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, nodeIsolationImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("NodeIsolation")
+		case "incident":
+			out.Values[i] = ec._NodeIsolation_incident(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = ec._NodeIsolation_node(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "isolated":
+			out.Values[i] = ec._NodeIsolation_isolated(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._NodeIsolation_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "missingNodes":
+			out.Values[i] = ec._NodeIsolation_missingNodes(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -9056,6 +13465,18 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_alerts(ctx, field)
 				})
+		case "incidents":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_incidents(ctx, field)
+				})
+		case "incident":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_incident(ctx, field)
+				})
 		case "signingKeys":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, true,
@@ -9075,6 +13496,44 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 			})
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var replacedApiKeyImplementors = []string{"ReplacedApiKey"}
+
+func (ec *executionContext) _ReplacedApiKey(ctx context.Context, sel ast.SelectionSet, obj *ReplacedAPIKey) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, replacedApiKeyImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ReplacedApiKey")
+		case "was":
+			out.Values[i] = ec._ReplacedApiKey_was(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "apiKey":
+			out.Values[i] = ec._ReplacedApiKey_apiKey(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -9734,6 +14193,54 @@ func (ec *executionContext) _Tokens(ctx context.Context, sel ast.SelectionSet, o
 	return out
 }
 
+var triedTargetImplementors = []string{"TriedTarget"}
+
+func (ec *executionContext) _TriedTarget(ctx context.Context, sel ast.SelectionSet, obj *TriedTarget) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, triedTargetImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("TriedTarget")
+		case "kind":
+			out.Values[i] = ec._TriedTarget_kind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._TriedTarget_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "ok":
+			out.Values[i] = ec._TriedTarget_ok(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "seen":
+			out.Values[i] = ec._TriedTarget_seen(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var userImplementors = []string{"User"}
 
 func (ec *executionContext) _User(ctx context.Context, sel ast.SelectionSet, obj *User) graphql.Marshaler {
@@ -10240,6 +14747,26 @@ func (ec *executionContext) ___Type(ctx context.Context, sel ast.SelectionSet, o
 
 // region    ***************************** type.gotpl *****************************
 
+func (ec *executionContext) marshalNAffectedUser2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐAffectedUser(ctx context.Context, sel ast.SelectionSet, v AffectedUser) graphql.Marshaler {
+	return ec._AffectedUser(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNAffectedUser2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐAffectedUserᚄ(ctx context.Context, sel ast.SelectionSet, v []AffectedUser) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNAffectedUser2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐAffectedUser(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) marshalNAlert2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐAlert(ctx context.Context, sel ast.SelectionSet, v Alert) graphql.Marshaler {
 	return ec._Alert(ctx, sel, &v)
 }
@@ -10384,6 +14911,11 @@ func (ec *executionContext) unmarshalNChangePasswordInput2githubᚗcomᚋxteam�
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) unmarshalNContainIncidentInput2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐContainIncidentInput(ctx context.Context, v any) (ContainIncidentInput, error) {
+	res, err := ec.unmarshalInputContainIncidentInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNCreateApiKeyInput2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐCreateAPIKeyInput(ctx context.Context, v any) (CreateAPIKeyInput, error) {
 	res, err := ec.unmarshalInputCreateApiKeyInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -10466,6 +14998,150 @@ func (ec *executionContext) marshalNID2ᚕstringᚄ(ctx context.Context, sel ast
 	return ret
 }
 
+func (ec *executionContext) marshalNIncident2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncident(ctx context.Context, sel ast.SelectionSet, v Incident) graphql.Marshaler {
+	return ec._Incident(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNIncident2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentᚄ(ctx context.Context, sel ast.SelectionSet, v []Incident) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNIncident2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncident(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNIncident2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncident(ctx context.Context, sel ast.SelectionSet, v *Incident) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Incident!")
+		return graphql.Null
+	}
+	return ec._Incident(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNIncidentConnection2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentConnection(ctx context.Context, sel ast.SelectionSet, v *IncidentConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "IncidentConnection!")
+		return graphql.Null
+	}
+	return ec._IncidentConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNIncidentContainment2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentContainment(ctx context.Context, sel ast.SelectionSet, v *IncidentContainment) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "IncidentContainment!")
+		return graphql.Null
+	}
+	return ec._IncidentContainment(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNIncidentEdge2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentEdge(ctx context.Context, sel ast.SelectionSet, v IncidentEdge) graphql.Marshaler {
+	return ec._IncidentEdge(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNIncidentEdge2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentEdgeᚄ(ctx context.Context, sel ast.SelectionSet, v []IncidentEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNIncidentEdge2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentEdge(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNIncidentEradication2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentEradication(ctx context.Context, sel ast.SelectionSet, v *IncidentEradication) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "IncidentEradication!")
+		return graphql.Null
+	}
+	return ec._IncidentEradication(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNIncidentRecovery2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentRecovery(ctx context.Context, sel ast.SelectionSet, v *IncidentRecovery) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "IncidentRecovery!")
+		return graphql.Null
+	}
+	return ec._IncidentRecovery(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNIncidentReport2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentReport(ctx context.Context, sel ast.SelectionSet, v *IncidentReport) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "IncidentReport!")
+		return graphql.Null
+	}
+	return ec._IncidentReport(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNIncidentStatus2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentStatus(ctx context.Context, sel ast.SelectionSet, v *IncidentStatus) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "IncidentStatus!")
+		return graphql.Null
+	}
+	return ec._IncidentStatus(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNIncidentStep2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentStep(ctx context.Context, sel ast.SelectionSet, v IncidentStep) graphql.Marshaler {
+	return ec._IncidentStep(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNIncidentStep2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentStepᚄ(ctx context.Context, sel ast.SelectionSet, v []IncidentStep) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNIncidentStep2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentStep(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNIncidentTarget2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentTarget(ctx context.Context, sel ast.SelectionSet, v IncidentTarget) graphql.Marshaler {
+	return ec._IncidentTarget(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNIncidentTarget2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentTargetᚄ(ctx context.Context, sel ast.SelectionSet, v []IncidentTarget) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNIncidentTarget2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentTarget(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNIncidentVerdict2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentVerdict(ctx context.Context, sel ast.SelectionSet, v *IncidentVerdict) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "IncidentVerdict!")
+		return graphql.Null
+	}
+	return ec._IncidentVerdict(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNInt2int(ctx context.Context, v any) (int, error) {
 	res, err := UnmarshalWhole(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -10491,6 +15167,14 @@ func (ec *executionContext) marshalNNewApiKey2ᚖgithubᚗcomᚋxteamᚋxteamᚋ
 		return graphql.Null
 	}
 	return ec._NewApiKey(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNNodeIsolation2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeIsolation(ctx context.Context, sel ast.SelectionSet, v *NodeIsolation) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "NodeIsolation!")
+		return graphql.Null
+	}
+	return ec._NodeIsolation(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNNodeTime2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeTime(ctx context.Context, sel ast.SelectionSet, v NodeTime) graphql.Marshaler {
@@ -10524,6 +15208,26 @@ func (ec *executionContext) marshalNPageInfo2ᚖgithubᚗcomᚋxteamᚋxteamᚋa
 func (ec *executionContext) unmarshalNRegisterInput2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐRegisterInput(ctx context.Context, v any) (RegisterInput, error) {
 	res, err := ec.unmarshalInputRegisterInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNReplacedApiKey2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐReplacedAPIKey(ctx context.Context, sel ast.SelectionSet, v ReplacedAPIKey) graphql.Marshaler {
+	return ec._ReplacedApiKey(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNReplacedApiKey2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐReplacedAPIKeyᚄ(ctx context.Context, sel ast.SelectionSet, v []ReplacedAPIKey) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNReplacedApiKey2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐReplacedAPIKey(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func (ec *executionContext) marshalNRevokeResult2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐRevokeResult(ctx context.Context, sel ast.SelectionSet, v *RevokeResult) graphql.Marshaler {
@@ -10915,6 +15619,26 @@ func (ec *executionContext) marshalNTokens2ᚖgithubᚗcomᚋxteamᚋxteamᚋada
 	return ec._Tokens(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNTriedTarget2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐTriedTarget(ctx context.Context, sel ast.SelectionSet, v TriedTarget) graphql.Marshaler {
+	return ec._TriedTarget(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNTriedTarget2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐTriedTargetᚄ(ctx context.Context, sel ast.SelectionSet, v []TriedTarget) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNTriedTarget2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐTriedTarget(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) marshalNUser2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐUser(ctx context.Context, sel ast.SelectionSet, v User) graphql.Marshaler {
 	return ec._User(ctx, sel, &v)
 }
@@ -11160,6 +15884,41 @@ func (ec *executionContext) marshalOFloat2ᚖfloat64(ctx context.Context, sel as
 	return graphql.WrapContextMarshaler(ctx, res)
 }
 
+func (ec *executionContext) unmarshalOID2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]string, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNID2string(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalOID2ᚕstringᚄ(ctx context.Context, sel ast.SelectionSet, v []string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNID2string(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) unmarshalOID2ᚖstring(ctx context.Context, v any) (*string, error) {
 	if v == nil {
 		return nil, nil
@@ -11194,6 +15953,13 @@ func (ec *executionContext) marshalOInt2ᚖint(ctx context.Context, sel ast.Sele
 	_ = ctx
 	res := MarshalWhole(*v)
 	return res
+}
+
+func (ec *executionContext) marshalONewApiKey2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNewAPIKey(ctx context.Context, sel ast.SelectionSet, v *NewAPIKey) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._NewApiKey(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOString2githubᚗcomᚋxteamᚋxteamᚋdomainᚋaccountᚐFullName(ctx context.Context, v any) (account.FullName, error) {

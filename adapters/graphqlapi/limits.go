@@ -215,6 +215,7 @@ func pages() ComplexityRoot {
 	c.Query.Sessions = func(child int, first *int, _, _ *string, _ *bool) int { return weigh(child, first) }
 	c.Query.APIKeys = func(child int, first *int, _, _ *string) int { return weigh(child, first) }
 	c.Query.Alerts = func(child int, first *int, _ *string, _ *bool) int { return weigh(child, first) }
+	c.Query.Incidents = func(child int, first *int, _ *string, _ *bool) int { return weigh(child, first) }
 	c.Query.SigningKeys = func(child int, first *int, _ *string) int { return weigh(child, first) }
 	c.Query.SecurityEvents = func(child int, first *int, _ *string) int { return weigh(child, first) }
 	return c

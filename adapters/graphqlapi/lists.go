@@ -34,6 +34,7 @@ const (
 	ofAPIKeys     byte = 3 // and the id
 	ofSigningKeys byte = 4 // and the kid
 	ofAlerts      byte = 6 // and the id
+	ofIncidents   byte = 9 // and the id
 	ofEvents      byte = 5 // and a position, and the number of events behind it
 )
 

@@ -2,6 +2,13 @@
 
 package graphqlapi
 
+type AffectedUser struct {
+	ID       string   `json:"id"`
+	Username string   `json:"username"`
+	Email    string   `json:"email"`
+	Why      []string `json:"why"`
+}
+
 type AlertConnection struct {
 	Edges    []AlertEdge `json:"edges"`
 	Nodes    []Alert     `json:"nodes"`
@@ -24,7 +31,110 @@ type APIKeyEdge struct {
 	Node   *APIKey `json:"node"`
 }
 
+// What is to be contained: at least one of these.
+type ContainIncidentInput struct {
+	// Ids, e-mail addresses or user names: all that they have ends, and they are barred.
+	Users []string `json:"users,omitempty"`
+	// Addresses or CIDRs: they are blocked.
+	Networks []string `json:"networks,omitempty"`
+	Sessions []string `json:"sessions,omitempty"`
+	// Kids: what they signed is refused.
+	Keys    []string `json:"keys,omitempty"`
+	APIKeys []string `json:"apiKeys,omitempty"`
+	// A time in RFC 3339: every token that was issued at or before it.
+	IssuedBefore *string `json:"issuedBefore,omitempty"`
+	AllSessions  *bool   `json:"allSessions,omitempty"`
+	// Nobody but administrators may sign in until recoverIncident lets them.
+	HoldSignIns *bool `json:"holdSignIns,omitempty"`
+	// How long networks are blocked; not given: until they are unblocked.
+	ExpiresInSeconds *int    `json:"expiresInSeconds,omitempty"`
+	Reason           *string `json:"reason,omitempty"`
+	// Also what is refused as risky, and kids that this system does not hold.
+	Force *bool `json:"force,omitempty"`
+	// Tell what it would hit, and do nothing.
+	DryRun *bool `json:"dryRun,omitempty"`
+}
+
+type IncidentConnection struct {
+	Edges    []IncidentEdge `json:"edges"`
+	Nodes    []Incident     `json:"nodes"`
+	PageInfo *PageInfo      `json:"pageInfo"`
+}
+
+type IncidentContainment struct {
+	Incident     string           `json:"incident"`
+	Targets      []IncidentTarget `json:"targets"`
+	SignInsHeld  bool             `json:"signInsHeld"`
+	Contained    bool             `json:"contained"`
+	ContainedMs  float64          `json:"containedMs"`
+	MissingNodes []string         `json:"missingNodes"`
+	// False: it was a dry run, or what is said here is in force and the incident could not be written to.
+	Recorded bool `json:"recorded"`
+}
+
+type IncidentEdge struct {
+	Cursor string    `json:"cursor"`
+	Node   *Incident `json:"node"`
+}
+
+type IncidentEradication struct {
+	Incident string `json:"incident"`
+	// The kid of the key that signs now; null: it was not replaced.
+	Signs   *string          `json:"signs,omitempty"`
+	APIKeys []ReplacedAPIKey `json:"apiKeys"`
+	ByHand  []string         `json:"byHand"`
+}
+
+type IncidentRecovery struct {
+	Incident        string     `json:"incident"`
+	AdmittedPercent int        `json:"admittedPercent"`
+	Nodes           []NodeTime `json:"nodes"`
+	MissingNodes    []string   `json:"missingNodes"`
+}
+
+type IncidentReport struct {
+	Incident string         `json:"incident"`
+	Markdown string         `json:"markdown"`
+	Affected []AffectedUser `json:"affected"`
+	// There are more than are listed.
+	More    bool `json:"more"`
+	AuditOk bool `json:"auditOk"`
+}
+
+type IncidentStatus struct {
+	Incident *Incident `json:"incident"`
+	// Everything that was to be, on every node.
+	Contained bool `json:"contained"`
+	// From the call until the last node refused; 0 unless all is contained.
+	ContainedMs  float64  `json:"containedMs"`
+	Undone       int      `json:"undone"`
+	MissingNodes []string `json:"missingNodes"`
+	// Of the users whose sign-ins are let in.
+	AdmittedPercent int      `json:"admittedPercent"`
+	IsolatedNodes   []string `json:"isolatedNodes"`
+}
+
+type IncidentVerdict struct {
+	Incident     string        `json:"incident"`
+	Ok           bool          `json:"ok"`
+	Tried        []TriedTarget `json:"tried"`
+	Nodes        []NodeTime    `json:"nodes"`
+	MissingNodes []string      `json:"missingNodes"`
+	// Null: there is no audit trail, or it could not be read.
+	AuditOk *bool `json:"auditOk,omitempty"`
+	// How many records were read.
+	AuditRecords int `json:"auditRecords"`
+}
+
 type Mutation struct {
+}
+
+type NodeIsolation struct {
+	Incident     string     `json:"incident"`
+	Node         string     `json:"node"`
+	Isolated     bool       `json:"isolated"`
+	Nodes        []NodeTime `json:"nodes"`
+	MissingNodes []string   `json:"missingNodes"`
 }
 
 type PageInfo struct {
@@ -71,6 +181,13 @@ type SigningKeyEdge struct {
 }
 
 type Subscription struct {
+}
+
+type TriedTarget struct {
+	Kind  string `json:"kind"`
+	Value string `json:"value"`
+	Ok    bool   `json:"ok"`
+	Seen  string `json:"seen"`
 }
 
 type UserConnection struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/incident"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/revocation"
@@ -138,6 +139,20 @@ var sentinels = []struct {
 	{block.ErrUnknown, notFound, "not_found"},
 	{alert.ErrUnknown, notFound, "not_found"},
 	{alert.ErrFull, conflict, "too_many_silences"},
+	{incident.ErrUnknown, notFound, "not_found"},
+	{incident.ErrNone, conflict, "incident_state"},
+	{incident.ErrSeveral, conflict, "incident_state"},
+	{incident.ErrResolved, conflict, "incident_state"},
+	{incident.ErrFull, conflict, "incident_state"},
+	{incident.ErrHeld, conflict, "incident_state"},
+	{incident.ErrIsolated, conflict, "incident_state"},
+	{incident.ErrUndone, conflict, "incident_state"},
+	{incident.ErrNotAlone, conflict, "incident_state"},
+	{app.ErrOnlyNode, conflict, "incident_state"},
+	{app.ErrUnknownNode, notFound, "not_found"},
+	{app.ErrNoTrail, notFound, "not_found"},
+	{incident.ErrName, badInput, "validation_failed"},
+	{incident.ErrPercent, badInput, "validation_failed"},
 	{app.ErrNotContainable, conflict, "not_containable"},
 	{app.ErrSilence, badInput, "validation_failed"},
 	{block.ErrFull, conflict, "too_many_blocks"},
@@ -166,6 +181,8 @@ var sentinels = []struct {
 	{revocation.ErrStale, unavailable, "revocations_stale"},
 	{app.ErrClock, unavailable, "unavailable"},
 	{app.ErrStopping, unavailable, "unavailable"},
+	{app.ErrIsolated, unavailable, "unavailable"},
+	{app.ErrHeldBack, unavailable, "sign_in_held"},
 	{app.ErrSlow, unavailable, "too_slow"},
 	{app.ErrGap, unavailable, "unavailable"},
 	{ports.ErrNoSpace, unavailable, "no_space"},
@@ -243,11 +260,17 @@ func refusalOf(err error) (r refusal, known bool) {
 			if s.code == unavailable {
 				r.Detail, r.Retry = "the service cannot answer now: ask again later", time.Second
 			}
+			if s.rest == "sign_in_held" {
+				r.Detail, r.Retry = s.err.Error(), heldWait
+			}
 			return r, true
 		}
 	}
 	return refusal{Code: internal, REST: "internal", Detail: "something went wrong"}, false
 }
+
+// heldWait is how long whoever's sign-in is held back is told to wait.
+const heldWait = time.Minute
 
 // crowdedWait is how long whoever has too many connections is told to wait.
 const crowdedWait = 5 * time.Second
@@ -256,7 +279,7 @@ const crowdedWait = 5 * time.Second
 func expected(ctx context.Context, err error) bool {
 	var busy *ports.BusyError
 	var owed *app.NotDurableError
-	return errors.As(err, &busy) || errors.As(err, &owed) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) || errors.Is(err, app.ErrStopping) ||
+	return errors.As(err, &busy) || errors.As(err, &owed) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) || errors.Is(err, app.ErrStopping) || errors.Is(err, app.ErrIsolated) || errors.Is(err, app.ErrHeldBack) ||
 		errors.Is(err, app.ErrSlow) || errors.Is(err, context.Canceled) && ctx.Err() != nil
 }
 

@@ -19,7 +19,7 @@ import (
 
 // rules is what each field at the top of an operation asks: what the REST route of the same use case does.
 var rules = struct {
-	register, login, logout, changePassword, own, endOwn, me, listKeys, makeKey, rotateKey, endKey, adminRead, adminWrite, adminContain, watch, connect app.Rule
+	register, login, logout, changePassword, own, endOwn, me, listKeys, makeKey, rotateKey, endKey, adminRead, adminWrite, adminContain, adminExpensive, watch, connect app.Rule
 }{
 	register:       app.Rule{Class: app.Auth},
 	login:          app.Rule{Class: app.Auth},
@@ -35,6 +35,7 @@ var rules = struct {
 	adminRead:      app.Rule{Class: app.Read, Access: app.AdminOnly},
 	adminWrite:     app.Rule{Class: app.Write, Access: app.AdminOnly},
 	adminContain:   app.Rule{Class: app.Write, Access: app.AdminOnly, Contains: true},
+	adminExpensive: app.Rule{Class: app.Expensive, Access: app.AdminOnly},
 	watch:          app.Rule{Class: app.Read, Access: app.SignedIn},
 	connect:        app.Rule{Class: app.Read, Access: app.SignedIn, Scope: apikey.UsersRead}, // of a socket; its fields ask for their own
 }

@@ -21,30 +21,31 @@ import (
 
 // Services are the use cases that are served. All but those that may be nil are needed.
 type Services struct {
-	Guard    *app.Guard
-	Sessions *app.Sessions
-	Accounts *app.Accounts
-	Revoker  *app.Revoker
-	Rotator  *app.Rotator
-	Secrets  *app.Secrets // nil: /readyz tells nothing of them
-	APIKeys  *app.APIKeys
-	Tethers  *app.Tethers // nil: nothing is served that stays open
-	Live     *app.Live    // nil: no events are
-	Feed     *app.Feed    // nil: other services are told of no revocations
-	Tickets  *app.Tickets // nil: there are none
-	Trail    *app.Trail   // nil: the audit trail is not served
-	View     *view.View
-	Pending  *app.Pending                // nil: nothing is in force before it is durable
-	SetUp    *app.SetUp                  // nil: nobody can make the first administrator by a link
-	Alerts   *app.Alerts                 // nil: nothing is held against rules, and there are no routes to see what they find
-	Blocks   *app.Blocks                 // nil: nobody is turned away for their address, and there are no routes to have them so
-	Limiter  *app.Limiter                // nil: nothing is limited
-	Probe    func(context.Context) error // asks the store whether it answers; for /readyz
-	Meter    ports.Meter                 // nil: nothing is counted
-	Metrics  http.Handler                // served to administrators under /metrics; nil: nothing is
-	JWKS     http.Handler                // served under /.well-known/jwks.json; nil: nothing is
-	Nodes    *app.Nodes                  // nil: nothing is known of them
-	Mounts   []Mount                     // other transports
+	Guard     *app.Guard
+	Sessions  *app.Sessions
+	Accounts  *app.Accounts
+	Revoker   *app.Revoker
+	Rotator   *app.Rotator
+	Secrets   *app.Secrets // nil: /readyz tells nothing of them
+	APIKeys   *app.APIKeys
+	Tethers   *app.Tethers // nil: nothing is served that stays open
+	Live      *app.Live    // nil: no events are
+	Feed      *app.Feed    // nil: other services are told of no revocations
+	Tickets   *app.Tickets // nil: there are none
+	Trail     *app.Trail   // nil: the audit trail is not served
+	View      *view.View
+	Pending   *app.Pending                // nil: nothing is in force before it is durable
+	SetUp     *app.SetUp                  // nil: nobody can make the first administrator by a link
+	Incidents *app.Incidents              // nil: there are no routes for what is done about a break-in
+	Alerts    *app.Alerts                 // nil: nothing is held against rules, and there are no routes to see what they find
+	Blocks    *app.Blocks                 // nil: nobody is turned away for their address, and there are no routes to have them so
+	Limiter   *app.Limiter                // nil: nothing is limited
+	Probe     func(context.Context) error // asks the store whether it answers; for /readyz
+	Meter     ports.Meter                 // nil: nothing is counted
+	Metrics   http.Handler                // served to administrators under /metrics; nil: nothing is
+	JWKS      http.Handler                // served under /.well-known/jwks.json; nil: nothing is
+	Nodes     *app.Nodes                  // nil: nothing is known of them
+	Mounts    []Mount                     // other transports
 }
 
 // Options of the transport. The zero value works.

@@ -54,7 +54,7 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	logger := slog.New(slog.NewJSONHandler(s.log, nil))
 	v := view.New(view.Options{MaxStaleness: time.Hour}, view.Source{Name: "database", Truth: true, Revocations: store.Revocations()})
 	s.core = &app.Core{
-		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), APIKeys: store.APIKeys(), Keys: store.Keys(), System: store.System(), Blocks: store.Blocks(), Revocations: store.Revocations(), Events: store.Events(), Trail: store.Trail(), TrailCare: store.Trail(), Cursors: store.Cursors(), Alerts: store.Alerts(), Uploads: store.Uploads()},
+		Stores: app.Stores{Accounts: store.Accounts(), Sessions: store.Sessions(), APIKeys: store.APIKeys(), Keys: store.Keys(), System: store.System(), Blocks: store.Blocks(), Revocations: store.Revocations(), Events: store.Events(), Trail: store.Trail(), TrailCare: store.Trail(), Cursors: store.Cursors(), Alerts: store.Alerts(), Incidents: store.Incidents(), Uploads: store.Uploads()},
 		View:   v, Codec: codec, Passwords: quick{}, MACs: macs{}, Journal: journal.New(logger), Random: rand.Reader, Now: time.Now,
 		Tunables: app.Tunables{Issuer: "xteam", Audience: "xteam", Access: 30 * time.Minute, Refresh: time.Hour, Session: 24 * time.Hour, Leeway: 30 * time.Second},
 	}
@@ -78,6 +78,7 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	var err error
 	s.all.Alerts, err = app.NewAlerts(s.core, s.all.Trail, s.all.Blocks, s.all.Revoker, app.AlertsOptions{})
 	check(t, err)
+	s.all.Incidents = app.NewIncidents(s.core, s.accounts, s.all.Revoker, s.all.Blocks, s.keys, s.all.Trail, app.IncidentsOptions{Node: "node-1", ByHand: []string{"ROOT_KEY: give another, and the one before as ROOT_KEY_PREVIOUS."}})
 	s.all.Feed, err = app.NewFeed(s.core, 0)
 	check(t, err)
 	s.h = httpapi.New(s.all, with(logger, o)).Handler()

@@ -27,7 +27,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := a.begin(w, r) // the request's id, and where it comes from
 	defer x.end()
 	x.setHeaders() // on every answer, a refusal too
-	if x.turnedAway() {
+	if x.turnedAway() || x.isolated() {
 		return
 	}
 	if err := x.hosted(); err != nil {

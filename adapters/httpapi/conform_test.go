@@ -296,6 +296,8 @@ func (s *service) target(o operation, p pair) string {
 		return strings.Replace(o.path, "{id}", sessionOf(s.t, s.signIn("ann")), 1)
 	case strings.Contains(o.path, "/alerts/{id}"):
 		return strings.Replace(o.path, "{id}", s.alert("ann").ID, 1)
+	case strings.Contains(o.path, "/incidents/{id}"):
+		return strings.Replace(o.path, "{id}", s.incident(), 1)
 	case strings.Contains(o.path, "/api-keys/{id}"):
 		w := s.post("/api/v1/api-keys", `{"name":"made for the example"}`, bearer(p))
 		var made struct{ ID string }

@@ -53,12 +53,13 @@ type readiness struct {
 		RateLimit  check     `json:"rate_limit"`
 		Secrets    *ageCheck `json:"secrets,omitempty"`
 		Audit      *lagCheck `json:"audit,omitempty"`
+		Isolation  *check    `json:"isolation,omitempty"` // of a node that is to serve nobody, for an incident
 	} `json:"checks"`
 }
 
 // ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503. Limits that cannot be counted are told of, and
 // take nothing away; so is a store that takes no new users and sign-ins for lack of space, as long as it takes revocations: no other node would be better off. Revocations that are in force and not written down yet are told of too,
-// and events that are not linked into the audit trail in time. A node that takes a canary that was revoked is not ready.
+// and events that are not linked into the audit trail in time. A node that takes a canary that was revoked is not ready, nor is one that is isolated.
 func (a *API) ready(x *exchange) error {
 	begun := time.Now()
 	st := a.View.Status()
@@ -100,7 +101,10 @@ func (a *API) ready(x *exchange) error {
 	if takes {
 		out.Checks.Revocation.Status = verdict(false)
 	}
-	all := st.OK && ok && signing && !takes
+	if a.Incidents.Isolated() {
+		out.Checks.Isolation = &check{"fail", 0}
+	}
+	all := st.OK && ok && signing && !takes && !a.Incidents.Isolated()
 	out.Status = verdict(all)
 	if all {
 		return x.write(http.StatusOK, out)

@@ -31,7 +31,7 @@ import (
 
 // served are the routes of a system that has everything, those of other transports as their docs have them.
 func served() []route {
-	a := &API{Services: Services{Alerts: &app.Alerts{}, Blocks: &app.Blocks{}, SetUp: &app.SetUp{}, Trail: &app.Trail{}, Tethers: &app.Tethers{}, Live: &app.Live{}, Feed: &app.Feed{}, Tickets: &app.Tickets{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
+	a := &API{Services: Services{Incidents: &app.Incidents{}, Alerts: &app.Alerts{}, Blocks: &app.Blocks{}, SetUp: &app.SetUp{}, Trail: &app.Trail{}, Tethers: &app.Tethers{}, Live: &app.Live{}, Feed: &app.Feed{}, Tickets: &app.Tickets{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
 	for _, key := range slices.Sorted(maps.Keys(docs())) {
 		if method, path, _ := strings.Cut(key, " "); docs()[key].mounted {
 			a.Mounts = append(a.Mounts, Mount{Method: method, Path: path})
@@ -685,6 +685,8 @@ var examples = map[string]any{
 	"message": "Token revoked", "severity": "info", "outcome": "success", "actor": "6b86b273ff34fce19d6b804eff5a3f57", "subject": "5feceb66ffc86f38d952786c6d696c79", "request_id": "3f2a-1", "value": "read", "fault": "changed",
 	"text": "record 17 was changed: record 18 holds another hash of it", "more": 0, "chain": "6b86b273ff34fce19d6b804eff5a3f57", "public": "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "lag_ms": 0,
 	"rule": "password_spraying", "group": "", "count": 64, "raised": 1, "sample": []string{"9f86d081884c7d659a2feaa0c55ad015 authentication_failed 192.0.2.7"}, "contain": "xteam alerts contain 4f1c2b9a0d3e5f67", "acknowledged_by": "operator",
+	"opened_by": "operator", "contained_ms": 4.2, "undone": 0, "missing_nodes": []string{}, "admitted_percent": 100, "incident": "4f1c2b9a0d3e5f67", "seen": "turned away", "signs": "hs-4e07408562bedb8b60ce05c1decfe3ad", "was": "hs-4e07408562bedb8b60ce05c1decfe3ad",
+	"by_hand": []string{"DATABASE_URL: give its user another password at the server, then here."}, "markdown": "# Incident: a stolen laptop", "why": []string{"their account was contained"}, "failed": "it is not there", "findings": []string{},
 	"blocked": []string{"192.0.2.7/32"}, "spared": []string{"192.0.2.8/32"}, "signed_in": []string{"6b86b273ff34fce19d6b804eff5a3f57"}, "meaning": "wrong passwords at so many accounts", "threshold": 50, "window_seconds": 600, "cooldown_seconds": 900,
 	"missing": []string{"node-3"}, "version": "v1.0.0", "seen_ms": 312.5, "view_age_ms": 12.5, "fresh": true, "revocations_held": 42, "canary_refused": true,
 	"cidr": "192.0.2.0/24", "active": true, "exp": 1777640400, "iat": 1777638600, "nbf": 1777638600, "error": "invalid_request", "error_description": "token is missing", "ticket": "AQAAAAAB", "next": "AZ-G0IGITH1lmi_qoMVa0BU", "is_active": true, "current": true,

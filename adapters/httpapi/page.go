@@ -75,6 +75,7 @@ const (
 	cursorBlocks      byte = 4 // and the last network, in the form of IPv6, with the family and the length of its mask
 	cursorEvents      byte = 5 // and the position of the last event
 	cursorAlerts      byte = 6 // and the id of the last alert
+	cursorIncidents   byte = 9 // and the id of the last incident
 )
 
 // cursorText is base64url without padding (RFC 4648, section 5).

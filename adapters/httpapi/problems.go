@@ -18,6 +18,7 @@ import (
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/incident"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/revocation"
@@ -112,6 +113,20 @@ var sentinels = []struct {
 	{block.ErrUnknown, 404, "not_found"},
 	{alert.ErrUnknown, 404, "not_found"},
 	{alert.ErrFull, 409, "too_many_silences"},
+	{incident.ErrUnknown, 404, "not_found"},
+	{incident.ErrNone, 409, "incident_state"},
+	{incident.ErrSeveral, 409, "incident_state"},
+	{incident.ErrResolved, 409, "incident_state"},
+	{incident.ErrFull, 409, "incident_state"},
+	{incident.ErrHeld, 409, "incident_state"},
+	{incident.ErrIsolated, 409, "incident_state"},
+	{incident.ErrUndone, 409, "incident_state"},
+	{incident.ErrNotAlone, 409, "incident_state"},
+	{app.ErrOnlyNode, 409, "incident_state"},
+	{app.ErrUnknownNode, 404, "not_found"},
+	{app.ErrNoTrail, 404, "not_found"},
+	{incident.ErrName, 422, "validation_failed"},
+	{incident.ErrPercent, 422, "validation_failed"},
 	{app.ErrNotContainable, 409, "not_containable"},
 	{app.ErrSilence, 422, "validation_failed"},
 	{block.ErrFull, 409, "too_many_blocks"},
@@ -149,12 +164,17 @@ var sentinels = []struct {
 	{revocation.ErrStale, 503, "revocations_stale"},
 	{app.ErrClock, 503, "unavailable"},
 	{app.ErrStopping, 503, "unavailable"},
+	{app.ErrIsolated, 503, "unavailable"},
+	{app.ErrHeldBack, 503, "sign_in_held"},
 	{ports.ErrNoSpace, 507, "no_space"},
 	{id.ErrNotRandom, 503, "unavailable"},
 	{context.DeadlineExceeded, 503, "unavailable"},
 	{context.Canceled, 503, "unavailable"},
 	{ports.ErrUnavailable, 503, "unavailable"}, // the last: others match it too
 }
+
+// heldWait is how long whoever's sign-in is held back is told to wait.
+const heldWait = time.Minute
 
 // crowdedWait is how long whoever has too many connections is told to wait.
 const crowdedWait = 5 * time.Second
@@ -235,6 +255,9 @@ func problemOf(err error) (p problem, known bool) {
 			if s.status == http.StatusServiceUnavailable {
 				p.Detail, p.retry = "the service cannot answer now: ask again later", time.Second
 			}
+			if s.code == "sign_in_held" {
+				p.Detail, p.retry = s.err.Error(), heldWait
+			}
 			return p, true
 		}
 	}
@@ -283,7 +306,7 @@ func (x *exchange) expected(err error) bool {
 	var busy *ports.BusyError
 	var owed *app.NotDurableError
 	var crowded *app.CrowdedError
-	return errors.As(err, &busy) || errors.As(err, &owed) || errors.As(err, &crowded) || errors.Is(err, app.ErrStopping) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) ||
+	return errors.As(err, &busy) || errors.As(err, &owed) || errors.As(err, &crowded) || errors.Is(err, app.ErrStopping) || errors.Is(err, app.ErrIsolated) || errors.Is(err, app.ErrHeldBack) || errors.Is(err, ports.ErrNoSpace) || errors.Is(err, revocation.ErrStale) ||
 		errors.Is(err, context.Canceled) && x.ctx().Err() != nil
 }
 

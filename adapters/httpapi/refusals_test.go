@@ -18,6 +18,7 @@ import (
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/incident"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/revocation"
@@ -45,6 +46,22 @@ var answers = map[string]told{
 	"app.ErrAddressBlocked":   {app.ErrAddressBlocked, 403, "address_blocked", ""},
 	"app.ErrBlockTime":        {app.ErrBlockTime, 422, "validation_failed", ""},
 	"alert.ErrFull":           {alert.ErrFull, 409, "too_many_silences", ""},
+	"incident.ErrUnknown":     {incident.ErrUnknown, 404, "not_found", ""},
+	"incident.ErrNone":        {incident.ErrNone, 409, "incident_state", ""},
+	"incident.ErrSeveral":     {incident.ErrSeveral, 409, "incident_state", ""},
+	"incident.ErrResolved":    {incident.ErrResolved, 409, "incident_state", ""},
+	"incident.ErrFull":        {incident.ErrFull, 409, "incident_state", ""},
+	"incident.ErrHeld":        {incident.ErrHeld, 409, "incident_state", ""},
+	"incident.ErrIsolated":    {incident.ErrIsolated, 409, "incident_state", ""},
+	"incident.ErrUndone":      {incident.ErrUndone, 409, "incident_state", ""},
+	"incident.ErrNotAlone":    {incident.ErrNotAlone, 409, "incident_state", ""},
+	"incident.ErrName":        {incident.ErrName, 422, "validation_failed", ""},
+	"incident.ErrPercent":     {incident.ErrPercent, 422, "validation_failed", ""},
+	"app.ErrOnlyNode":         {app.ErrOnlyNode, 409, "incident_state", ""},
+	"app.ErrUnknownNode":      {app.ErrUnknownNode, 404, "not_found", ""},
+	"app.ErrNoTrail":          {app.ErrNoTrail, 404, "not_found", ""},
+	"app.ErrIsolated":         {app.ErrIsolated, 503, "unavailable", ""},
+	"app.ErrHeldBack":         {app.ErrHeldBack, 503, "sign_in_held", ""},
 	"alert.ErrUnknown":        {alert.ErrUnknown, 404, "not_found", ""},
 	"app.ErrNotContainable":   {app.ErrNotContainable, 409, "not_containable", ""},
 	"app.ErrSilence":          {app.ErrSilence, 422, "validation_failed", ""},

@@ -117,6 +117,19 @@ func (a *API) routes() []route {
 			route{method: "POST", path: v1 + "/admin/alerts/test", class: write, access: admin, serve: a.testAlert},
 			route{method: "GET", path: v1 + "/admin/alert-rules", class: read, access: admin, serve: a.alertRules})
 	}
+	if a.Incidents != nil {
+		all = append(all,
+			route{method: "GET", path: v1 + "/admin/incidents", class: read, access: admin, serve: a.listIncidents},
+			route{method: "POST", path: v1 + "/admin/incidents", class: write, access: admin, contains: true, serve: a.openIncident},
+			route{method: "GET", path: v1 + "/admin/incidents/{id}", class: read, access: admin, serve: a.incidentStatus},
+			route{method: "POST", path: v1 + "/admin/incidents/{id}/contain", class: write, access: admin, contains: true, serve: a.containIncident},
+			route{method: "POST", path: v1 + "/admin/incidents/{id}/isolate", class: write, access: admin, contains: true, serve: a.isolateNode},
+			route{method: "POST", path: v1 + "/admin/incidents/{id}/verify", class: expensive, access: admin, serve: a.verifyIncident},
+			route{method: "POST", path: v1 + "/admin/incidents/{id}/eradicate", class: write, access: admin, contains: true, serve: a.eradicateIncident},
+			route{method: "POST", path: v1 + "/admin/incidents/{id}/recover", class: write, access: admin, serve: a.recoverIncident},
+			route{method: "POST", path: v1 + "/admin/incidents/{id}/report", class: expensive, access: admin, serve: a.reportIncident},
+			route{method: "POST", path: v1 + "/admin/incidents/{id}/resolve", class: write, access: admin, serve: a.resolveIncident})
+	}
 	if a.Blocks != nil {
 		all = append(all,
 			route{method: "GET", path: v1 + "/admin/blocked-ips", class: read, access: admin, serve: a.listBlocks},

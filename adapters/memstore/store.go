@@ -15,6 +15,7 @@ import (
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/incident"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
@@ -47,8 +48,9 @@ type Store struct {
 	news    chan struct{}       // closed, and replaced, when entries grew
 	events  []audit.Event       // the position of one is its index plus one; the zero event was cut away
 
-	cursors map[string]ports.Cursor
-	alerts  record[alert.Book] // always there
+	cursors   map[string]ports.Cursor
+	alerts    record[alert.Book]        // always there
+	incidents record[incident.Casebook] // always there
 
 	links []audit.Link // from behind the cut on
 	head  audit.Head
@@ -63,20 +65,21 @@ type record[V any] struct {
 // New is an empty store. It needs no Close to be freed.
 func New() *Store {
 	return &Store{
-		closed:   make(chan struct{}),
-		accounts: map[id.User]record[account.Account]{},
-		emails:   map[string]id.User{},
-		names:    map[string]id.User{},
-		sessions: map[id.Session]record[session.Session]{},
-		apiKeys:  map[id.APIKey]record[apikey.Key]{},
-		uploads:  map[id.File]upload.File{},
-		rings:    map[string]record[keyset.Ring]{},
-		system:   record[system.State]{version: 1},
-		blocks:   record[block.List]{version: 1},
-		known:    map[string]struct{}{},
-		news:     make(chan struct{}),
-		cursors:  map[string]ports.Cursor{},
-		alerts:   record[alert.Book]{version: 1},
+		closed:    make(chan struct{}),
+		accounts:  map[id.User]record[account.Account]{},
+		emails:    map[string]id.User{},
+		names:     map[string]id.User{},
+		sessions:  map[id.Session]record[session.Session]{},
+		apiKeys:   map[id.APIKey]record[apikey.Key]{},
+		uploads:   map[id.File]upload.File{},
+		rings:     map[string]record[keyset.Ring]{},
+		system:    record[system.State]{version: 1},
+		blocks:    record[block.List]{version: 1},
+		known:     map[string]struct{}{},
+		news:      make(chan struct{}),
+		cursors:   map[string]ports.Cursor{},
+		alerts:    record[alert.Book]{version: 1},
+		incidents: record[incident.Casebook]{version: 1},
 	}
 }
 

@@ -230,3 +230,15 @@ UPDATE alerts SET body = sqlc.arg(body);
 
 -- name: FindAlerts :one
 SELECT body FROM alerts;
+
+-- name: LockIncidents :one
+SELECT body FROM incidents FOR UPDATE;
+
+-- name: SetIncidents :exec
+UPDATE incidents SET revision = sqlc.arg(revision), body = sqlc.arg(body);
+
+-- name: FindIncidents :one
+SELECT body FROM incidents;
+
+-- name: FindIncidentsRevision :one
+SELECT revision FROM incidents;

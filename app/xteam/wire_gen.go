@@ -127,9 +127,10 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	boards := noBoards()
-	nodes, cleanup13, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, slogLogger)
+	tethers, cleanup13 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
+	incidents, cleanup14, err := assembly.StartIncidents(ctx, core, accounts, revoker, blocks, apiKeys, trail, tethers, assemblyOptions, slogLogger)
 	if err != nil {
+		cleanup13()
 		cleanup12()
 		cleanup11()
 		cleanup10()
@@ -144,8 +145,8 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup14 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
-	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
+	boards := noBoards()
+	nodes, cleanup15, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup14()
 		cleanup13()
@@ -163,9 +164,29 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, blocks, nodes, assemblySecrets, streams, assemblyOptions, slogLogger)
+	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
+	if err != nil {
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, blocks, nodes, assemblySecrets, streams, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, api)
 	return xTeam, func() {
+		cleanup15()
 		cleanup14()
 		cleanup13()
 		cleanup12()

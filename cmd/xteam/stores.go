@@ -85,7 +85,7 @@ func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 		return assembly.Database{}, nil, err
 	}
 	db.Unlock(keyring)
-	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Uploads: db.Uploads(), Turns: db.Turns()}
+	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Incidents: db.Incidents(), Uploads: db.Uploads(), Turns: db.Turns()}
 	managed := func() (int64, error) { return -1, nil } // its space is for its own keepers to watch
 	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Mark: markIn(s.Folder), Space: managed, Clock: db.Clock, Nodes: db.Nodes()}, func() {
 		if err := db.Close(); err != nil {
@@ -196,7 +196,7 @@ func openBuckets(r redisStores) ports.Buckets {
 var keysOf = map[string]apikey.Environment{development: apikey.Development, staging: apikey.Staging, production: apikey.Production}
 
 // options hands the settings on.
-func options(s settings, registry *metrics.Registry, sent *otlptelemetry.Telemetry) assembly.Options {
+func options(s settings, get lookup, registry *metrics.Registry, sent *otlptelemetry.Telemetry) assembly.Options {
 	node, err := os.Hostname()
 	if err != nil {
 		node = "this node"
@@ -218,6 +218,7 @@ func options(s settings, registry *metrics.Registry, sent *otlptelemetry.Telemet
 			Environment: keysOf[s.Environment]},
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Version: buildVersion().Version, Canary: canaryEvery, Limits: s.Limits, Tethers: app.TethersOptions{MaxPerUser: s.PerUser, MaxOpen: s.PerServer}, FeedRetention: s.Retention, HTTP: s.HTTP,
 		AlertRules: s.AlertRules,
+		ByHand:     byHand(s, get),
 		Trail:      app.TrailOptions{Retention: s.AuditRetention, Send: sendCheckpoints(s.AuditCheckpoints)},
 		Meter:      registry, Metrics: page, Rotation: app.RotatorOptions{Algorithm: s.Algorithm, Interval: s.Rotation},
 		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) }, Now: machineClock,
@@ -242,7 +243,7 @@ func openTelemetry(ctx context.Context, s settings, get lookup, registry *metric
 // doors are the transports beside REST.
 func doors(s settings) func(httpapi.Services, *slog.Logger) []httpapi.Mount {
 	return func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts},
+		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents},
 			graphqlapi.Options{Logger: log, Introspection: s.Introspection})
 		mounts := []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		if s.Introspection {

@@ -56,7 +56,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	assemblyOptions := options(s, registry, telemetry)
+	assemblyOptions := options(s, get, registry, telemetry)
 	view, cleanup6, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, logger)
 	if err != nil {
 		cleanup5()
@@ -192,9 +192,10 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	boards := openBoards(mainRedisStores)
-	nodes, cleanup17, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, assemblyOptions, logger)
+	tethers, cleanup17 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, logger)
+	incidents, cleanup18, err := assembly.StartIncidents(ctx, core, accounts, revoker, blocks, appAPIKeys, trail, tethers, assemblyOptions, logger)
 	if err != nil {
+		cleanup17()
 		cleanup16()
 		cleanup15()
 		cleanup14()
@@ -213,9 +214,32 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup18 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, logger)
+	boards := openBoards(mainRedisStores)
+	nodes, cleanup19, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, logger)
+	if err != nil {
+		cleanup18()
+		cleanup17()
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
 	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
 	if err != nil {
+		cleanup19()
 		cleanup18()
 		cleanup17()
 		cleanup16()
@@ -236,9 +260,10 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, blocks, nodes, secrets, streams, assemblyOptions, logger)
-	sinks, cleanup19, err := openSinks(ctx, s, core, secrets, logger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, blocks, nodes, secrets, streams, assemblyOptions, logger)
+	sinks, cleanup20, err := openSinks(ctx, s, core, secrets, logger)
 	if err != nil {
+		cleanup19()
 		cleanup18()
 		cleanup17()
 		cleanup16()
@@ -259,8 +284,9 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	firewall, cleanup20, err := openFirewall(ctx, s, core, blocks, secrets, logger)
+	firewall, cleanup21, err := openFirewall(ctx, s, core, blocks, secrets, logger)
 	if err != nil {
+		cleanup20()
 		cleanup19()
 		cleanup18()
 		cleanup17()
@@ -285,6 +311,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, tethers, sinks, firewall, mainOutput)
 	mainSystem := newSystem(api, telemetry, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup21()
 		cleanup20()
 		cleanup19()
 		cleanup18()

@@ -45,6 +45,15 @@ const (
 	AlertRaised             Kind = "alert_raised"  // or raised again
 	AlertAcknowledged       Kind = "alert_acknowledged"
 	AlertSilenced           Kind = "alert_silenced"
+	IncidentOpened          Kind = "incident_opened"
+	IncidentContained       Kind = "incident_contained"
+	IncidentEradicated      Kind = "incident_eradicated"
+	IncidentVerified        Kind = "incident_verified" // what was contained was tried again
+	IncidentRecovering      Kind = "incident_recovering"
+	IncidentReported        Kind = "incident_reported"
+	IncidentResolved        Kind = "incident_resolved"
+	NodeIsolated            Kind = "node_isolated" // it serves nobody
+	NodeReleased            Kind = "node_released"
 	AuditReviewed           Kind = "audit_reviewed"
 	AuditExported           Kind = "audit_exported"
 	AuditCut                Kind = "audit_cut" // records that were too old to be kept are gone
@@ -89,6 +98,15 @@ var messages = map[Kind]string{
 	AlertRaised:             "Alert raised",
 	AlertAcknowledged:       "Alert acknowledged",
 	AlertSilenced:           "Alert silenced",
+	IncidentOpened:          "Incident opened",
+	IncidentContained:       "Incident contained",
+	IncidentEradicated:      "Incident eradicated",
+	IncidentVerified:        "Incident verified",
+	IncidentRecovering:      "Incident recovering",
+	IncidentReported:        "Incident reported",
+	IncidentResolved:        "Incident resolved",
+	NodeIsolated:            "Node isolated",
+	NodeReleased:            "Node released",
 	AuditReviewed:           "Audit trail reviewed",
 	AuditExported:           "Audit trail exported",
 	AuditCut:                "Audit trail cut",

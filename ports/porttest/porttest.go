@@ -35,6 +35,7 @@ type Store struct {
 	TrailCare   ports.TrailCare
 	Cursors     ports.Cursors
 	Alerts      ports.Alerts
+	Incidents   ports.Incidents
 	Uploads     ports.Uploads
 
 	// Close ends the use of the store; the suites call it once for each store that they open.
@@ -57,7 +58,7 @@ type Options struct {
 	Server bool
 }
 
-// All runs every suite of state on a store: Accounts, Sessions, APIKeys, Keys, System, Blocks, Revocations, Events, Trail, Cursors, Alerts and Uploads; for a durable one Durable too, and Syncs unless it is on a server.
+// All runs every suite of state on a store: Accounts, Sessions, APIKeys, Keys, System, Blocks, Revocations, Events, Trail, Cursors, Alerts, Incidents and Uploads; for a durable one Durable too, and Syncs unless it is on a server.
 func All(t *testing.T, open Open, o Options) {
 	t.Run("accounts", func(t *testing.T) { Accounts(t, open) })
 	t.Run("sessions", func(t *testing.T) { Sessions(t, open) })
@@ -70,6 +71,7 @@ func All(t *testing.T, open Open, o Options) {
 	t.Run("trail", func(t *testing.T) { Trail(t, open) })
 	t.Run("cursors", func(t *testing.T) { Cursors(t, open) })
 	t.Run("alerts", func(t *testing.T) { Alerts(t, open) })
+	t.Run("incidents", func(t *testing.T) { Incidents(t, open) })
 	t.Run("uploads", func(t *testing.T) { Uploads(t, open) })
 	if o.Durable {
 		t.Run("durable", func(t *testing.T) { durable(t, open, o.calls()) })

@@ -160,6 +160,7 @@ func writes(s Store) []write {
 				return alertsOf(s).bump(b), ports.Effects{}, nil
 			})
 		}},
+		{"Incidents.Update", func() error { return updated(incidentsOf(s), struct{}{}) }},
 		{"Cursors.Swap", func() error { _, err := s.Cursors.Swap(ctx, newCursor("a")); return err }},
 	}
 }

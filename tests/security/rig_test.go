@@ -233,18 +233,23 @@ func (n *node) start() (stop func(), err error) {
 		return nil, err
 	}
 	then(s)
-	nodes, s, err := assembly.StartNodes(ctx, n.core, db, nil, blocks, o, log)
+	tethers, s := assembly.StartTethers(ctx, n.core, n.guard, blocks, o, log)
+	then(s)
+	incidents, s, err := assembly.StartIncidents(ctx, n.core, n.accounts, revoker, blocks, keys, n.trail, tethers, o, log)
 	if err != nil {
 		return nil, err
 	}
 	then(s)
-	tethers, s := assembly.StartTethers(ctx, n.core, n.guard, blocks, o, log)
+	nodes, s, err := assembly.StartNodes(ctx, n.core, db, nil, blocks, incidents, o, log)
+	if err != nil {
+		return nil, err
+	}
 	then(s)
 	streams, err := assembly.NewStreams(n.core, db, n.buckets, tethers, live, o)
 	if err != nil {
 		return nil, err
 	}
-	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, blocks, nodes, secrets, streams, o, log)
+	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, incidents, blocks, nodes, secrets, streams, o, log)
 	return stop, nil
 }
 

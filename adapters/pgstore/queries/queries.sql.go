@@ -457,6 +457,28 @@ func (q *Queries) FindCursor(ctx context.Context, name string) (Cursor, error) {
 	return i, err
 }
 
+const findIncidents = `-- name: FindIncidents :one
+SELECT body FROM incidents
+`
+
+func (q *Queries) FindIncidents(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, findIncidents)
+	var body []byte
+	err := row.Scan(&body)
+	return body, err
+}
+
+const findIncidentsRevision = `-- name: FindIncidentsRevision :one
+SELECT revision FROM incidents
+`
+
+func (q *Queries) FindIncidentsRevision(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, findIncidentsRevision)
+	var revision int64
+	err := row.Scan(&revision)
+	return revision, err
+}
+
 const findLinks = `-- name: FindLinks :many
 SELECT seq, sealed FROM trail WHERE seq = ANY($1::bigint[]) ORDER BY seq
 `
@@ -904,6 +926,17 @@ func (q *Queries) LockForTransaction(ctx context.Context, key int64) error {
 	return err
 }
 
+const lockIncidents = `-- name: LockIncidents :one
+SELECT body FROM incidents FOR UPDATE
+`
+
+func (q *Queries) LockIncidents(ctx context.Context) ([]byte, error) {
+	row := q.db.QueryRow(ctx, lockIncidents)
+	var body []byte
+	err := row.Scan(&body)
+	return body, err
+}
+
 const lockRing = `-- name: LockRing :one
 SELECT body FROM rings WHERE name = $1 FOR UPDATE
 `
@@ -1129,6 +1162,20 @@ type SetEventParams struct {
 
 func (q *Queries) SetEvent(ctx context.Context, arg SetEventParams) error {
 	_, err := q.db.Exec(ctx, setEvent, arg.Sealed, arg.Position)
+	return err
+}
+
+const setIncidents = `-- name: SetIncidents :exec
+UPDATE incidents SET revision = $1, body = $2
+`
+
+type SetIncidentsParams struct {
+	Revision int64
+	Body     []byte
+}
+
+func (q *Queries) SetIncidents(ctx context.Context, arg SetIncidentsParams) error {
+	_, err := q.db.Exec(ctx, setIncidents, arg.Revision, arg.Body)
 	return err
 }
 

@@ -50,6 +50,7 @@ type Options struct {
 	// Doors makes other transports of the use cases, which stand inside the REST transport; nil: there are none.
 	Doors      func(httpapi.Services, *slog.Logger) []httpapi.Mount
 	Now        func() time.Time // the clock by which tokens and sessions are judged; nil: time.Now
+	ByHand     []string         // what only people can change after a break-in, a sentence each
 	AlertRules []alert.Rule     // nil: those of alert.Rules
 	Trail      app.TrailOptions // of the audit trail: Retention and Send
 	Meter      ports.Meter      // nil: nothing is counted
@@ -94,7 +95,7 @@ func OpenBadgerWith(ctx context.Context, folder string, floor int64, secrets *Se
 		return Database{}, nil, errors.Join(err, db.Close())
 	}
 	db.Unlock(keyring)
-	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Uploads: db.Uploads()}
+	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Incidents: db.Incidents(), Uploads: db.Uploads()}
 	return Database{Stores: stores, MACs: keyring, Sealer: keyring, Space: db.Space}, func() {
 		if err := db.Close(); err != nil {
 			log.Error("The store could not be closed", "error", err.Error())
@@ -270,7 +271,7 @@ func StartBlocks(ctx context.Context, c *app.Core, o Options, log *slog.Logger) 
 type Boards []app.Board
 
 // StartNodes tells the other nodes of this one, and hears them, until the cleanup.
-func StartNodes(ctx context.Context, c *app.Core, db Database, boards Boards, blocks *app.Blocks, o Options, log *slog.Logger) (*app.Nodes, func(), error) {
+func StartNodes(ctx context.Context, c *app.Core, db Database, boards Boards, blocks *app.Blocks, incidents *app.Incidents, o Options, log *slog.Logger) (*app.Nodes, func(), error) {
 	if db.Nodes != nil {
 		boards = append(Boards{{Name: "the database", Nodes: db.Nodes}}, boards...)
 	}
@@ -279,6 +280,7 @@ func StartNodes(ctx context.Context, c *app.Core, db Database, boards Boards, bl
 		return nil, nil, err
 	}
 	n.AnswerBlocks(blocks.Revision, blocks.Look)
+	incidents.AnswerTo(n)
 	n.Greet(ctx)
 	return n, background(ctx, n.Run), nil
 }
@@ -288,7 +290,7 @@ const closeWithin = 6 * time.Second
 
 // StartTethers ends what is open once it would not be let in again, until the cleanup, which waits for what is open.
 func StartTethers(ctx context.Context, c *app.Core, g *app.Guard, b *app.Blocks, o Options, log *slog.Logger) (*app.Tethers, func()) {
-	o.Tethers.Blocked, o.Tethers.Again = b.Blocked, g.Again
+	o.Tethers.Blocked, o.Tethers.Again, o.Tethers.Isolated = b.Blocked, g.Again, func() bool { return c.Incidents.Isolated() }
 	t := app.NewTethers(c, o.Tethers)
 	b.OnChange(t.Look)
 	stop := background(ctx, t.Run)
@@ -359,6 +361,16 @@ func StartAlerts(ctx context.Context, c *app.Core, trail *app.Trail, blocks *app
 	return a, background(ctx, a.Run), nil
 }
 
+// StartIncidents follows what is done about break-ins until the cleanup. Nobody is served before it is known whether this node is to serve.
+func StartIncidents(ctx context.Context, c *app.Core, a *app.Accounts, r *app.Revoker, blocks *app.Blocks, k *app.APIKeys, trail *app.Trail, t *app.Tethers, o Options, log *slog.Logger) (*app.Incidents, func(), error) {
+	i := app.NewIncidents(c, a, r, blocks, k, trail, app.IncidentsOptions{Node: o.Node, ByHand: o.ByHand, Logger: log})
+	if err := i.Start(ctx); err != nil {
+		return nil, nil, err
+	}
+	i.OnChange(t.Look)
+	return i, background(ctx, i.Run), nil
+}
+
 // NewRevoker names this node in its answers.
 func NewRevoker(c *app.Core, s *app.Sessions, o Options) *app.Revoker {
 	return app.NewRevoker(c, s, o.Node)
@@ -381,7 +393,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, alerts *app.Alerts, blocks *app.Blocks, nodes *app.Nodes, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, alerts *app.Alerts, incidents *app.Incidents, blocks *app.Blocks, nodes *app.Nodes, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -394,7 +406,7 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Alerts: alerts, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
+	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Alerts: alerts, Incidents: incidents, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
 	if o.Doors != nil {
 		services.Mounts = append(services.Mounts, o.Doors(services, log)...)
 	}

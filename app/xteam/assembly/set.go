@@ -31,6 +31,7 @@ var Set = wire.NewSet(
 	NewStreams,
 	NewRevoker,
 	StartAlerts,
+	StartIncidents,
 	app.NewGuard,
 	app.NewAccounts,
 	app.NewSetUp,

@@ -1,0 +1,62 @@
+package badgerstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/xteam/xteam/domain/incident"
+	"github.com/xteam/xteam/ports"
+)
+
+// Incidents is the port of incidents.
+type Incidents struct{ db *DB }
+
+var _ ports.Incidents = (*Incidents)(nil)
+
+// Update runs change once.
+func (p *Incidents) Update(ctx context.Context, change func(incident.Casebook) (incident.Casebook, ports.Effects, error)) error {
+	return p.db.write(ctx, p.db.systemLocks, []byte(incidentsKey), func(w *writeSet) error {
+		was, err := p.Load(ctx)
+		if err != nil {
+			return err
+		}
+		before := was.Encode() // now: change may write into the slices that it is handed
+		next, effects, err := change(was)
+		if err != nil {
+			return err
+		}
+		if plain := next.Encode(); !bytes.Equal(plain, before) {
+			if err := p.db.setSealed(w, []byte(incidentsKey), plain, 0); err != nil {
+				return err
+			}
+		}
+		return p.db.effects(w, effects)
+	})
+}
+
+// Load reads the book; that of a new store is empty.
+func (p *Incidents) Load(ctx context.Context) (b incident.Casebook, err error) {
+	err = p.db.view(ctx, func(txn *badger.Txn) error {
+		plain, err := p.db.getSealed(txn, []byte(incidentsKey))
+		switch {
+		case errors.Is(err, ports.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		}
+		if b, err = incident.Decode(plain); err != nil {
+			return p.db.unreadable("the book of incidents", err)
+		}
+		return nil
+	})
+	return b, err
+}
+
+// Revision reads the book's.
+func (p *Incidents) Revision(ctx context.Context) (uint64, error) {
+	b, err := p.Load(ctx)
+	return b.Revision, err
+}

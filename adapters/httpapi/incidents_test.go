@@ -1,0 +1,107 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/domain/account"
+)
+
+// incident opens one, and answers its id.
+func (s *service) incident() string {
+	s.t.Helper()
+	w := s.post("/api/v1/admin/incidents", `{"name":"a stolen laptop"}`, bearer(s.signIn("root")))
+	var is struct{ ID string }
+	check(s.t, json.Unmarshal(w.Body.Bytes(), &is))
+	if w.Code != http.StatusCreated || len(is.ID) != 16 {
+		s.t.Fatalf("open an incident: %d %s", w.Code, w.Body)
+	}
+	return is.ID
+}
+
+// TestIncidentByREST plays an incident from its beginning to its end.
+func TestIncidentByREST(t *testing.T) {
+	s := newService(t)
+	s.user("ann", account.RoleUser)
+	s.user("bob", account.RoleUser)
+	s.user("root", account.RoleAdmin)
+	ann, bob, root := s.signIn("ann"), s.signIn("bob"), bearer(s.signIn("root"))
+	iid := s.incident()
+	at := func(step string) string { return "/api/v1/admin/incidents/" + iid + step }
+	does := func(step, body string, want int, says ...string) {
+		t.Helper()
+		w := s.post(at(step), body, root)
+		for _, text := range says {
+			if !strings.Contains(w.Body.String(), text) {
+				t.Errorf("%s %s: %s does not say %q", step, body, w.Body, text)
+			}
+		}
+		if w.Code != want {
+			t.Fatalf("%s %s: got %d %s, want %d", step, body, w.Code, w.Body, want)
+		}
+	}
+	does("/contain", `{}`, 422, "at least one of")
+	does("/contain", `{"users":["nobody"]}`, 422, "nobody is no user")
+	does("/contain", `{"networks":["0.0.0.0/0"]}`, 409, "block_risky")
+	does("/contain", `{"networks":["x"]}`, 422, "networks")
+	does("/contain", `{"users":["root"]}`, 409, "own_account")
+	does("/contain", `{"users":["ann"],"dry_run":true}`, 200, `"sessions_ended":1`, `"recorded":false`)
+	if w := s.call("GET", "/api/v1/users/me", "", bearer(ann)); w.Code != 200 {
+		t.Fatalf("after a dry run: %d", w.Code)
+	}
+	does("/contain", `{"users":["ann"],"networks":["198.51.100.0/24"],"hold_sign_ins":true,"reason":"a stolen laptop"}`, 200, `"contained":true`, `"recorded":true`, `"sign_ins_held":true`, `"value":"198.51.100.0/24"`)
+	if w := s.call("GET", "/api/v1/users/me", "", bearer(ann)); w.Code != 401 {
+		t.Errorf("a contained user's token: %d", w.Code)
+	}
+	if w := s.call("GET", "/api/v1/users/me", "", bearer(bob)); w.Code != 200 {
+		t.Errorf("another user's token: %d", w.Code)
+	}
+	does("/verify", ``, 200, `"ok":true`, "the account is barred", "turned away")
+	does("/resolve", `{}`, 409, "sign-ins are still held back")
+	does("/recover", `{"percent":101}`, 422)
+	does("/recover", `{}`, 422)
+	does("/recover", `{"percent":100}`, 200, `"admitted_percent":100`)
+	does("/eradicate", `{"signing_key":true}`, 200, `"signs":"hs-`, "ROOT_KEY")
+	does("/isolate", `{"node":"nowhere"}`, 404)
+	does("/isolate", `{"node":"node-1"}`, 409, "no other node lives")
+	does("/report", ``, 200, "# Incident: a stolen laptop", "ann@example.com", `"ok":true`)
+	if w := s.call("GET", at(""), "", root); w.Code != 200 || !strings.Contains(w.Body.String(), `"state":"recovering"`) || !strings.Contains(w.Body.String(), `"contained":true`) {
+		t.Errorf("status: %d %s", w.Code, w.Body)
+	}
+	does("/resolve", `{"note":"found"}`, 200, `"state":"resolved"`)
+	does("/contain", `{"users":["bob"]}`, 409, "resolved")
+	does("/report", ``, 200, "Incident resolved")
+}
+
+// An isolated node refuses everything but probes, and its operator has it serve again.
+func TestAnIsolatedNodeServesNobody(t *testing.T) {
+	s := newService(t)
+	s.user("ann", account.RoleUser)
+	s.user("root", account.RoleAdmin)
+	ann, root := s.signIn("ann"), bearer(s.signIn("root"))
+	iid := s.incident()
+	w := s.post("/api/v1/admin/incidents/"+iid+"/isolate", `{"node":"node-1","force":true}`, root)
+	if w.Code != 200 {
+		t.Fatalf("isolate: %d %s", w.Code, w.Body)
+	}
+	for path, want := range map[string]int{"/api/v1/users/me": 503, "/api/v1/auth/verify": 503, "/nowhere": 503, "/health": 200, "/readyz": 503} {
+		if w := s.call("GET", path, "", bearer(ann)); w.Code != want {
+			t.Errorf("%s: got %d, want %d", path, w.Code, want)
+		}
+	}
+	if w := s.call("GET", "/readyz", "", ""); !strings.Contains(w.Body.String(), `"isolation":{"status":"fail"`) {
+		t.Errorf("/readyz: %s", w.Body)
+	}
+	public := s.h
+	s.h = httpapi.AsOperator(public)
+	if w := s.call("POST", "/api/v1/admin/incidents/current/isolate", `{"node":"node-1","release":true}`, asJSON); w.Code != 200 {
+		t.Fatalf("the operator releases it: %d %s", w.Code, w.Body)
+	}
+	s.h = public
+	if w := s.call("GET", "/api/v1/users/me", "", bearer(ann)); w.Code != 200 {
+		t.Errorf("released: got %d", w.Code)
+	}
+}
