@@ -70,7 +70,7 @@ and from a file .env in the working directory; the environment wins.`,
 	for _, group := range []*cobra.Command{root, users, secret, keys, apiKeys, trail, blocked, alerts} {
 		group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
-	root.AddCommand(c.serve(), c.dev(), users, keys, apiKeys, c.revoke(), c.incident(), c.explain(), alerts, blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
+	root.AddCommand(c.serve(), c.dev(), users, keys, apiKeys, c.revoke(), c.scan(), c.incident(), c.explain(), alerts, blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
 	return root
 }
 

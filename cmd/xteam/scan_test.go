@@ -1,0 +1,152 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"github.com/google/go-cmp/cmp"
+
+	xteam "github.com/xteam/xteam/cmd/xteam"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/session"
+)
+
+func leakedKey(t *testing.T) string {
+	t.Helper()
+	text, _, err := apikey.Make(apikey.Production, id.APIKey{1}, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text.RevealPlaintext()
+}
+
+// scanIn runs a scan and demands that it shows no secret.
+func scanIn(t *testing.T, in io.Reader, code int, secrets []string, args ...string) (out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	if got := xteam.Run(t.Context(), append([]string{"scan"}, args...), in, &o, &e); got != code {
+		t.Errorf("scan %q: %d, want %d: %s%s", args, got, code, o.String(), e.String())
+	}
+	for _, s := range secrets {
+		for part := 45; part+16 < len(s); part += 8 {
+			if all := o.String() + e.String(); strings.Contains(all, s[part:part+16]) {
+				t.Fatalf("the secret is shown: %s", all)
+			}
+		}
+	}
+	return o.String(), e.String()
+}
+
+func TestScan(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("links need a privilege there")
+	}
+	t.Chdir(t.TempDir())
+	key, refresh := leakedKey(t), session.RefreshToken{Key: 1, Session: id.Session{2}, Counter: 1, Secret: [32]byte{3, 7: 9}, MAC: [32]byte{4, 5: 6}}.Text().RevealPlaintext()
+	wide := []byte{0xff, 0xfe}
+	for _, r := range utf16.Encode([]rune("set KEY=\r\n" + key + "\r\n")) {
+		wide = binary.LittleEndian.AppendUint16(wide, r)
+	}
+	for name, content := range map[string]string{
+		"tree/.env":          "A=1\nB=2\nKEY=" + key + "\n",
+		"tree/deep/er/notes": refresh + " and " + key,
+		"tree/clean":         "xt_prd_ is how they begin, xtr_ too",
+		"tree/wide.txt":      string(wide),
+		"tree/" + key:        "",
+		"tree/binary":        "\x7fELF\x00" + key,
+		"tree/large":         strings.Repeat("x", 1<<20) + key,
+		"outside/secret":     key,
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, target := range map[string]string{"tree/out": "../outside", "tree/file": "../outside/secret", "tree/deep/loop": "..", "tree/dangling": "nowhere", "link": "outside/secret"} {
+		if err := os.Symlink(target, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secrets := []string{key, refresh}
+	shown := "xt_prd_01000000000000000000000000000000_…"
+	out, errs := scanIn(t, nil, 1, secrets, "--max-mib", "1", "tree")
+	want := []string{
+		"tree/.env:3:5: " + shown,
+		"tree/deep/er/notes:1:1: xtr_… of the session 02000000000000000000000000000000",
+		"tree/deep/er/notes:1:138: " + shown,
+		"tree/wide.txt:2:1: " + shown,
+		"tree/" + shown + ": in its name: " + shown,
+		"5 files looked through, 1 binary, 1 too large, 4 links",
+	}
+	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(out), "\n")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if errs != "xteam: 5 secrets were found: take them out of the files and their history, and revoke them\n" {
+		t.Errorf("stderr: %s", errs)
+	}
+	out, _ = scanIn(t, nil, 1, secrets, "tree/large", "link") // what is named is looked into, a link too
+	if out != "tree/large:1:1048577: "+shown+"\nlink:1:1: "+shown+"\n2 files looked through\n" {
+		t.Errorf("stdout: %s", out)
+	}
+	out, _ = scanIn(t, nil, 0, secrets, "tree/clean", "tree/binary")
+	if out != "1 file looked through, 1 binary\n" {
+		t.Errorf("stdout: %s", out)
+	}
+	out, errs = scanIn(t, nil, 1, secrets, "tree/clean", "missing-"+key)
+	if out != "1 file looked through, 1 unreadable\n" || !strings.Contains(errs, "1 file or folder could not be read: missing-"+shown+": no such file or directory") {
+		t.Errorf("of one that is not there: %s%s", out, errs)
+	}
+	diff := "+++ b/x\n+" + key + "\n"
+	out, _ = scanIn(t, strings.NewReader(diff), 1, secrets, "--json", "-")
+	var got struct {
+		Found []struct {
+			Path, Kind, Secret, APIKey string
+			Line, Column               int
+		}
+		Files int
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || len(got.Found) != 1 || got.Found[0].Path != "standard input" || got.Found[0].Line != 2 || got.Found[0].Column != 2 || got.Found[0].Kind != "api_key" {
+		t.Errorf("as JSON: %s, %v", out, err)
+	}
+	scanIn(t, strings.NewReader("nothing"), 0, secrets, "-")
+	scanIn(t, nil, 2, secrets)
+	scanIn(t, nil, 2, secrets, "--max-mib", "-1", "tree")
+	var many strings.Builder
+	for range 1500 {
+		many.WriteString(key + "\n")
+	}
+	out, errs = scanIn(t, strings.NewReader(many.String()), 1, secrets, "-")
+	if !strings.Contains(out, "\nand 500 more\n") || !strings.Contains(errs, "1500 secrets were found") {
+		t.Errorf("of many: %s", errs)
+	}
+	if _, err := os.Stat("data"); err == nil {
+		t.Error("a scan made a data folder")
+	}
+}
+
+// What has no end is left when whoever asked for it gives up.
+func TestScanStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var out, errs bytes.Buffer
+	in := readerFunc(func(b []byte) (int, error) { cancel(); return len(b), nil })
+	if code := xteam.Run(ctx, []string{"scan", "-"}, in, &out, &errs); code != 1 || !strings.Contains(errs.String(), "stopped before everything was looked through") {
+		t.Errorf("%d: %s", code, errs.String())
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
