@@ -57,9 +57,10 @@ type result struct {
 // run runs a command to its end, in a folder of its own.
 func run(t *testing.T, env []string, stdin string, args ...string) result {
 	t.Helper()
+	name := binary(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary(t), args...)
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env, cmd.Dir, cmd.Stdin = append([]string{"PATH=" + os.Getenv("PATH"), "HTTP_ADDR=127.0.0.1:0", "BCRYPT_COST=10"}, env...), t.TempDir(), strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
