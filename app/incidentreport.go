@@ -144,7 +144,7 @@ func (t *telling) entry(e *audit.Entry) error {
 		p = &audit.Personal{}
 	}
 	t.sign(r, p)
-	line := incident.Line{At: r.Time, Seq: r.Seq, What: r.Kind.Message(), By: r.Actor, About: r.Subject, From: p.IPAddress, More: r.Reason}
+	line := incident.Line{At: r.Time, Seq: r.Seq, What: r.Kind.Message(), By: r.Actor, About: r.Subject, From: cmp.Or(p.IPAddress, p.Details["network"]), More: r.Reason}
 	if r.Outcome == audit.Failure && !noisy[r.Kind] {
 		line.What += " (failed)"
 	}
@@ -215,7 +215,10 @@ func (t *telling) flush() {
 		return
 	}
 	run.line.What = fmt.Sprintf("%s, %d times", run.line.What, run.n)
-	run.line.More = fmt.Sprintf("%d addresses, %d accounts", len(run.addresses), len(run.accounts))
+	run.line.More = fmt.Sprintf("%d addresses", len(run.addresses))
+	if run.kind != audit.AddressBlocked {
+		run.line.More += fmt.Sprintf(", %d accounts", len(run.accounts))
+	}
 	if len(run.addresses) > 1 {
 		run.line.From = fmt.Sprintf("%s and others", run.line.From)
 	}
@@ -272,7 +275,11 @@ func (i *Incidents) affected(ctx context.Context, t *telling) error {
 		case s.worked:
 			t.because(s.user, "somebody signed in to their account from "+t.networks[at].String()+", which is blocked")
 		default:
-			t.because(s.user, fmt.Sprintf("somebody guessed at their password from %s, which is blocked, %d times", t.networks[at], n))
+			times := "once"
+			if n > 1 {
+				times = fmt.Sprintf("%d times", n)
+			}
+			t.because(s.user, fmt.Sprintf("somebody guessed at their password from %s, which is blocked, %s", t.networks[at], times))
 		}
 	}
 	for _, why := range t.users {

@@ -130,7 +130,8 @@ type door interface {
 
 // calls are the use cases that are played. Each is told by REST and by GraphQL, and what of the answer is compared.
 var calls = []string{"register", "login", "login", "refresh", "logout", "logoutAll", "changePassword", "me", "sessions", "revokeSession", "revokeUserTokens", "revokeToken", "createApiKey", "rotateApiKey", "revokeApiKey",
-	"apiKeys", "users", "user", "disableUser", "enableUser", "signingKeys", "rotateSigningKey", "blockIp", "unblockIp", "securityEvents"}
+	"apiKeys", "users", "user", "disableUser", "enableUser", "signingKeys", "rotateSigningKey", "blockIp", "unblockIp", "securityEvents",
+	"openIncident", "incident", "containIncident", "verifyIncident", "recoverIncident", "resolveIncident"}
 
 // TestDoorsAreEqual: the same sequence ends the same through REST and through GraphQL, in two systems that begin alike, refusals included, and takes as much of the same buckets; and the same security events are told.
 func TestDoorsAreEqual(t *testing.T) {
@@ -268,7 +269,14 @@ type answer struct {
 	Status                         any  // of a key a word, of a refusal a number
 	Active                         bool `json:"is_active"`
 	Ended                          int  `json:"sessions_ended"`
-	CIDR                           string
+	CIDR, State                    string
+	OK                             bool
+	Percent                        *int `json:"admitted_percent"`
+	Targets                        []struct {
+		Kind          string
+		Done          bool
+		SessionsEnded int `json:"sessions_ended"`
+	}
 	Items                          []struct {
 		Name, Status, Username, Kind string
 		Current                      bool
@@ -278,7 +286,7 @@ type answer struct {
 
 func (a *answer) fields() (all []string) {
 	names := map[string]string{"full_name": "fullName", "current_password": "currentPassword", "new_password": "newPassword", "expires_in_days": "expiresInDays", "overlap_hours": "overlapHours", "refresh_token": "refreshToken", "user_id": "userId",
-		"limit": "first", "expires_in_seconds": "expiresInSeconds"}
+		"limit": "first", "expires_in_seconds": "expiresInSeconds", "api_keys": "apiKeys", "issued_before": "issuedBefore"}
 	for _, e := range a.Errors {
 		all = append(all, cmp.Or(names[e.Field], e.Field))
 	}
@@ -394,9 +402,30 @@ func (d rest) play(c *call, k *known) string {
 			all = append(all, i.Kind)
 		}
 		return told(a.Code, a.fields(), all, a.Next != nil)
+	case "openIncident":
+		a := send("POST", "/admin/incidents", m{"name": c.text})
+		return told(a.Code, a.fields(), a.State)
+	case "incident":
+		a := send("GET", "/admin/incidents/current", nil)
+		return told(a.Code, a.fields(), a.State, a.Percent)
+	case "containIncident":
+		a := send("POST", "/admin/incidents/current/contain", m{"users": scopes(c.user), "networks": scopes(networks[max(c.n, 0)]), "hold_sign_ins": c.of > 3, "all_sessions": c.of == 2})
+		return told(a.Code, a.fields(), a.Targets)
+	case "verifyIncident":
+		a := send("POST", "/admin/incidents/current/verify", nil)
+		return told(a.Code, a.fields(), a.OK)
+	case "recoverIncident":
+		a := send("POST", "/admin/incidents/current/recover", m{"percent": 50 * c.n})
+		return told(a.Code, a.fields(), a.Percent)
+	case "resolveIncident":
+		a := send("POST", "/admin/incidents/current/resolve", m{"force": c.n > 1})
+		return told(a.Code, a.fields(), a.State)
 	}
 	panic(c.what)
 }
+
+// networks are what incidents block.
+var networks = []string{"203.0.113.64/26", "", "x", "127.0.0.1"}
 
 // graphql is the door of GraphQL.
 type graphql struct{ s *system }
@@ -541,6 +570,44 @@ func (d graphql) play(c *call, k *known) string {
 			all = append(all, text(n["kind"]))
 		}
 		return told(code, fields, all, more)
+	case "openIncident":
+		v := send("mutation", "name:String!", "{state}", m{"name": c.text})
+		return told(code, fields, text(v["state"]))
+	case "incident":
+		v := send("query", "", "{incident{state} admittedPercent}", nil)
+		is, _ := v["incident"].(map[string]any)
+		return told(code, fields, text(is["state"]), v["admittedPercent"])
+	case "containIncident":
+		v := send("mutation", "input:ContainIncidentInput!", "{targets{kind done sessionsEnded}}", m{"input": m{"users": scopes(c.user), "networks": scopes(networks[max(c.n, 0)]), "holdSignIns": c.of > 3, "allSessions": c.of == 2}})
+		var all []struct {
+			Kind          string
+			Done          bool
+			SessionsEnded int `json:"sessions_ended"`
+		}
+		targets, _ := v["targets"].([]any)
+		for _, t := range targets {
+			one, _ := t.(map[string]any)
+			done, _ := one["done"].(bool)
+			all = append(all, struct {
+				Kind          string
+				Done          bool
+				SessionsEnded int `json:"sessions_ended"`
+			}{text(one["kind"]), done, count(one["sessionsEnded"])})
+		}
+		if all == nil && code == "" {
+			all = all[:0:0]
+		}
+		return told(code, fields, all)
+	case "verifyIncident":
+		v := send("mutation", "", "{ok}", nil)
+		ok, _ := v["ok"].(bool)
+		return told(code, fields, ok)
+	case "recoverIncident":
+		v := send("mutation", "percent:Int!", "{admittedPercent}", m{"percent": 50 * c.n})
+		return told(code, fields, v["admittedPercent"])
+	case "resolveIncident":
+		v := send("mutation", "force:Boolean", "{state}", m{"force": c.n > 1})
+		return told(code, fields, text(v["state"]))
 	}
 	panic(c.what)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +42,11 @@ func TestSprayingIsContained(t *testing.T) {
 	for caller := range 8 {
 		group.Go(func() {
 			for i := caller; i < 500; i += 8 {
-				if got := signIn(fmt.Sprintf("203.0.113.%d", i%200), fmt.Sprintf("victim%d", i), "Spring-2026-for-everybody"); got != http.StatusUnauthorized {
+				victim := fmt.Sprintf("victim%d", i)
+				if i == 7 {
+					victim = "ann"
+				}
+				if got := signIn(fmt.Sprintf("203.0.113.%d", i%200), victim, "Spring-2026-for-everybody"); got != http.StatusUnauthorized {
 					t.Errorf("a guess: %d", got)
 				}
 			}
@@ -75,5 +81,21 @@ func TestSprayingIsContained(t *testing.T) {
 	}
 	if got := signIn("198.51.100.7", "ann", password); got != http.StatusOK {
 		t.Errorf("a sign-in from elsewhere: %d", got)
+	}
+	// The report tells all of it in order, though the incident was opened afterwards, and names whom it concerns.
+	must(t, env, "", "incident", "open", "guessed passwords")
+	file := filepath.Join(t.TempDir(), "report.md")
+	must(t, env, "", "incident", "report", "--out", file)
+	report, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := string(report)
+	for _, part := range []string{"Authentication failed, ", "Alert raised", "password\\_spraying", "Address blocked, 200 times", "200 addresses", "Incident opened", "## Users to notify", "| ann | ann@example.com |", "guessed at their password from 203.0.113.7/32, which is blocked, once"} {
+		at := strings.Index(rest, part)
+		if at < 0 {
+			t.Fatalf("the report does not go on with %q:\n%s", part, report)
+		}
+		rest = rest[at:]
 	}
 }
