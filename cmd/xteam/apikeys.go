@@ -53,11 +53,11 @@ func (c *cli) apiKeys() *cobra.Command {
 		Aliases: []string{"apikeys"},
 		Short:   "The keys that programs sign in with",
 		Long: `The keys that programs sign in with, in the name of a user. Only a user can make
-one, of their own; an operator sees them and ends them.`,
+one, of their own; an operator sees them and ends them. rotate is for that user, on whatever machine.`,
 		Args:    cobra.NoArgs,
 		Example: "  xteam api-keys list --user ann@example.com\n  xteam api-keys revoke ID --children --reason \"found in a repository\"",
 	}
-	group.AddCommand(c.apiKeysList(), c.apiKeysShow(), c.apiKeysRevoke())
+	group.AddCommand(c.apiKeysList(), c.apiKeysShow(), c.apiKeysRotate(), c.apiKeysRevoke())
 	return group
 }
 

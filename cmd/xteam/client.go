@@ -118,6 +118,7 @@ type refusal struct {
 var flags = map[string]string{
 	"email": "--email", "username": "--username", "full_name": "--full-name", "role": "--role",
 	"user_id": "--user", "session_id": "--session", "token": "--token", "jti": "--jti", "kid": "--key", "force": "--force", "issued_before": "--issued-before", "reason": "--reason",
+	"expires_in_days": "--expires-in-days", "overlap_hours": "--overlap-hours",
 	"expires_in_seconds": "--for", "until": "--until", "limit": "--limit", "cursor": "--cursor",
 	"format": "--format", "from": "--from", "to": "--to", "user": "--user", "note": "--note",
 }

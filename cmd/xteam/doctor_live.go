@@ -48,26 +48,18 @@ const maxAsk = 20 * time.Second
 
 // reach makes ready to examine the deployment at a URL. close is to be called.
 func (c *cli) reach(ctx context.Context, o liveOptions) (l *living, closeAll func(), err error) {
-	u, err := url.Parse(o.url)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+	u, ok := serverURL(o.url)
+	if !ok {
 		return nil, nil, c.misuse("--live takes the URL that clients use, such as https://xteam.example.com, without a path")
 	}
 	s, _, err := c.settings()
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	if o.ca != "" {
-		text, err := os.ReadFile(o.ca)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read --ca: %w", plainly(err))
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
-			return nil, nil, fmt.Errorf("%s holds no certificate in PEM: give --ca the authority that the server's certificate is of", o.ca)
-		}
+	t, err := transportOf(o.ca)
+	if err != nil {
+		return nil, nil, err
 	}
-	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	l = &living{base: u.Scheme + "://" + u.Host, metrics: o.metrics, log: cmp.Or(o.log, s.LogFile),
 		front: &http.Client{Transport: &unhurried{t}, CheckRedirect: stay}, hasty: &http.Client{Transport: t, CheckRedirect: stay}}
 	if l.metrics == "" && s.MetricsAddr != "" {
@@ -88,6 +80,35 @@ func (c *cli) reach(ctx context.Context, o liveOptions) (l *living, closeAll fun
 	l.probe = &probe{l: l}
 	return l, func() { l.admin.close(); t.CloseIdleConnections() }, nil
 }
+
+// serverURL is a URL that clients use, if it is one without a path.
+func serverURL(text string) (*url.URL, bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+		return nil, false
+	}
+	return u, true
+}
+
+// transportOf trusts the authority in a file, or with none those of the system.
+func transportOf(ca string) (*http.Transport, error) {
+	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if ca == "" {
+		return t, nil
+	}
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, fmt.Errorf("read --ca: %w", plainly(err))
+	}
+	t.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM: give --ca the authority that the server's certificate is of", ca)
+	}
+	return t, nil
+}
+
+// stay follows no redirect: what was sent is for one server.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // unhurried sends a request again that a limit held back, once the answer says that there is room.
 type unhurried struct{ next http.RoundTripper }

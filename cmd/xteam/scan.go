@@ -177,7 +177,7 @@ func (s *scanner) path(path string) error {
 	case info.IsDir():
 		return s.tree(path)
 	}
-	f, err := os.Open(path) //nolint:gosec // G304: whoever calls says which
+	f, err := os.Open(path)
 	if err != nil {
 		s.failed(path, err)
 		return nil
@@ -193,7 +193,7 @@ func (s *scanner) tree(path string) error {
 		s.failed(path, err)
 		return nil
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		full := filepath.Join(path, filepath.FromSlash(name))
 		switch {
@@ -255,7 +255,7 @@ func (s *scanner) file(f *os.File, path string, regular bool) error {
 	if regular {
 		most = s.most // one that grows meanwhile ends somewhere
 	}
-	var r io.Reader = io.MultiReader(bytes.NewReader(head), f)
+	r := io.MultiReader(bytes.NewReader(head), f)
 	if wide {
 		r = narrow{r}
 	}
