@@ -139,14 +139,14 @@ func (h *house) node() *node {
 
 func (n *node) start() (stop func(), err error) {
 	var stops []func()
-	stop = func() {
+	all := func() {
 		for i := len(stops) - 1; i >= 0; i-- {
 			stops[i]()
 		}
 	}
 	defer func() {
 		if err != nil {
-			stop()
+			all()
 		}
 	}()
 	ctx := context.Background()
@@ -159,7 +159,7 @@ func (n *node) start() (stop func(), err error) {
 		Limits:   app.LimiterOptions{Mode: app.Off},
 		JWKS:     func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) },
 		Doors: func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts},
+			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents},
 				graphqlapi.Options{Logger: log, Introspection: n.plan.introspect})
 			return []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		},
@@ -167,7 +167,7 @@ func (n *node) start() (stop func(), err error) {
 	if n.plan.change != nil {
 		n.plan.change(&o)
 	}
-	stores := app.Stores{Accounts: n.store.Accounts(), Sessions: n.store.Sessions(), APIKeys: n.store.APIKeys(), Keys: n.store.Keys(), System: n.store.System(), Blocks: n.store.Blocks(), Revocations: n.store.Revocations(), Events: n.store.Events(), Trail: n.store.Trail(), TrailCare: n.store.Trail(), Cursors: n.store.Cursors(), Alerts: n.store.Alerts()}
+	stores := app.Stores{Accounts: n.store.Accounts(), Sessions: n.store.Sessions(), APIKeys: n.store.APIKeys(), Keys: n.store.Keys(), System: n.store.System(), Blocks: n.store.Blocks(), Revocations: n.store.Revocations(), Events: n.store.Events(), Trail: n.store.Trail(), TrailCare: n.store.Trail(), Cursors: n.store.Cursors(), Alerts: n.store.Alerts(), Incidents: n.store.Incidents(), Uploads: n.store.Uploads()}
 	if n.plan.stores != nil {
 		n.plan.stores(&stores)
 	}
@@ -250,7 +250,7 @@ func (n *node) start() (stop func(), err error) {
 		return nil, err
 	}
 	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, incidents, blocks, nodes, secrets, streams, o, log)
-	return stop, nil
+	return all, nil
 }
 
 // serve opens a real listener, as the server does, and answers its URL.
