@@ -28,7 +28,7 @@ type exhibit struct {
 
 // museum is all that is shown.
 func museum() []exhibit {
-	return slices.Concat(tokenExhibits, sessionExhibits, revocationExhibits, signInExhibits, graphExhibits, logExhibits, standardExhibits, floodExhibits)
+	return slices.Concat(tokenExhibits, sessionExhibits, revocationExhibits, signInExhibits, graphExhibits, logExhibits, standardExhibits, floodExhibits, asvsExhibits)
 }
 
 // entry is a line of the committed list.
