@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 
 	"github.com/99designs/gqlgen/complexity"
 	"github.com/99designs/gqlgen/graphql"
@@ -44,7 +45,7 @@ type Options struct {
 	Introspection bool         // whether the schema can be asked for
 }
 
-// API serves GraphQL. Its only state is a bounded number of documents that were found good.
+// API serves GraphQL. Its only state is a bounded number of documents that were found good, and a counter.
 type API struct {
 	Services
 	log           *slog.Logger
@@ -52,6 +53,7 @@ type API struct {
 	schema        graphql.ExecutableSchema
 	run           *executor.Executor
 	docs          *documents
+	waiting       atomic.Uint64 // answers that told somebody to come again after an outage
 }
 
 var _ http.Handler = (*API)(nil)

@@ -86,6 +86,9 @@ func named(field string) string {
 	return field
 }
 
+// apart is over how many seconds those are spread who are told to come again in one second.
+const apart = 5
+
 // refusal is what is told of an error.
 type refusal struct {
 	Code, Detail string
@@ -309,6 +312,9 @@ func (a *API) present(ctx context.Context, err error) *gqlerror.Error {
 	}
 	if !known || r.Code == unavailable && !expected(ctx, err) {
 		a.log.Error("A GraphQL field failed", "request_id", request, "field", path.String(), "code", r.Code, "error", err.Error())
+	}
+	if r.Code == unavailable && r.Retry == time.Second { // an outage: at its end not all come at once
+		r.Retry += time.Duration((a.waiting.Add(1)-1)%apart) * time.Second
 	}
 	x := r.extensions()
 	x["requestId"] = request

@@ -58,7 +58,7 @@ type Options struct {
 	Version string       // of the program, in exports in CEF; default unknown
 }
 
-// API is the REST transport of one system. It holds no state of its own but a counter and the store's last answer to /readyz.
+// API is the REST transport of one system. It holds no state of its own but two counters and the store's last answer to /readyz.
 type API struct {
 	Services
 	log      *slog.Logger
@@ -70,6 +70,7 @@ type API struct {
 	cookies  Cookies
 	prefix   string // of request ids: tells this process from others
 	count    atomic.Uint64
+	waiting  atomic.Uint64 // answers that told somebody to come again after an outage
 	store    asked
 	verifier *route // serves verifyPath and all below it
 	quotas   map[*app.Policy]*quota

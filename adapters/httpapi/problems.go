@@ -264,9 +264,21 @@ func problemOf(err error) (p problem, known bool) {
 	return problem{Status: http.StatusInternalServerError, Code: "internal"}, false
 }
 
+// apart is over how many seconds those are spread who are told to come again in one second because of an outage: at its end they do not all come at once.
+const apart = 5
+
+// come is when whoever gets a refusal is to come again.
+func (a *API) come(p problem) time.Duration {
+	if p.Status == http.StatusServiceUnavailable && p.retry == time.Second {
+		return p.retry + time.Duration((a.waiting.Add(1)-1)%apart)*time.Second
+	}
+	return p.retry
+}
+
 // refuse answers an error. A fault is logged once, here, with the request's id; whoever asked learns only that id.
 func (x *exchange) refuse(err error) {
 	p, known := problemOf(err)
+	p.retry = x.api.come(p)
 	if !known || p.Status >= 500 && !x.expected(err) {
 		x.api.log.Error("A request failed", "request_id", x.id, "method", x.r.Method, "path", cut(x.r.URL.Path, 200), "status", p.Status, "error", err.Error())
 	}
