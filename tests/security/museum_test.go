@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -28,7 +29,7 @@ type exhibit struct {
 
 // museum is all that is shown.
 func museum() []exhibit {
-	return slices.Concat(tokenExhibits, sessionExhibits, revocationExhibits, signInExhibits, graphExhibits, logExhibits, standardExhibits, floodExhibits, asvsExhibits)
+	return slices.Concat(tokenExhibits, sessionExhibits, revocationExhibits, signInExhibits, graphExhibits, logExhibits, standardExhibits, floodExhibits, asvsExhibits, failureExhibits)
 }
 
 // entry is a line of the committed list.
@@ -113,15 +114,24 @@ func TestMuseum(t *testing.T) {
 	t.Logf("%d entries: %d played, %d explained", len(listed), len(listed)-explained, explained)
 }
 
-// exists answers what is wrong with a reference to a test, which is folder/file.go:TestName from the root of the repository.
+// exists answers what is wrong with a reference to a test, which is folder/file.go:TestName from the root of the repository, and may go on with a slash and the name of a subtest as it
+// stands in a table of the file.
 func exists(at string) string {
 	path, name, ok := strings.Cut(at, ":")
 	if !ok || !strings.HasPrefix(name, "Test") && !strings.HasPrefix(name, "Fuzz") && !strings.HasPrefix(name, "Example") {
 		return at + " names no test: it is folder/file_test.go:TestName"
 	}
-	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", filepath.FromSlash(path)), nil, parser.SkipObjectResolution)
+	name, sub, _ := strings.Cut(name, "/")
+	text, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(path)))
 	if err != nil {
 		return at + ": " + err.Error()
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), path, text, parser.SkipObjectResolution)
+	if err != nil {
+		return at + ": " + err.Error()
+	}
+	if sub != "" && !strings.Contains(string(text), strconv.Quote(sub)) {
+		return at + ": the file has no such subtest"
 	}
 	for _, d := range f.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == name {

@@ -527,10 +527,13 @@ func (n *node) overSocket(token string) verdict {
 	say(n.t, c, object{"type": "connection_init", "payload": object{"Authorization": "Bearer " + token}})
 	m, closed := hear(n.t, c)
 	if closed != nil {
-		if closed.Code != 4401 {
+		if closed.Code != 4401 && closed.Code != websocket.StatusTryAgainLater {
 			n.t.Errorf("GraphQL over WebSocket closed with %d %s, want 4401", closed.Code, closed.Reason)
 		}
 		code, _, _ := strings.Cut(closed.Reason, ":")
+		if closed.Code == websocket.StatusTryAgainLater {
+			return verdict{http.StatusServiceUnavailable, code}
+		}
 		return verdict{http.StatusUnauthorized, code}
 	}
 	if m["type"] != "connection_ack" {
