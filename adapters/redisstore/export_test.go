@@ -1,6 +1,10 @@
 package redisstore
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"github.com/xteam/xteam/ports"
+)
 
 // Shorten cuts the stream to about n entries.
 func (s *Store) Shorten(n int64) { s.shorter = n }
@@ -19,3 +23,6 @@ func (b *Breaker) Admit() bool { return b.b.admit() }
 
 // Done tells how a try ended.
 func (b *Breaker) Done(ok, unknown bool) { b.b.done(ok, unknown) }
+
+// Whole reports whether every line of a list of clients was understood.
+func Whole(text string) bool { return count(map[ports.Guest]int{}, text) }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/ports"
 )
 
 // Seen is what live connections tell of a Redis. The zero value tells nothing good.
@@ -20,6 +21,8 @@ type Seen struct {
 	Policy    string
 	Durable   Durability
 	Now       time.Time // the server's clock
+	Guests    []ports.Guest
+	Whole     bool // Guests are all who have connections
 }
 
 // Durability is how much of what Redis acknowledged a crash of its machine can take.
@@ -49,6 +52,9 @@ func Look(ctx context.Context, o Options) (seen Seen, err error) {
 		return err
 	})
 	if err != nil {
+		return Seen{}, err
+	}
+	if seen.Guests, seen.Whole, err = s.Guests().Guests(ctx); err != nil {
 		return Seen{}, err
 	}
 	seen.Asks, err = asks(ctx, o)

@@ -35,6 +35,7 @@ var before = []examination{
 	{"redis.auth", true, ofRedis(redisAuth)},
 	{"redis.noeviction", true, ofRedis(redisEviction)},
 	{"redis.durable", false, ofRedis(redisDurable)},
+	{"db.networks", false, storeNetworks},
 	{"deps.scanned", false, depsScanned},
 	{"data.permissions", false, dataPermissions},
 }

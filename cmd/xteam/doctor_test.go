@@ -89,6 +89,10 @@ func TestDoctorBefore(t *testing.T) {
 
 		{"db.encrypted", "pass", "folder of this machine", nil},
 		{"db.encrypted", "unknown", "cannot be used", map[string]string{"DATABASE_URL": "postgres://u:planted-password@127.0.0.1:1/x", "SECRET_KEY": key, "ROOT_KEY": key + "r"}},
+		{"db.networks", "pass", "folder of this machine", nil},
+		{"db.networks", "warn", "nobody says", map[string]string{"REDIS_URL": "redis://u:planted-password@127.0.0.1:1", "SECRET_KEY": key, "ROOT_KEY": key + "r"}},
+		{"db.networks", "unknown", "REVOCATION_URL", map[string]string{"REDIS_URL": "redis://u:planted-password@127.0.0.1:1", "SECRET_KEY": key, "ROOT_KEY": key + "r", "DB_ALLOWED_NETWORKS": "127.0.0.0/8"}},
+		{"db.networks", "unknown", "cannot be used", map[string]string{"DATABASE_URL": "postgres://u:planted-password@127.0.0.1:1/x", "SECRET_KEY": key, "ROOT_KEY": key + "r", "DB_ALLOWED_NETWORKS": "127.0.0.0/8"}},
 		{"redis.auth", "pass", "no Redis", nil},
 		{"redis.auth", "unknown", "REVOCATION_URL", map[string]string{"REDIS_URL": "redis://u:planted-password@127.0.0.1:1", "SECRET_KEY": key, "ROOT_KEY": key + "r"}},
 

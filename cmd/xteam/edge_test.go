@@ -89,6 +89,11 @@ func TestUnfitForProduction(t *testing.T) {
 			t.Errorf("a webhook at %s: got %q, %v, want %d reasons", url, unfit, err, want)
 		}
 	}
+	for url, want := range map[string]int{"http://10.0.0.1/": 1, "http://localhost:9/": 0, "https://wall.example/": 0} {
+		if _, unfit, err := xteam.ParseEdge(fit("FIREWALL_URL="+url, "FIREWALL_SECRET="+key, "FIREWALL_PRIVATE=true")); err != nil || len(unfit) != want || want > 0 && !strings.HasPrefix(unfit[0], "FIREWALL_URL: got http, takes ") {
+			t.Errorf("a firewall at %s: got %q, %v, want %d reasons", url, unfit, err, want)
+		}
+	}
 	for url, want := range map[string]int{"syslog://10.0.0.1": 1, "syslog://127.0.0.1:514": 0, "syslogs://logs.example": 0} {
 		if _, unfit, err := xteam.ParseEdge(fit("EVENT_SYSLOG_URL=" + url)); err != nil || len(unfit) != want || want > 0 && !strings.HasPrefix(unfit[0], "EVENT_SYSLOG_URL: got syslog, takes ") {
 			t.Errorf("%s: got %q, %v, want %d reasons", url, unfit, err, want)

@@ -37,6 +37,8 @@ var failures = []failure{
 	{"the source of secrets", "does not answer, is sealed, or denies", "the last good values are used on for as long as the server runs, and /readyz says how old they are; a start is refused, with the reason",
 		[]string{"app TestSecretsThroughAnOutage", "tests/e2e TestRealVaultRotatesASecret"}},
 	{"the source of secrets", "lacks a secret that was there", "the value of before is used on, and told of", []string{"app TestSecretsThatVanish"}},
+	{"the lists of the stores' sessions", "cannot be read, or not all of them", "told of as unknown, in the log, by a metric and by xteam doctor, and nobody is taken to be absent; what can be seen is judged as ever",
+		[]string{"app TestGuestsFromOutside", "adapters/pgstore TestGuests", "adapters/redisstore TestGuests"}},
 	{"the firewall of FIREWALL_URL", "does not answer, denies, or is changed by somebody else", "what is blocked is refused by the servers themselves as ever; the list is set again once it can be, and what was changed there is put right within a minute; told of in the log and by a metric",
 		[]string{"app TestFirewallThatFails", "app TestFirewallFollowsTheBlocks", "adapters/awswaf TestFaults", "adapters/awswaf TestDriftAndStaleTokens"}},
 	{"the log", "cannot be written, or nobody reads it", "requests go on; lines are dropped and counted", []string{"tests/e2e TestLogNobodyReads", "tests/e2e TestLogPipeWithoutReader"}},

@@ -13,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, tethers *app.Tethers, sinks *app.Sinks, firewall *app.Firewall, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, tethers *app.Tethers, sinks *app.Sinks, firewall *app.Firewall, guests *app.Guests, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -111,6 +111,13 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 	}
 	r.Gauges("xteam_sink_lag_seconds", "Age of the oldest event that a sink had not taken when it was last looked for; 0 when it had taken all.", "sink", lags)
 	r.Gauges("xteam_sink_tries", "How often what is next for a sink has failed, on the node that delivers; else 0.", "sink", tries)
+	foreign := map[string]func() float64{}
+	for _, store := range guests.Stores() {
+		foreign[store] = func() float64 { return float64(guests.Foreign(store)) }
+	}
+	if guests != nil {
+		r.Gauges("xteam_store_sessions_foreign", "Connections to a store from outside DB_ALLOWED_NETWORKS, as the node that looks has seen; -1 when it saw none and could not see all; 0 on other nodes.", "store", foreign)
+	}
 	r.Gauge("xteam_firewall_lag_seconds", "Age of the oldest event since which the firewall may lack a change of what is blocked, when it was last looked for; 0 when it has all, or there is none.", func() float64 { return firewall.Status().Lag.Seconds() })
 	r.Gauge("xteam_firewall_tries", "How often setting the firewall's list has failed, on the node that does it; else 0.", func() float64 { return float64(firewall.Status().Tries) })
 	r.Counter("xteam_log_lines_lost_total", "Lines of the log that could not be written, or came faster than they could be.", func() float64 { return float64(out.dropped.Load()) })

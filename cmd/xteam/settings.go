@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -65,6 +66,8 @@ type settings struct {
 	SyslogURL    string // empty: there is none
 	AlertURL     string // of the webhook; empty: there is none
 	AlertPrivate bool   // it may be on this machine or in a private network
+
+	StoreNetworks []netip.Prefix // from where sessions of the stores may come; empty: that is not watched
 
 	FirewallURL     string // empty: there is none
 	FirewallPrivate bool   // a webhook may be on this machine or in a private network
@@ -157,6 +160,9 @@ var table = []setting{
 			s.RateLimitURL = cmp.Or(v, s.RateLimitURL)
 			return v == "" || v == inMemory || isRedis(v)
 		}},
+	{name: "DB_ALLOWED_NETWORKS", without: "not watched", takes: "addresses and networks, parted by commas, such as 10.0.0.0/8,2001:db8::/48; no bits beyond the mask",
+		meaning: "from where sessions of PostgreSQL and of Redis may come, as those servers list them: one server of many looks once a minute, and any other is an event and an alert. Sockets of the stores' own machines may always; 127.0.0.1 only if it is named. Needs pg_read_all_stats and +client|list: what cannot be seen is told of",
+		set:     func(s *settings, v string) bool { return networks(&s.StoreNetworks, v) }},
 	{name: "SECRETS_URL", initial: "env:", takes: "env:, file:///FOLDER, vault://HOST:PORT/MOUNT/PATH, awssm://REGION/PREFIX or azurekv://VAULT-NAME",
 		meaning: "where SECRET_KEY, ROOT_KEY and their previous values are read, again and again: a value that changes is taken up without a restart. env: is the environment and .env; vault: goes by VAULT_ADDR, VAULT_CACERT, VAULT_NAMESPACE and VAULT_TOKEN, VAULT_ROLE_ID with VAULT_SECRET_ID, or VAULT_KUBERNETES_ROLE", mask: maskURL,
 		set: func(s *settings, v string) bool {
@@ -424,7 +430,6 @@ func collectorHeaders(text string) (map[string]string, bool) {
 // notYet is every setting of the contract that this build does not have, in the contract's order: who sets one must not believe that it is done. A row moves into the
 // table when it is built.
 var notYet = []struct{ name, initial, lacks string }{
-	{"DB_ALLOWED_NETWORKS", "", "watch of the database's sessions"},
 	{"UPLOAD_DIR", "", "uploads"},
 	{"MAX_UPLOAD_SIZE", "104857600", "uploads"},
 	{"ALLOWED_EXTENSIONS", ".py,.js,.ts,.json,.md", "uploads"},

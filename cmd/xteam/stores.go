@@ -87,7 +87,7 @@ func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 	db.Unlock(keyring)
 	stores := app.Stores{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(), Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Incidents: db.Incidents(), Uploads: db.Uploads(), Turns: db.Turns()}
 	managed := func() (int64, error) { return -1, nil } // its space is for its own keepers to watch
-	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Mark: markIn(s.Folder), Space: managed, Clock: db.Clock, Nodes: db.Nodes()}, func() {
+	return assembly.Database{Stores: stores, MACs: keyring, Sealer: keyring, Mark: markIn(s.Folder), Space: managed, Clock: db.Clock, Nodes: db.Nodes(), Guests: db.Guests()}, func() {
 		if err := db.Close(); err != nil {
 			log.Error("The store could not be closed", "error", err.Error())
 		}

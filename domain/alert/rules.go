@@ -51,6 +51,9 @@ const (
 	maxCooldown  = 24 * time.Hour
 )
 
+// ForeignStoreSession is the name of the rule by whose cooldown it is told of a store's sessions from outside.
+const ForeignStoreSession = "foreign_store_session"
+
 // The names of the rules that the application itself fires.
 const (
 	AuditBroken = "audit_broken"
@@ -77,6 +80,7 @@ func Rules() []Rule {
 		{Name: "api_key_unusual_use", Meaning: "an API key was used ten times as often within an hour as it usually is", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, of: anomaly(UnusualUse), Grouping: Key, group: keyOf, contain: revokeKey},
 		{Name: "canary_failed", Meaning: "a node has not said that it refuses what was revoked", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.CanaryFailed), contain: fixed("xteam nodes")},
 		{Name: "source_healed", Meaning: "a store had lost revocations, which were put back", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.SourceHealed), contain: fixed("xteam config --failure-modes")},
+		{Name: ForeignStoreSession, Meaning: "a session of the database or of Redis from outside DB_ALLOWED_NETWORKS: whoever it is has its password", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, of: kinds(audit.StoreSessionForeign), Grouping: Address, group: addressOf},
 		{Name: "epoch_raised", Meaning: "all tokens were withdrawn", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.EpochRaised), contain: fixed("xteam audit tail")},
 		{Name: AuditBroken, Meaning: "the audit trail cannot be gone on with", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, contain: fixed("xteam audit verify")},
 		{Name: StaleView, Meaning: "the revocations are not heard of: tokens are refused", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), contain: fixed("xteam nodes")},

@@ -40,9 +40,10 @@ const (
 	AttemptsLimited         Kind = "attempts_limited"
 	KeyChanged              Kind = "key_changed"
 	EpochRaised             Kind = "epoch_raised"
-	CanaryFailed            Kind = "canary_failed" // nodes have not said that they refuse a token that was revoked
-	SourceHealed            Kind = "source_healed" // what a source of revocations had lost was put back
-	AlertRaised             Kind = "alert_raised"  // or raised again
+	CanaryFailed            Kind = "canary_failed"         // nodes have not said that they refuse a token that was revoked
+	SourceHealed            Kind = "source_healed"         // what a source of revocations had lost was put back
+	StoreSessionForeign     Kind = "store_session_foreign" // somebody has a session of the database or of Redis from outside the networks that are allowed
+	AlertRaised             Kind = "alert_raised"          // or raised again
 	AlertAcknowledged       Kind = "alert_acknowledged"
 	AlertSilenced           Kind = "alert_silenced"
 	IncidentOpened          Kind = "incident_opened"
@@ -95,6 +96,7 @@ var messages = map[Kind]string{
 	EpochRaised:             "Epoch raised",
 	CanaryFailed:            "Canary failed",
 	SourceHealed:            "Lost revocations put back",
+	StoreSessionForeign:     "Store session from outside",
 	AlertRaised:             "Alert raised",
 	AlertAcknowledged:       "Alert acknowledged",
 	AlertSilenced:           "Alert silenced",

@@ -65,6 +65,15 @@ func TestDoctorOfStores(t *testing.T) {
 		})
 	}
 
+	stores := map[string]string{"DATABASE_URL": at("sslmode=verify-full&sslrootcert=" + ca), "REDIS_URL": secure}
+	for networks, want := range map[string]string{"": "warn nobody says", "10.0.0.0/8,::/1": "fail the database has sessions from 127.0.0.1", "127.0.0.0/8,::1": "pass every session"} {
+		stores["DB_ALLOWED_NETWORKS"] = networks
+		verdict, words, _ := strings.Cut(want, " ")
+		if f := doctor(t, stores)["db.networks"]; f.Verdict != verdict || !strings.Contains(f.Seen, words) || verdict == "fail" && !strings.Contains(f.Seen, "; REVOCATION_URL has sessions from 127.0.0.1, outside") {
+			t.Errorf("sessions from %q: %+v", networks, f)
+		}
+	}
+
 	// And the fix that it printed makes it green.
 	fix := doctor(t, map[string]string{"DATABASE_URL": seed})["db.encrypted"].Fix
 	_, fix, _ = strings.Cut(fix, "DATABASE_URL=")

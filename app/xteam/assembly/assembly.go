@@ -70,6 +70,8 @@ type Database struct {
 	Nodes ports.Nodes
 	// Clock is that of a server that others use too; nil: the store has none but this machine's.
 	Clock func(context.Context) (time.Time, error)
+	// Guests tells who has sessions of such a server; nil: nobody else has.
+	Guests ports.Guests
 }
 
 // MinFreeSpace is the default of the free space below which a store takes nothing new, in bytes.
