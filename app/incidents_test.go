@@ -364,3 +364,29 @@ func TestEradicate(t *testing.T) {
 		t.Errorf("the key in its place: %v", err)
 	}
 }
+
+// What holds for every node is carried to another store; what was done there since is not taken back.
+func TestTransferCarriesIncidents(t *testing.T) {
+	from, to := newWorld(t), newWorld(t)
+	i := from.incidents()
+	is := opened(t, i)
+	if _, err := i.Contain(t.Context(), root, "", app.Containment{HoldSignIns: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := app.Transfer(t.Context(), from.core.Stores, to.core.Stores); err != nil {
+		t.Fatal(err)
+	}
+	there := to.incidents()
+	if got, err := there.Find(t.Context(), is.ID); err != nil || got.State != incident.Contained || there.Percent() != 0 {
+		t.Fatalf("carried over: %+v, %d %%, %v", got, there.Percent(), err)
+	}
+	if _, _, err := there.Recover(t.Context(), root, "", 100, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := app.Transfer(t.Context(), from.core.Stores, to.core.Stores); err != nil {
+		t.Fatal(err)
+	}
+	if again := to.incidents(); again.Percent() != 100 {
+		t.Errorf("after another transfer %d %% are let in", again.Percent())
+	}
+}

@@ -75,11 +75,18 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	if err != nil {
 		return Tokens{}, err
 	}
+	all, err := s.core.Stores.Sessions.OfUser(ctx, acct.ID)
+	if err != nil {
+		return Tokens{}, err
+	}
 	began, tokens, eff, err := s.prepare(r, &acct, whole.Epoch, now)
 	if err != nil {
 		return Tokens{}, err
 	}
-	if err := s.makeRoom(ctx, r, &acct, whole, now); err != nil {
+	if isNewNetwork(&acct, r.Origin, all, now) {
+		eff.Events[0].Details[newNetwork] = r.Origin.Network().String()
+	}
+	if err := s.makeRoom(ctx, r, &acct, all, whole, now); err != nil {
 		return Tokens{}, err
 	}
 	if err := s.core.Stores.Sessions.Create(ctx, began, eff); err != nil {
@@ -179,12 +186,8 @@ func (s *Sessions) prepare(r Request, acct *account.Account, epoch token.Epoch, 
 
 // makeRoom ends those sessions of an account that were used least recently, so that there is room for one more. Each sign-in ends all that are too many: what
 // several at once leave over, the next one ends.
-func (s *Sessions) makeRoom(ctx context.Context, r Request, acct *account.Account, whole system.State, now instant.Instant) error {
+func (s *Sessions) makeRoom(ctx context.Context, r Request, acct *account.Account, all []session.Session, whole system.State, now instant.Instant) error {
 	most := cmp.Or(s.core.Tunables.MaxSessions, DefaultMaxSessions)
-	all, err := s.core.Stores.Sessions.OfUser(ctx, acct.ID)
-	if err != nil {
-		return err
-	}
 	all = slices.DeleteFunc(all, func(x session.Session) bool { return !lives(&x, acct, whole, now) })
 	slices.SortFunc(all, func(a, b session.Session) int { return cmp.Compare(a.LastUsed, b.LastUsed) })
 	for i := range len(all) - most + 1 {

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/incident"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
@@ -113,6 +115,9 @@ func Transfer(ctx context.Context, from, to Stores) (t Transferred, err error) {
 	if t.Blocks, err = copyBlocks(ctx, from.Blocks, to.Blocks); err != nil {
 		return t, err
 	}
+	if err := errors.Join(copyIncidents(ctx, from.Incidents, to.Incidents), copyAlerts(ctx, from.Alerts, to.Alerts)); err != nil {
+		return t, err
+	}
 	if t.Events, err = copyEvents(ctx, from.Events, to.Events); err != nil {
 		return t, err
 	}
@@ -144,6 +149,42 @@ func copyBlocks(ctx context.Context, from, to ports.Blocks) (n int, err error) {
 		return 0, fmt.Errorf("store the blocked networks: %w", err)
 	}
 	return len(l.Blocks), nil
+}
+
+// copyIncidents carries the casebook over, and with it who may sign in and which nodes serve nobody. A target that has a later one keeps it: a restore takes nothing back of what was done since.
+func copyIncidents(ctx context.Context, from, to ports.Incidents) error {
+	b, err := from.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("read the incidents: %w", err)
+	}
+	err = to.Update(ctx, func(is incident.Casebook) (incident.Casebook, ports.Effects, error) {
+		if is.Revision >= b.Revision {
+			return is, ports.Effects{}, nil
+		}
+		return b, ports.Effects{}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("store the incidents: %w", err)
+	}
+	return nil
+}
+
+// copyAlerts carries the book of alerts over to a target that has none.
+func copyAlerts(ctx context.Context, from, to ports.Alerts) error {
+	b, err := from.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("read the alerts: %w", err)
+	}
+	err = to.Update(ctx, func(is alert.Book) (alert.Book, ports.Effects, error) {
+		if len(is.Alerts)+len(is.Silences) > 0 {
+			return is, ports.Effects{}, nil
+		}
+		return b, ports.Effects{}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("store the alerts: %w", err)
+	}
+	return nil
 }
 
 // sameBlocks answers the first block that the target has not, or has otherwise.

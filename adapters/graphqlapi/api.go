@@ -37,6 +37,7 @@ type Services struct {
 	Blocks    *app.Blocks
 	Alerts    *app.Alerts
 	Incidents *app.Incidents
+	Disowner  *app.Disowner
 }
 
 // Options tune an API. The zero value works.

@@ -3,12 +3,14 @@ package graphqlapi
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/block"
 	"github.com/xteam/xteam/domain/incident"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/secret"
 )
 
 // Incident is what was done about a break-in.
@@ -286,4 +288,16 @@ func (m mutation) ResolveIncident(ctx context.Context, iid, note *string, force 
 type ReplacedAPIKey struct {
 	Was    string
 	APIKey *NewAPIKey
+}
+
+// DisownSignIn is of MutationResolver.
+func (m mutation) DisownSignIn(ctx context.Context, text string) (int, error) {
+	v, _, err := admit(ctx, rules.login)
+	if err != nil {
+		return 0, err
+	}
+	if strings.TrimSpace(text) == "" {
+		return 0, invalid("token", "is required: it stands in the link")
+	}
+	return m.Disowner.Disown(ctx, v.Request(), secret.New(text))
 }

@@ -135,6 +135,7 @@ var sentinels = []struct {
 	{apikey.ErrExpired, unauthenticated, "token_expired"},
 	{app.ErrForbidden, forbidden, "forbidden"},
 	{app.ErrSetUp, forbidden, "setup_refused"},
+	{app.ErrDisown, forbidden, "link_refused"},
 	{app.ErrCrossOrigin, forbidden, "cross_origin"},
 	{app.ErrAddressBlocked, forbidden, "address_blocked"},
 	{ports.ErrNotFound, notFound, "not_found"},

@@ -36,6 +36,7 @@ type Services struct {
 	View      *view.View
 	Pending   *app.Pending                // nil: nothing is in force before it is durable
 	SetUp     *app.SetUp                  // nil: nobody can make the first administrator by a link
+	Disowner  *app.Disowner               // nil: no links are taken by which users end sign-ins
 	Incidents *app.Incidents              // nil: there are no routes for what is done about a break-in
 	Alerts    *app.Alerts                 // nil: nothing is held against rules, and there are no routes to see what they find
 	Blocks    *app.Blocks                 // nil: nobody is turned away for their address, and there are no routes to have them so

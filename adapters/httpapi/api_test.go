@@ -78,6 +78,7 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	var err error
 	s.all.Alerts, err = app.NewAlerts(s.core, s.all.Trail, s.all.Blocks, s.all.Revoker, app.AlertsOptions{})
 	check(t, err)
+	s.all.Disowner = app.NewDisowner(s.core, plain{}, nil, "https://id.example.com")
 	s.all.Incidents = app.NewIncidents(s.core, s.accounts, s.all.Revoker, s.all.Blocks, s.keys, s.all.Trail, app.IncidentsOptions{Node: "node-1", ByHand: []string{"ROOT_KEY: give another, and the one before as ROOT_KEY_PREVIOUS."}})
 	s.all.Feed, err = app.NewFeed(s.core, 0)
 	check(t, err)

@@ -134,6 +134,9 @@ func docs() map[string]doc {
 			body: containBody{}, without: true, example: `{"dry_run":true}`, status: 200, answer: containedAlert{}, refuses: "not_found not_containable"},
 		"POST " + v1 + "/admin/alerts/test": {id: "testAlert", title: "Raise a test alert", about: "It means nothing, and goes where alerts go.", status: 201, answer: alertItem{}},
 		"GET " + v1 + "/admin/alert-rules":  {id: "listAlertRules", title: "List the rules by which alerts are raised", status: 200, answer: list[alertRule]{}},
+		"GET " + app.DisownPath:             {id: "aboutDisown", title: "The page of a link by which a user ends a sign-in that was not theirs", status: 200, media: "text/html"},
+		"POST " + v1 + "/auth/disown": {id: "disownSignIn", title: "End a sign-in that was not its user's", about: "With the token of the link in the notice of a sign-in from a new network. What its user has begun since from that network ends too. Good once, for a week.",
+			body: disownRequest{}, needs: "token", example: `{"token":"what follows #token= in the notice"}`, status: 200, answer: disowned{}, refuses: "link_refused"},
 		"GET " + v1 + "/admin/incidents": {id: "listIncidents", title: "List incidents", about: "The newest first.",
 			query: append([]parameter{{"open", "`true`: those alone that are not resolved", "true"}}, ofPages...), status: 200, answer: list[incidentItem]{}},
 		"POST " + v1 + "/admin/incidents": {id: "openIncident", title: "Open an incident", about: "It collects what is done under it, and what happened from `since` on.",
@@ -267,6 +270,7 @@ func advice() map[string][2]string {
 	return map[string][2]string{
 		"address_blocked":        {"The address that the request comes from is blocked.", "Ask whoever runs the server. The same address gets the same answer again."},
 		"block_risky":            {"The block would shut out whoever could take it back, or very many; detail says whom.", "Block less, or insist with force."},
+		"link_refused":           {"The link is used up or too old, or what it is for has ended already.", "Sign in and look at the sessions."},
 		"incident_state":         {"The incident is not in a state that allows it, none is open, or several are; detail says which.", "Do what detail says, or name the incident by its id."},
 		"sign_in_held":           {"After an incident sign-ins are let in step by step, and this account's turn has not come.", "Ask again later: Retry-After says when at the earliest."},
 		"not_containable":        {"There is nobody to be contained: no account, key or address.", "Look at what the alert names."},

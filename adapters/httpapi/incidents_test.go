@@ -1,13 +1,21 @@
 package httpapi_test
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/ports"
 )
 
 // incident opens one, and answers its id.
@@ -104,4 +112,53 @@ func TestAnIsolatedNodeServesNobody(t *testing.T) {
 	if w := s.call("GET", "/api/v1/users/me", "", bearer(ann)); w.Code != 200 {
 		t.Errorf("released: got %d", w.Code)
 	}
+}
+
+// notes keeps the link of the last notice.
+type notes struct{ link string }
+
+func (n *notes) Notify(_ context.Context, is ports.Notice) error {
+	n.link = is.Link.RevealPlaintext()
+	return nil
+}
+
+// disowning is the token of a link by which the sign-in of p is ended.
+func (s *service) disowning(p pair) string {
+	s.t.Helper()
+	who, err := s.all.Guard.Admit(p.AccessToken)
+	check(s.t, err)
+	box := &notes{}
+	check(s.t, app.NewDisowner(s.core, plain{}, box, "").Deliver(s.t.Context(), audit.Event{Time: instant.Of(s.core.Now()), Kind: audit.AuthenticationSucceeded, Subject: who.User().String(),
+		Details: map[string]string{"session": who.Session().String(), "new_network": "192.0.2.0/24"}}))
+	_, text, _ := strings.Cut(box.link, "#token=")
+	token, err := url.QueryUnescape(text)
+	check(s.t, err)
+	return token
+}
+
+// The page of a link runs its own script, loads nothing, and is not asked to do anything by being looked at.
+func TestDisownPage(t *testing.T) {
+	s := newService(t)
+	s.user("ann", account.RoleUser)
+	p := s.signIn("ann")
+	w := s.call("GET", "/wasnt-me", "")
+	body := w.Body.String()
+	_, script, _ := strings.Cut(body, "<script>")
+	script, _, _ = strings.Cut(script, "</script>")
+	sum := sha256.Sum256([]byte(script))
+	policy := w.Header().Get("Content-Security-Policy")
+	if w.Code != 200 || script == "" || !strings.Contains(policy, "script-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") || strings.Contains(policy, "unsafe") || strings.Contains(body, "src=") || strings.Contains(body, "onclick") {
+		t.Errorf("%d %q %s", w.Code, policy, body)
+	}
+	if w := s.call("GET", "/api/v1/users/me", "", bearer(p)); w.Code != 200 {
+		t.Errorf("the page was looked at: %d", w.Code)
+	}
+	wants(t, s.post("/api/v1/auth/disown", `{}`), 422, "validation_failed")
+	wants(t, s.post("/api/v1/auth/disown", `{"token":"x"}`), 403, "link_refused")
+	token := s.disowning(p)
+	if w := s.post("/api/v1/auth/disown", `{"token":"`+token+`"}`); w.Code != 200 || !strings.Contains(w.Body.String(), `"sessions_ended":1`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	wants(t, s.post("/api/v1/auth/disown", `{"token":"`+token+`"}`), 403, "link_refused")
+	wants(t, s.call("GET", "/api/v1/users/me", "", bearer(p)), 401, "token_revoked")
 }

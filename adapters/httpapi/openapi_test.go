@@ -31,7 +31,7 @@ import (
 
 // served are the routes of a system that has everything, those of other transports as their docs have them.
 func served() []route {
-	a := &API{Services: Services{Incidents: &app.Incidents{}, Alerts: &app.Alerts{}, Blocks: &app.Blocks{}, SetUp: &app.SetUp{}, Trail: &app.Trail{}, Tethers: &app.Tethers{}, Live: &app.Live{}, Feed: &app.Feed{}, Tickets: &app.Tickets{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
+	a := &API{Services: Services{Disowner: &app.Disowner{}, Incidents: &app.Incidents{}, Alerts: &app.Alerts{}, Blocks: &app.Blocks{}, SetUp: &app.SetUp{}, Trail: &app.Trail{}, Tethers: &app.Tethers{}, Live: &app.Live{}, Feed: &app.Feed{}, Tickets: &app.Tickets{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
 	for _, key := range slices.Sorted(maps.Keys(docs())) {
 		if method, path, _ := strings.Cut(key, " "); docs()[key].mounted {
 			a.Mounts = append(a.Mounts, Mount{Method: method, Path: path})

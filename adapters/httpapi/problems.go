@@ -106,6 +106,7 @@ var sentinels = []struct {
 	{app.ErrTokenType, 400, "malformed_request"},
 	{app.ErrForbidden, 403, "forbidden"},
 	{app.ErrSetUp, 403, "setup_refused"},
+	{app.ErrDisown, 403, "link_refused"},
 	{ports.ErrNotFound, 404, "not_found"},
 	{keyset.ErrUnknown, 404, "not_found"},
 	{errNoDemand, 404, "not_found"},

@@ -61,6 +61,7 @@ var answers = map[string]told{
 	"app.ErrUnknownNode":      {app.ErrUnknownNode, 404, "not_found", ""},
 	"app.ErrNoTrail":          {app.ErrNoTrail, 404, "not_found", ""},
 	"app.ErrIsolated":         {app.ErrIsolated, 503, "unavailable", ""},
+	"app.ErrDisown":           {app.ErrDisown, 403, "link_refused", ""},
 	"app.ErrHeldBack":         {app.ErrHeldBack, 503, "sign_in_held", ""},
 	"alert.ErrUnknown":        {alert.ErrUnknown, 404, "not_found", ""},
 	"app.ErrNotContainable":   {app.ErrNotContainable, 409, "not_containable", ""},

@@ -117,6 +117,11 @@ func (a *API) routes() []route {
 			route{method: "POST", path: v1 + "/admin/alerts/test", class: write, access: admin, serve: a.testAlert},
 			route{method: "GET", path: v1 + "/admin/alert-rules", class: read, access: admin, serve: a.alertRules})
 	}
+	if a.Disowner != nil {
+		all = append(all,
+			route{method: "GET", path: app.DisownPath, class: read, access: anyone, serve: a.aboutDisown},
+			route{method: "POST", path: v1 + "/auth/disown", class: auth, access: anyone, serve: a.disown})
+	}
 	if a.Incidents != nil {
 		all = append(all,
 			route{method: "GET", path: v1 + "/admin/incidents", class: read, access: admin, serve: a.listIncidents},

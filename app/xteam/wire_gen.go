@@ -145,6 +145,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
+	disowner := assembly.NewDisowner(core, assemblyDatabase)
 	boards := noBoards()
 	nodes, cleanup15, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, slogLogger)
 	if err != nil {
@@ -183,7 +184,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, blocks, nodes, assemblySecrets, streams, assemblyOptions, slogLogger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, disowner, blocks, nodes, assemblySecrets, streams, assemblyOptions, slogLogger)
 	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, api)
 	return xTeam, func() {
 		cleanup15()

@@ -25,6 +25,7 @@ func byHand(s settings, get lookup) (all []string) {
 	add("VAULT_SECRET_ID", "destroy it in Vault, and give another")
 	add("SSL_KEYFILE", "have the certificate revoked by who issued it, and give another key with a new certificate; SIGHUP takes both up")
 	add("ALERT_WEBHOOK_SECRET", "agree on another one with the receiver of alerts")
+	add(notifySecret, "agree on another one with the receiver of notices")
 	add(headersSetting, "give the collector's other credential")
 	if s.AuditCheckpoints == "" {
 		all = append(all, "The audit trail's checkpoints are kept nowhere else (AUDIT_CHECKPOINTS): against whoever had the store and its keys it proves nothing")

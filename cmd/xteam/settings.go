@@ -69,6 +69,10 @@ type settings struct {
 
 	StoreNetworks []netip.Prefix // from where sessions of the stores may come; empty: that is not watched
 
+	PublicURL     string // where people reach this service; empty: it is in no link
+	NotifyURL     string // of the webhook that reaches users; empty: they are told of nothing
+	NotifyPrivate bool   // it may be on this machine or in a private network
+
 	FirewallURL     string // empty: there is none
 	FirewallPrivate bool   // a webhook may be on this machine or in a private network
 
@@ -361,6 +365,21 @@ var table = []setting{
 			s.AlertPrivate = v == "true"
 			return v == "true" || v == "false"
 		}},
+	{name: "NOTIFY_WEBHOOK_URL", without: "none", takes: "https://HOST/PATH, with NOTIFY_WEBHOOK_PRIVATE=true also http://, or nothing",
+		meaning: "where a notice is posted of each sign-in from a network that its user had not signed in from, for whoever sends mail: with the user's address, and a link by which they end that sign-in. Signed and tried again as alerts are; needs PUBLIC_URL", mask: maskURL,
+		set: func(s *settings, v string) bool { s.NotifyURL = v; return v == "" || isWebhook(v) }},
+	{name: notifySecret, without: "none", takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
+		meaning: "what the signatures of notices are made with; NOTIFY_WEBHOOK_URL needs it. Read through SECRETS_URL, once at the start", mask: maskSecret,
+		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
+	{name: "NOTIFY_WEBHOOK_PRIVATE", initial: "false", takes: "true or false",
+		meaning: "as ALERT_WEBHOOK_PRIVATE, for NOTIFY_WEBHOOK_URL",
+		set: func(s *settings, v string) bool {
+			s.NotifyPrivate = v == "true"
+			return v == "true" || v == "false"
+		}},
+	{name: "PUBLIC_URL", without: "none", takes: "https://HOST or http://HOST, with a path if there is one, without query and fragment, or nothing",
+		meaning: "where people reach this service, as links in notices begin; production takes https", mask: maskURL,
+		set: func(s *settings, v string) bool { s.PublicURL = v; return v == "" || isPublic(v) }},
 	{name: "FIREWALL_URL", without: "none", takes: "awswaf://REGION/SCOPE?ipv4=NAME/ID&ipv6=NAME/ID, https://HOST/PATH, with FIREWALL_PRIVATE=true also http://, or nothing",
 		meaning: "a firewall that turns away what `xteam blocked-ips` has: two IP sets of AWS WAF (SCOPE is REGIONAL or CLOUDFRONT), which hold nothing else from then on, or a webhook that is posted the whole list, signed. One server of many keeps it, and sets it again once a minute; while it does not answer, the servers refuse by themselves as ever", mask: maskURL,
 		set: func(s *settings, v string) bool { s.FirewallURL = v; return v == "" || isFirewall(v) }},
@@ -502,6 +521,15 @@ func parse(get lookup) (settings, error) {
 	}
 	if strings.HasPrefix(s.AlertURL, "http:") && !bad["ALERT_WEBHOOK_URL"] && !s.AlertPrivate {
 		complain("ALERT_WEBHOOK_URL")
+	}
+	if s.NotifyURL != "" && !bad["NOTIFY_WEBHOOK_URL"] && s.SecretsURL == "env:" && given(get, notifySecret) == "" {
+		complain(notifySecret)
+	}
+	if strings.HasPrefix(s.NotifyURL, "http:") && !bad["NOTIFY_WEBHOOK_URL"] && !s.NotifyPrivate {
+		complain("NOTIFY_WEBHOOK_URL")
+	}
+	if s.NotifyURL != "" && !bad["NOTIFY_WEBHOOK_URL"] && s.PublicURL == "" {
+		complain("PUBLIC_URL")
 	}
 	if strings.HasPrefix(s.FirewallURL, "http") && !bad["FIREWALL_URL"] && s.SecretsURL == "env:" && given(get, firewallSecret) == "" {
 		complain(firewallSecret)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/xteam/xteam/adapters/eventfile"
 	"github.com/xteam/xteam/adapters/syslog"
@@ -19,6 +20,15 @@ import (
 
 // webhookSecret is the setting of the secret that alerts are signed with. It is read through SECRETS_URL, at the start alone.
 const webhookSecret = "ALERT_WEBHOOK_SECRET"
+
+// notifySecret is that of the secret that notices to users are signed with, read likewise.
+const notifySecret = "NOTIFY_WEBHOOK_SECRET"
+
+// isPublic reports whether a text is where people reach this service.
+func isPublic(v string) bool {
+	u, err := url.Parse(v)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && !strings.ContainsAny(v, "?#")
+}
 
 // isWebhook reports whether the text has the form of a webhook's address; whether it may be reached that way hangs on another setting.
 func isWebhook(v string) bool {
@@ -37,6 +47,12 @@ func unfitSinks(s *settings) (why faults) {
 	if u, err := url.Parse(s.AlertURL); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
 		why = append(why, "ALERT_WEBHOOK_URL: got http, takes in production https, but for this machine itself: alerts tell of people")
 	}
+	if u, err := url.Parse(s.NotifyURL); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
+		why = append(why, "NOTIFY_WEBHOOK_URL: got http, takes in production https, but for this machine itself: notices tell of people, and hold links")
+	}
+	if u, err := url.Parse(s.PublicURL); err == nil && u.Scheme == "http" {
+		why = append(why, "PUBLIC_URL: got http, takes in production https: links in notices lead there")
+	}
 	if u, err := url.Parse(s.SyslogURL); err == nil && u.Scheme == "syslog" && !local(u.Hostname()) {
 		why = append(why, "EVENT_SYSLOG_URL: got syslog, takes in production syslogs, which is TLS, but for this machine itself: events tell of people")
 	}
@@ -44,7 +60,7 @@ func unfitSinks(s *settings) (why faults) {
 }
 
 // openSinks sends events to where the settings say until the cleanup. Whether anybody is there shows only then.
-func openSinks(ctx context.Context, s settings, c *app.Core, secrets *assembly.Secrets, log *slog.Logger) (_ *app.Sinks, _ func(), err error) {
+func openSinks(ctx context.Context, s settings, c *app.Core, db assembly.Database, secrets *assembly.Secrets, log *slog.Logger) (_ *app.Sinks, _ func(), err error) {
 	var all []app.SinkOptions
 	closeAll := func() {}
 	if s.EventFile != "" {
@@ -59,12 +75,22 @@ func openSinks(ctx context.Context, s settings, c *app.Core, secrets *assembly.S
 		all = append(all, app.SinkOptions{Name: "syslog", Sink: to})
 	}
 	if s.AlertURL != "" {
-		to, err := openWebhook(ctx, s, secrets)
+		to, err := openWebhook(ctx, "ALERT_WEBHOOK_URL", webhookSecret, webhook.Options{URL: s.AlertURL, Private: s.AlertPrivate}, secrets)
 		if err != nil {
 			return nil, nil, err
 		}
 		closeAll = to.Close
 		all = append(all, app.SinkOptions{Name: "webhook", Sink: webhook.NewSink(to), Kinds: []audit.Kind{audit.AlertRaised}, Most: 1}) // one receiver's fault is about one alert
+	}
+	if s.NotifyURL != "" {
+		to, err := openWebhook(ctx, "NOTIFY_WEBHOOK_URL", notifySecret, webhook.Options{URL: s.NotifyURL, Private: s.NotifyPrivate}, secrets)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		closeAlerts := closeAll
+		closeAll = func() { closeAlerts(); to.Close() }
+		all = append(all, app.SinkOptions{Name: "notices", Sink: app.NewDisowner(c, db.Sealer, webhook.NewNotices(to), s.PublicURL), Kinds: []audit.Kind{audit.AuthenticationSucceeded}, Most: 20})
 	}
 	sinks, err := app.NewSinks(c, log, all...)
 	if err != nil {
@@ -84,17 +110,18 @@ func openSinks(ctx context.Context, s settings, c *app.Core, secrets *assembly.S
 	}, nil
 }
 
-func openWebhook(ctx context.Context, s settings, secrets *assembly.Secrets) (*webhook.Sender, error) {
-	key, err := secrets.Get(ctx, webhookSecret)
+func openWebhook(ctx context.Context, setting, name string, o webhook.Options, secrets *assembly.Secrets) (*webhook.Sender, error) {
+	var err error
+	o.Secret, err = secrets.Get(ctx, name)
 	if errors.Is(err, ports.ErrNotFound) {
-		return nil, fmt.Errorf("%s: there is none where SECRETS_URL says, and ALERT_WEBHOOK_URL needs it; `xteam secret generate` makes one", webhookSecret)
+		return nil, fmt.Errorf("%s: there is none where SECRETS_URL says, and %s needs it; `xteam secret generate` makes one", name, setting)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", webhookSecret, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	to, err := webhook.New(webhook.Options{URL: s.AlertURL, Secret: key, Private: s.AlertPrivate})
+	to, err := webhook.New(o)
 	if err != nil {
-		return nil, fmt.Errorf("ALERT_WEBHOOK_URL: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	return to, nil
 }

@@ -243,7 +243,7 @@ func openTelemetry(ctx context.Context, s settings, get lookup, registry *metric
 // doors are the transports beside REST.
 func doors(s settings) func(httpapi.Services, *slog.Logger) []httpapi.Mount {
 	return func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents},
+		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner},
 			graphqlapi.Options{Logger: log, Introspection: s.Introspection})
 		mounts := []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		if s.Introspection {

@@ -214,6 +214,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
+	disowner := assembly.NewDisowner(core, assemblyDatabase)
 	boards := openBoards(mainRedisStores)
 	nodes, cleanup19, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, logger)
 	if err != nil {
@@ -260,8 +261,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, blocks, nodes, secrets, streams, assemblyOptions, logger)
-	sinks, cleanup20, err := openSinks(ctx, s, core, secrets, logger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, disowner, blocks, nodes, secrets, streams, assemblyOptions, logger)
+	sinks, cleanup20, err := openSinks(ctx, s, core, assemblyDatabase, secrets, logger)
 	if err != nil {
 		cleanup19()
 		cleanup18()

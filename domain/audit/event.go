@@ -46,6 +46,7 @@ const (
 	AlertRaised             Kind = "alert_raised"          // or raised again
 	AlertAcknowledged       Kind = "alert_acknowledged"
 	AlertSilenced           Kind = "alert_silenced"
+	SignInDisowned          Kind = "sign_in_disowned" // its user says that it was not theirs, and it has ended
 	IncidentOpened          Kind = "incident_opened"
 	IncidentContained       Kind = "incident_contained"
 	IncidentEradicated      Kind = "incident_eradicated"
@@ -100,6 +101,7 @@ var messages = map[Kind]string{
 	AlertRaised:             "Alert raised",
 	AlertAcknowledged:       "Alert acknowledged",
 	AlertSilenced:           "Alert silenced",
+	SignInDisowned:          "Sign-in disowned",
 	IncidentOpened:          "Incident opened",
 	IncidentContained:       "Incident contained",
 	IncidentEradicated:      "Incident eradicated",

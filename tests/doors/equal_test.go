@@ -76,7 +76,7 @@ func open(folder string, now func() time.Time) (*system, func(), error) {
 		Secrets: envsecrets.New(func(name string) (string, bool) { return key, name == "SECRET_KEY" }),
 		Limits:  app.LimiterOptions{PerAddress: 40, Auth: 4, Read: 12, Write: 8, Refresh: 3},
 		Doors: func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents},
+			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner},
 				graphqlapi.Options{Logger: log, Introspection: true})
 			return []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		}})

@@ -28,6 +28,7 @@ var useCases = []useCase{
 	{routes: []string{"POST " + v1 + "/auth/change-password"}, fields: []string{"Mutation.changePassword"}},
 	{routes: []string{"GET " + v1 + "/auth/sessions", "GET " + v1 + "/admin/sessions"}, fields: []string{"Query.sessions"}},
 	{routes: []string{"DELETE " + v1 + "/auth/sessions/{id}", "DELETE " + v1 + "/admin/sessions/{id}"}, fields: []string{"Mutation.revokeSession"}},
+	{routes: []string{"POST " + v1 + "/auth/disown"}, fields: []string{"Mutation.disownSignIn"}},
 	{routes: []string{"GET " + v1 + "/users/me"}, fields: []string{"Query.me"}},
 	{routes: []string{"GET " + v1 + "/api-keys", "GET " + v1 + "/admin/api-keys", "GET " + v1 + "/admin/api-keys/{id}"}, fields: []string{"Query.apiKeys"}},
 	{routes: []string{"POST " + v1 + "/api-keys"}, fields: []string{"Mutation.createApiKey"}},
@@ -71,6 +72,7 @@ var useCases = []useCase{
 		why: "what proxies and other services ask, as their standards have it"},
 	{routes: []string{"POST " + v1 + "/auth/ws-ticket"}, why: "it is for /ws; a socket of GraphQL takes the token in its first message"},
 	{routes: []string{"POST " + v1 + "/setup", "GET /setup"}, why: "the link of the first start"},
+	{routes: []string{"GET /wasnt-me"}, why: "a page for browsers"},
 	{routes: []string{"GET /health", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /docs", "GET /docs/problems", "GET /graphql", "POST /graphql", "GET /graphiql"}, why: "about the service itself"},
 }
 

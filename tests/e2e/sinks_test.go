@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -9,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +30,7 @@ type hooks struct {
 	mu     sync.Mutex
 	alerts []string // ids of the messages with a signature that holds, in their order
 	walls  []string // lists of blocked networks
+	links  []string // of notices to ann@example.com
 	wrong  []string
 }
 
@@ -65,17 +69,22 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Data struct {
 			Events   []struct{ ID, Kind string }
 			Networks []string
+			Email    string
+			Link     string
 		}
 	}
 	bad := json.Unmarshal(body, &message)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	wall := bad == nil && message.Type == "blocked_networks" && message.Data.Networks != nil && strings.HasPrefix(id, "wall_")
+	notice := bad == nil && message.Type == "sign_in_from_new_network" && message.Data.Email == "ann@example.com"
 	switch {
 	case r.Header.Get("Webhook-Signature") != "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)), err != nil || time.Since(time.Unix(seconds, 0)).Abs() > patience,
-		!wall && (bad != nil || message.Type != "security_events" || len(message.Data.Events) != 1 || message.Data.Events[0].Kind != "alert_raised" || message.Data.Events[0].ID != id):
+		!wall && !notice && (bad != nil || message.Type != "security_events" || len(message.Data.Events) != 1 || message.Data.Events[0].Kind != "alert_raised" || message.Data.Events[0].ID != id):
 		h.wrong = append(h.wrong, string(body))
 		w.WriteHeader(http.StatusBadRequest)
+	case notice:
+		h.links = append(h.links, message.Data.Link)
 	case wall:
 		h.walls = append(h.walls, strings.Join(message.Data.Networks, " "))
 	default:
@@ -196,5 +205,73 @@ func TestFirewallIsTold(t *testing.T) {
 	h.mu.Unlock()
 	if strings.Contains(s.log.String()+again.log.String(), "planted") {
 		t.Error("the secret, or the rest of the address, is in the logs")
+	}
+}
+
+// TestASignInThatWasNotMine: a sign-in from a new network is told to its user, with a link that ends it, once; a sign-in from a known one is not. The link is in no log and no event.
+func TestASignInThatWasNotMine(t *testing.T) {
+	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-notices"}
+	h.listen(t)
+	folder := t.TempDir()
+	file := filepath.Join(folder, "events.jsonl")
+	env := environ(folder, "NOTIFY_WEBHOOK_URL=http://"+h.addr+"/", "NOTIFY_WEBHOOK_SECRET="+h.secret, "NOTIFY_WEBHOOK_PRIVATE=true", "PUBLIC_URL=https://id.example.com", "TRUSTED_PROXIES=127.0.0.1/32", "EVENT_FILE="+file)
+	must(t, env, password+"\n", "users", "create", "--email", "ann@example.com", "--username", "ann", "--password-stdin")
+	s := serve(t, env)
+	signIn := func(from string) (access string) {
+		body, _ := json.Marshal(object{"username": "ann", "password": password})
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.base+"/api/v1/auth/login", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Forwarded-For", from)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		var got struct {
+			Access string `json:"access_token"`
+		}
+		if err := json.NewDecoder(res.Body).Decode(&got); err != nil || got.Access == "" {
+			t.Fatalf("a sign-in from %s: %d %v", from, res.StatusCode, err)
+		}
+		return got.Access
+	}
+	links := func() []string {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return slices.Clone(h.links)
+	}
+	home := signIn("192.0.2.7")
+	stranger := signIn("198.51.100.9")
+	again := signIn("198.51.100.77") // of the same network, which is known by now
+	until(t, "the notice comes", func() bool { return len(links()) > 0 })
+	text, ok := strings.CutPrefix(links()[0], "https://id.example.com/wasnt-me#token=")
+	if !ok {
+		t.Fatalf("the link is %s", links()[0])
+	}
+	token, err := url.QueryUnescape(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.want(http.StatusOK, http.MethodGet, "/wasnt-me", "", nil)
+	s.want(http.StatusForbidden, http.MethodPost, "/api/v1/auth/disown", "", object{"token": token[:len(token)-2]})
+	s.want(http.StatusOK, http.MethodPost, "/api/v1/auth/disown", "", object{"token": token})
+	s.want(http.StatusForbidden, http.MethodPost, "/api/v1/auth/disown", "", object{"token": token})
+	for _, access := range []string{stranger, again} {
+		s.want(http.StatusUnauthorized, http.MethodGet, me, access, nil)
+	}
+	s.want(http.StatusOK, http.MethodGet, me, home, nil)
+	until(t, "it is told of", func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(b), `"kind":"sign_in_disowned"`)
+	})
+	b, err := os.ReadFile(file)
+	if all := s.log.String() + string(b); err != nil || strings.Contains(all, token) || strings.Contains(all, text) {
+		t.Errorf("the link is in the log or an event: %v", err)
+	}
+	if got := len(links()); got != 1 {
+		t.Errorf("%d notices came, want one", got)
 	}
 }

@@ -249,7 +249,7 @@ func (n *node) start() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, incidents, blocks, nodes, secrets, streams, o, log)
+	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, incidents, assembly.NewDisowner(n.core, db), blocks, nodes, secrets, streams, o, log)
 	return all, nil
 }
 

@@ -363,6 +363,11 @@ func StartAlerts(ctx context.Context, c *app.Core, trail *app.Trail, blocks *app
 	return a, background(ctx, a.Run), nil
 }
 
+// NewDisowner takes links by which users end sign-ins. It tells nobody of them.
+func NewDisowner(c *app.Core, db Database) *app.Disowner {
+	return app.NewDisowner(c, db.Sealer, nil, "")
+}
+
 // StartIncidents follows what is done about break-ins until the cleanup. Nobody is served before it is known whether this node is to serve.
 func StartIncidents(ctx context.Context, c *app.Core, a *app.Accounts, r *app.Revoker, blocks *app.Blocks, k *app.APIKeys, trail *app.Trail, t *app.Tethers, o Options, log *slog.Logger) (*app.Incidents, func(), error) {
 	i := app.NewIncidents(c, a, r, blocks, k, trail, app.IncidentsOptions{Node: o.Node, ByHand: o.ByHand, Logger: log})
@@ -395,7 +400,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, alerts *app.Alerts, incidents *app.Incidents, blocks *app.Blocks, nodes *app.Nodes, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, alerts *app.Alerts, incidents *app.Incidents, links *app.Disowner, blocks *app.Blocks, nodes *app.Nodes, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -408,7 +413,7 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Alerts: alerts, Incidents: incidents, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
+	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Alerts: alerts, Incidents: incidents, Disowner: links, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
 	if o.Doors != nil {
 		services.Mounts = append(services.Mounts, o.Doors(services, log)...)
 	}

@@ -32,6 +32,7 @@ var Set = wire.NewSet(
 	NewRevoker,
 	StartAlerts,
 	StartIncidents,
+	NewDisowner,
 	app.NewGuard,
 	app.NewAccounts,
 	app.NewSetUp,

@@ -1,0 +1,153 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/ports"
+)
+
+// mailbox keeps notices; while it is shut it takes none.
+type mailbox struct {
+	got  []ports.Notice
+	shut bool
+}
+
+func (m *mailbox) Notify(_ context.Context, n ports.Notice) error {
+	if m.shut {
+		return errors.New("nobody is there")
+	}
+	m.got = append(m.got, n)
+	return nil
+}
+
+func (w *world) from(name, address string) app.Tokens {
+	w.t.Helper()
+	l, err := account.ParseLogin("", name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	tk, err := w.sessions.Login(context.Background(), app.Request{Origin: session.Origin{Address: netip.MustParseAddr(address), UserAgent: "curl"}}, l, secret.New(password))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return tk
+}
+
+// tokenOf is what the link of a notice is good by.
+func tokenOf(t *testing.T, n *ports.Notice) secret.Text {
+	t.Helper()
+	_, text, ok := strings.Cut(n.Link.RevealPlaintext(), app.DisownPath+"#token=")
+	plain, err := url.QueryUnescape(text)
+	if !ok || err != nil {
+		t.Fatalf("the link is not whole: %v", err)
+	}
+	return secret.New(plain)
+}
+
+func TestUsersAreToldOfNewNetworks(t *testing.T) {
+	w := newWorld(t)
+	box := &mailbox{}
+	d := app.NewDisowner(w.core, clearSealer{}, box, "https://id.example.com/")
+	w.user("ann")
+	w.from("ann", "192.0.2.7") // the first, of somebody who came a moment ago
+	w.from("ann", "192.0.2.200")
+	strange := w.caller(w.from("ann", "198.51.100.9")).Session()
+	w.from("ann", "198.51.100.10")
+	w.user("old")
+	w.turn(2 * time.Hour)
+	w.from("old", "203.0.113.5") // nobody knows from where they used to come
+	events := w.events()
+	box.shut = true
+	if err := d.Deliver(t.Context(), events...); err == nil {
+		t.Error("what was not taken is delivered")
+	}
+	box.shut = false
+	if err := d.Deliver(t.Context(), events...); err != nil {
+		t.Fatal(err)
+	}
+	if len(box.got) != 2 || box.got[0].IPAddress != "198.51.100.9" || box.got[0].Email != "ann@example.com" || box.got[1].Username != "old" {
+		t.Fatalf("told of %+v", box.got)
+	}
+	if _, err := w.revoker.Revoke(t.Context(), root, app.Selector{Session: strange.String()}, "", false); err != nil {
+		t.Fatal(err)
+	}
+	box.got = nil
+	if err := d.Deliver(t.Context(), events...); err != nil || len(box.got) != 1 {
+		t.Errorf("of a sign-in that has ended: %+v, %v", box.got, err)
+	}
+}
+
+func TestDisown(t *testing.T) {
+	w := newWorld(t)
+	box := &mailbox{}
+	d := app.NewDisowner(w.core, clearSealer{}, box, "")
+	w.user("ann")
+	mine := w.from("ann", "192.0.2.7")
+	strange := w.from("ann", "198.51.100.9")
+	again := w.from("ann", "198.51.100.10")
+	later := w.from("ann", "203.0.113.1")
+	if err := d.Deliver(t.Context(), w.events()...); err != nil || len(box.got) != 2 {
+		t.Fatalf("told of %+v, %v", box.got, err)
+	}
+	token := tokenOf(t, &box.got[0])
+	for name, bad := range map[string]string{"nothing": "", "garbage": "\x00\xff", "another form": "eyJ.x.y", "long": strings.Repeat("A", 1<<20), "cut": token.RevealPlaintext()[:20], "changed": "A" + token.RevealPlaintext()[1:]} {
+		if _, err := d.Disown(t.Context(), abroad, secret.New(bad)); !errors.Is(err, app.ErrDisown) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	worked := 0
+	for range 16 {
+		all.Go(func() {
+			n, err := d.Disown(context.Background(), abroad, token)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil && n == 2:
+				worked++
+			case !errors.Is(err, app.ErrDisown):
+				t.Errorf("at once: %d, %v", n, err)
+			}
+		})
+	}
+	all.Wait()
+	if worked != 1 || w.count(audit.SignInDisowned) != 1 {
+		t.Errorf("the link worked %d times, and is told of %d times", worked, w.count(audit.SignInDisowned))
+	}
+	for name, tk := range map[string]app.Tokens{"the sign-in": strange, "another from there": again} {
+		if _, err := w.admit(tk); err == nil {
+			t.Errorf("%s is let in", name)
+		}
+		if _, err := w.sessions.Refresh(t.Context(), abroad, tk.Refresh); err == nil {
+			t.Errorf("%s is refreshed", name)
+		}
+	}
+	for name, tk := range map[string]app.Tokens{"one's own": mine, "another network's": later} {
+		if _, err := w.admit(tk); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.from("ann", "198.51.100.9") // what was disowned has made that network no known one
+	box.got = nil
+	if err := d.Deliver(t.Context(), w.events()...); err != nil || len(box.got) != 2 {
+		t.Fatalf("told of %+v, %v", box.got, err)
+	}
+	old := tokenOf(t, &box.got[1])
+	w.turn(8 * 24 * time.Hour)
+	if _, err := d.Disown(t.Context(), abroad, old); !errors.Is(err, app.ErrDisown) {
+		t.Errorf("after eight days: %v", err)
+	}
+}
