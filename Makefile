@@ -58,7 +58,7 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 	  go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "./$$folder" </dev/null || exit 1; \
 	done
 
-fuzz-all: ## each fuzz target for 30 s, and then of each that has no corpus some of what was found, to be committed (about half an hour)
+fuzz-all: ## each fuzz target for 30 s, and of each that has next to no corpus some of what was found, to be committed (about half an hour)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=30s && .ci/corpus
 
 build: ## bin/xteam, one static binary, optimised by the profile of a loaded server

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/id"
 )
 
 // KnownKeys is how many API keys the guard knows.
@@ -41,4 +42,12 @@ const MaxOwed = maxOwed
 // Healer is what the view is told to ask.
 func (h *Healing) Healer() view.Healer {
 	return view.Healer{Begin: h.begin, PutBack: h.putBack, Healed: h.healed}
+}
+
+// At reads a place of a subscription of u, and PlaceAt writes one.
+func (l *Live) At(u id.User, place string) (after uint64, known bool) { return l.at(u, place) }
+
+// PlaceAt is the place of an event before which everything up to a position was told.
+func (l *Live) PlaceAt(u id.User, after uint64) string {
+	return (&Subscription{live: l, user: u}).Place(LiveEvent{after: after})
 }

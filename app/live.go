@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -174,7 +175,7 @@ func (s *Subscription) Place(e LiveEvent) string {
 // at reads a place.
 func (l *Live) at(user id.User, place string) (after uint64, known bool) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(place)
-	if err != nil || len(sealed) == 0 || len(sealed) > 1<<10 {
+	if err != nil || len(sealed) == 0 || len(sealed) > 1<<10 || strings.ContainsAny(place, "\r\n") { // which base64 passes over
 		return 0, false
 	}
 	plain, err := l.sealer.Open(placeFor(user), sealed)

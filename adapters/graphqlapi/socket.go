@@ -15,6 +15,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/coder/websocket"
+	strict "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -195,12 +196,12 @@ type message struct {
 	Payload jsontext.Value `json:"payload,omitempty"`
 }
 
-// parse reads a message: one JSON object, each member once, and text where there must be some.
+// parse reads a message: one JSON object, each member once and in exactly its letter case, and text where there must be some.
 func parse(b []byte) (m message, ok bool) {
 	if !utf8.Valid(b) || tooDeep(b) || !jsontext.Value(b).IsValid() {
 		return m, false
 	}
-	return m, json.Unmarshal(b, &m) == nil
+	return m, strict.Unmarshal(b, &m) == nil
 }
 
 // talks reports whether the client may go on, and ends the socket of one who says too much.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/token"
 )
 
@@ -56,3 +57,23 @@ func NotOneLineOf(c *token.Claims) ([]byte, error) {
 
 // Due is a connection on which an answer is due, and what it writes b as.
 func Due(c net.Conn, b []byte) (int, error) { return (&headed{Conn: c, due: &exchange{}}).Write(b) }
+
+// Cursor reads a cursor of a list, and writes what it read; of is whose sessions are listed.
+func Cursor(list, text string, of id.User) (again string, err error) {
+	var next *string
+	switch list {
+	case "users":
+		var last id.User
+		last, err = usersBehind(text)
+		next = nextUsers(last)
+	case "sessions":
+		var p app.Place
+		p, err = sessionsBehind(text, of)
+		next = nextSessions(of, p)
+	default:
+		var last uint64
+		last, err = eventsBehind(text)
+		next = nextEvents(last)
+	}
+	return *next, err
+}

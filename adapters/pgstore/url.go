@@ -43,7 +43,7 @@ func ParseURL(text string) (URL, error) {
 	switch {
 	case err != nil:
 		return URL{}, errors.New("it is no URL: a password with other signs than letters and digits must be percent-encoded")
-	case !slices.Contains(schemes, u.Scheme):
+	case !Names(text):
 		return URL{}, fmt.Errorf("it begins with %q, want postgres:// or postgresql+asyncpg://", u.Scheme)
 	}
 	q := u.Query()

@@ -26,3 +26,9 @@ func (b *Breaker) Done(ok, unknown bool) { b.b.done(ok, unknown) }
 
 // Whole reports whether every line of a list of clients was understood.
 func Whole(text string) bool { return count(map[ports.Guest]int{}, text) }
+
+// The codec of entries.
+var (
+	Encode = encode
+	Decode = decode
+)

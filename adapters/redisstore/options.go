@@ -136,11 +136,14 @@ func withPort(address, port string) (string, error) {
 			return "", refuse("a host of it is not HOST:PORT")
 		}
 	}
-	if n, err := strconv.Atoi(given); host == "" || err != nil || n < 1 || n > 65535 {
+	if n, err := strconv.Atoi(given); host == "" || strings.ContainsFunc(host, noHost) || err != nil || n < 1 || n > 65535 {
 		return "", refuse("a host of it is not HOST:PORT")
 	}
 	return net.JoinHostPort(host, given), nil
 }
+
+// noHost reports whether a character stands in no host: names in other scripts are written as DNS has them.
+func noHost(r rune) bool { return r <= ' ' || r >= 0x7f || r == '[' || r == ']' }
 
 func (o *Options) parsePath(path, shape string) error {
 	switch {
@@ -174,7 +177,7 @@ func (o *Options) parseQuery(query, shape string) error {
 	}
 	for name, given := range values {
 		if len(given) > 1 {
-			return refuse("it gives %s twice", name)
+			return refuse("its query gives a name twice")
 		}
 		switch v := given[0]; {
 		case name == "db" && shape != "cluster":

@@ -139,3 +139,19 @@ func Drill(ctx context.Context, h http.Handler) (text string, err error) {
 	err = d.run(ctx)
 	return d.text(), err
 }
+
+// Judge answers everything that is wrong with the settings for a server.
+func Judge(env map[string]string) error {
+	s, err := parse(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	return s.forServing(err)
+}
+
+// Masked reports whether a setting is shown masked, and whether of its value nothing may be shown, not even the scheme.
+func Masked(name string) (masked, whole bool) {
+	for i := range table {
+		if row := &table[i]; row.name == name && row.mask != nil {
+			return true, row.mask("x://") == maskSecret("x://")
+		}
+	}
+	return false, false
+}
