@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/xteam/xteam/app/view"
@@ -257,9 +258,9 @@ func unavailable(what string, err error) error {
 	return errors.Join(ports.ErrUnavailable, errors.New(what+": "+err.Error()))
 }
 
-// cut is what is kept of a text that a client or a person chose: nothing that has the form of a credential, at most n bytes, and no part of a character.
+// cut is what is kept of a text that a client or a person chose: nothing that has the form of a credential, at most n bytes, in valid UTF-8, and no part of a character.
 func cut(s string, n int) string {
-	s = string(secret.Scrub([]byte(s)))
+	s = strings.ToValidUTF8(string(secret.Scrub([]byte(s))), "\uFFFD")
 	if len(s) <= n {
 		return s
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The longest bodies that are read, in bytes.
@@ -124,6 +125,9 @@ type appender interface {
 // answers are buffers for one answer each; nobody keeps what it wrote (io.Writer).
 var answers = sync.Pool{New: func() any { return new([]byte) }}
 
+// lenient writes U+FFFD in the place of what is no UTF-8, such as a client's own words that a store has from before: else one of them would hide all others in a list.
+var lenient = jsontext.AllowInvalidUTF8(true)
+
 // write answers with v as JSON.
 func (x *exchange) write(status int, v any) error {
 	if a, ok := v.(appender); ok {
@@ -137,7 +141,7 @@ func (x *exchange) write(status int, v any) error {
 		x.send(status, b)
 		return nil
 	}
-	b, err := json.Marshal(v)
+	b, err := json.Marshal(v, lenient)
 	if err != nil {
 		return err
 	}

@@ -317,5 +317,5 @@ func cut(s string, n int) string {
 	if len(s) > n {
 		return strings.Clone(strings.ToValidUTF8(s[:n], "")) // and holds on to no more of it
 	}
-	return s
+	return strings.ToValidUTF8(s, "\uFFFD")
 }

@@ -225,7 +225,7 @@ func (x *exchange) refuseOAuth(err error, p problem) {
 	if p.retry > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(p.retry.Seconds())), 10))
 	}
-	b, bad := json.Marshal(out)
+	b, bad := json.Marshal(out, lenient)
 	if bad != nil {
 		b = []byte("{}") // texts that are ours always marshal
 	}

@@ -339,7 +339,7 @@ func (x *exchange) answer(p problem) {
 	if p.retry > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(p.retry.Seconds())), 10))
 	}
-	b, err := json.Marshal(p)
+	b, err := json.Marshal(p, lenient)
 	if err != nil {
 		b = []byte("{}") // strings and numbers that are ours always marshal
 	}

@@ -131,7 +131,7 @@ func acceptsGzip(r *http.Request) bool {
 
 // add writes one event, which flush sends. Without an id it has none.
 func (s *stream) add(eid, event string, data any) error {
-	b, err := json.Marshal(data)
+	b, err := json.Marshal(data, lenient)
 	if err != nil {
 		return err
 	}
