@@ -323,7 +323,7 @@ func wholeNetworks(t *testing.T) {
 	}})
 	h.buckets = buckets
 	n := h.node()
-	ask := func(a netip.Addr) int { return n.ask(request{method: "GET", path: "/docs", from: a.String()}).status }
+	ask := func(a netip.Addr) int { return n.ask(request{method: "GET", path: "/setup", from: a.String()}).status }
 	at := func(hi, lo uint64) netip.Addr {
 		var b [16]byte
 		for i := range 8 {
