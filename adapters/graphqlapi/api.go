@@ -25,7 +25,7 @@ import (
 // Path is where an API belongs.
 const Path = "/graphql"
 
-// Services are the use cases that are served. All are needed.
+// Services are the use cases that are served. All but Uploads are needed.
 type Services struct {
 	Sessions  *app.Sessions
 	Accounts  *app.Accounts
@@ -38,6 +38,7 @@ type Services struct {
 	Alerts    *app.Alerts
 	Incidents *app.Incidents
 	Disowner  *app.Disowner
+	Uploads   *app.Uploads // nil: there are no files
 }
 
 // Options tune an API. The zero value works.

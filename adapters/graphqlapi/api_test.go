@@ -31,7 +31,7 @@ func newSystem(t testing.TB, o xteam.Options) *system {
 	t.Helper()
 	s := &system{t: t}
 	o.Doors = func(all httpapi.Services, _ *slog.Logger) []httpapi.Mount {
-		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner},
+		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner, Uploads: all.Uploads},
 			graphqlapi.Options{Logger: slog.New(slog.NewTextHandler(&s.log, nil)), Introspection: true})
 		return []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 	}

@@ -214,6 +214,7 @@ func pages() ComplexityRoot {
 	c.Query.Users = func(child int, first *int, _ *string) int { return weigh(child, first) }
 	c.Query.Sessions = func(child int, first *int, _, _ *string, _ *bool) int { return weigh(child, first) }
 	c.Query.APIKeys = func(child int, first *int, _, _ *string) int { return weigh(child, first) }
+	c.Query.Files = func(child int, first *int, _ *string) int { return weigh(child, first) }
 	c.Query.Alerts = func(child int, first *int, _ *string, _ *bool) int { return weigh(child, first) }
 	c.Query.Incidents = func(child int, first *int, _ *string, _ *bool) int { return weigh(child, first) }
 	c.Query.SigningKeys = func(child int, first *int, _ *string) int { return weigh(child, first) }

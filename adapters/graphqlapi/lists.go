@@ -8,6 +8,8 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/upload"
+	"github.com/xteam/xteam/ports"
 )
 
 // How many items a page of a list may have, and has unless it is said.
@@ -35,6 +37,7 @@ const (
 	ofSigningKeys byte = 4 // and the kid
 	ofAlerts      byte = 6 // and the id
 	ofIncidents   byte = 9 // and the id
+	ofFiles       byte = 8 // and the id
 	ofEvents      byte = 5 // and a position, and the number of events behind it
 )
 
@@ -242,6 +245,40 @@ func (q query) APIKeys(ctx context.Context, first *int, after, user *string) (*A
 	for i := range page {
 		out.Nodes[i], cursors[i] = APIKey{page[i]}, cursor(ofAPIKeys, page[i].ID[:])
 		out.Edges[i] = APIKeyEdge{cursors[i], &out.Nodes[i]}
+	}
+	out.PageInfo = pageInfo(cursors, began, more)
+	return out, nil
+}
+
+// Files is of QueryResolver.
+func (q query) Files(ctx context.Context, first *int, after *string) (*FileConnection, error) {
+	_, who, err := admit(ctx, rules.own)
+	if err != nil {
+		return nil, err
+	}
+	size, err := pageSize(first)
+	if err != nil {
+		return nil, err
+	}
+	var from id.File
+	b, err := behind(after, ofFiles, len(from))
+	if err != nil {
+		return nil, err
+	}
+	copy(from[:], b)
+	if q.Uploads == nil {
+		return nil, ports.ErrNotFound
+	}
+	all, err := q.Uploads.List(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	page, began, more := cut(all, size, func(f *upload.File) bool { return f.ID == from })
+	out := &FileConnection{Edges: make([]FileEdge, len(page)), Nodes: make([]File, len(page))}
+	cursors := make([]string, len(page))
+	for i := range page {
+		out.Nodes[i], cursors[i] = File{page[i]}, cursor(ofFiles, page[i].ID[:])
+		out.Edges[i] = FileEdge{cursors[i], &out.Nodes[i]}
 	}
 	out.PageInfo = pageInfo(cursors, began, more)
 	return out, nil

@@ -18,6 +18,7 @@ import (
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/upload"
 )
 
 // The types of the schema are those of the domain and of app; what stands here adds a member that they do not have by that name.
@@ -54,6 +55,18 @@ func (s Session) LastAddress() netip.Addr { return s.LastFrom.Address }
 
 // APIKey is a key as its owner sees it.
 type APIKey struct{ app.ListedKey }
+
+// File is a file as its owner sees it.
+type File struct{ upload.File }
+
+// Text is the id.
+func (f File) Text() string { return f.ID.String() }
+
+// Name is what its owner called it.
+func (f File) Name() string { return f.Label.String() }
+
+// Length is its size in bytes.
+func (f File) Length() float64 { return float64(f.Size) }
 
 // Text is the id.
 func (k APIKey) Text() string { return k.ID.String() }

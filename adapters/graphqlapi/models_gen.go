@@ -55,6 +55,17 @@ type ContainIncidentInput struct {
 	DryRun *bool `json:"dryRun,omitempty"`
 }
 
+type FileConnection struct {
+	Edges    []FileEdge `json:"edges"`
+	Nodes    []File     `json:"nodes"`
+	PageInfo *PageInfo  `json:"pageInfo"`
+}
+
+type FileEdge struct {
+	Cursor string `json:"cursor"`
+	Node   *File  `json:"node"`
+}
+
 type IncidentConnection struct {
 	Edges    []IncidentEdge `json:"edges"`
 	Nodes    []Incident     `json:"nodes"`

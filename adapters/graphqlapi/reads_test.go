@@ -59,7 +59,7 @@ func TestAListIsOneRead(t *testing.T) {
 	reads := &atomic.Int32{}
 	accounts := app.NewAccounts(&app.Core{Stores: app.Stores{Accounts: countedAccounts{store, reads}}})
 	s := &system{t: t, Kit: xteamtest.New(t, xteam.Options{Doors: func(all httpapi.Services, _ *slog.Logger) []httpapi.Mount {
-		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner}, graphqlapi.Options{})
+		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner, Uploads: all.Uploads}, graphqlapi.Options{})
 		return []httpapi.Mount{{Method: http.MethodPost, Path: "/graphql", Handler: api}}
 	}})}
 	s.h = s.Handler()

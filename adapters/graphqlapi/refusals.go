@@ -25,6 +25,7 @@ import (
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -216,6 +217,9 @@ func refusalOf(err error) (r refusal, known bool) {
 		unsure   *app.UnconfirmedError
 		early    *keyset.EarlyError
 		key      *keyset.KeyError
+		file     *upload.InvalidError
+		long     *upload.SizeError
+		kept     *upload.QuotaError
 	)
 	wrong := func(all ...fault) (refusal, bool) {
 		return refusal{Code: badInput, REST: "validation_failed", Detail: "the input is not valid", Fields: all}, true
@@ -235,6 +239,12 @@ func refusalOf(err error) (r refusal, known bool) {
 		return wrong(fields.fields...)
 	case errors.As(err, &selector):
 		return wrong(fault{named(selector.Field), selector.Detail})
+	case errors.As(err, &file):
+		return wrong(fault{"file", file.Detail})
+	case errors.As(err, &long):
+		return refusal{Code: badInput, REST: "body_too_large", Detail: long.Error()}, true
+	case errors.As(err, &kept):
+		return refusal{Code: conflict, REST: "quota_exceeded", Detail: kept.Error()}, true
 	case errors.As(err, &scope):
 		return refusal{Code: forbidden, REST: "forbidden", Detail: scope.Error()}, true
 	case errors.As(err, &full):

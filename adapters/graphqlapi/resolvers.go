@@ -19,7 +19,7 @@ import (
 
 // rules is what each field at the top of an operation asks: what the REST route of the same use case does.
 var rules = struct {
-	register, login, logout, changePassword, own, endOwn, me, listKeys, makeKey, rotateKey, endKey, adminRead, adminWrite, adminContain, adminExpensive, watch, connect app.Rule
+	register, login, logout, changePassword, own, endOwn, dropOwn, me, listKeys, makeKey, rotateKey, endKey, adminRead, adminWrite, adminContain, adminExpensive, watch, connect app.Rule
 }{
 	register:       app.Rule{Class: app.Auth},
 	login:          app.Rule{Class: app.Auth},
@@ -27,6 +27,7 @@ var rules = struct {
 	changePassword: app.Rule{Class: app.Auth, Access: app.SignedIn, Contains: true},
 	own:            app.Rule{Class: app.Read, Access: app.SignedIn},
 	endOwn:         app.Rule{Class: app.Write, Access: app.SignedIn, Contains: true, Scope: apikey.Admin}, // by a key: an administrator's alone
+	dropOwn:        app.Rule{Class: app.Write, Access: app.SignedIn},
 	me:             app.Rule{Class: app.Read, Access: app.SignedIn, Scope: apikey.UsersRead},
 	listKeys:       app.Rule{Class: app.Read, Access: app.SignedIn, Contains: true, BySession: true, Scope: apikey.KeysWrite},
 	makeKey:        app.Rule{Class: app.Write, Access: app.SignedIn, Scope: apikey.KeysWrite},
@@ -316,6 +317,22 @@ func (m mutation) RevokeAPIKey(ctx context.Context, text string, children *bool)
 		out[i] = kid.String()
 	}
 	return out, err
+}
+
+// DeleteFile is of MutationResolver.
+func (m mutation) DeleteFile(ctx context.Context, text string) (bool, error) {
+	v, who, err := admit(ctx, rules.dropOwn)
+	if err != nil {
+		return false, err
+	}
+	fid, err := id.Parse[id.File](text)
+	if err != nil || m.Uploads == nil {
+		return false, ports.ErrNotFound
+	}
+	if err := m.Uploads.Delete(ctx, v.Request(), who, fid); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 // RotateSigningKey is of MutationResolver.

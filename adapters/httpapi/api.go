@@ -39,6 +39,7 @@ type Services struct {
 	Disowner  *app.Disowner               // nil: no links are taken by which users end sign-ins
 	Incidents *app.Incidents              // nil: there are no routes for what is done about a break-in
 	Alerts    *app.Alerts                 // nil: nothing is held against rules, and there are no routes to see what they find
+	Uploads   *app.Uploads                // nil: no files are taken
 	Blocks    *app.Blocks                 // nil: nobody is turned away for their address, and there are no routes to have them so
 	Limiter   *app.Limiter                // nil: nothing is limited
 	Probe     func(context.Context) error // asks the store whether it answers; for /readyz

@@ -19,15 +19,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/xteam/xteam/adapters/diskfiles"
 	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/journal"
 	"github.com/xteam/xteam/adapters/jwtcodec"
 	"github.com/xteam/xteam/adapters/memstore"
+	"github.com/xteam/xteam/adapters/mimetypes"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -41,6 +44,8 @@ type service struct {
 	keys     *app.APIKeys
 	log      *strings.Builder
 	probe    error
+	files    *diskfiles.Store
+	folder   string
 }
 
 const password = "correct horse battery"
@@ -75,6 +80,10 @@ func newService(t testing.TB, o ...httpapi.Options) *service {
 	s.all = httpapi.Services{Guard: guard, Sessions: sessions, Accounts: s.accounts, Revoker: app.NewRevoker(s.core, sessions, "node-1"), APIKeys: s.keys, Blocks: app.NewBlocks(s.core, app.BlocksOptions{Proxies: with(logger, o).Proxies.Trusted}), View: v, Rotator: rotator, Secrets: secrets, Trail: app.NewTrail(s.core, plain{}, app.TrailOptions{}),
 		Tethers: app.NewTethers(s.core, app.TethersOptions{}), Live: app.NewLive(s.core.Journal, store.Events(), plain{}), Tickets: app.NewTickets(s.core, plain{}, memstore.NewBuckets(memstore.BucketsOptions{})),
 		Probe: func(context.Context) error { return s.probe }}
+	s.folder = t.TempDir()
+	s.files = diskfiles.New(s.folder, diskfiles.Options{})
+	t.Cleanup(func() { _ = s.files.Close() })
+	s.all.Uploads = app.NewUploads(s.core, s.files, app.UploadsOptions{Rules: upload.Rules{Extensions: s.extensions(), MaxSize: mostFile, Quota: 10 * mostFile}, Detect: mimetypes.Detect, Logger: logger})
 	var err error
 	s.all.Alerts, err = app.NewAlerts(s.core, s.all.Trail, s.all.Blocks, s.all.Revoker, app.AlertsOptions{})
 	check(t, err)

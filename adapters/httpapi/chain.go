@@ -150,7 +150,7 @@ func wellFormed(r *http.Request) error {
 		return errTwoCredentials
 	case len(r.Header["Content-Encoding"]) > 0:
 		return errEncoded
-	case r.ContentLength > maxBody:
+	case r.ContentLength > maxBody && !isUpload(r):
 		return errTooLarge
 	}
 	return nil

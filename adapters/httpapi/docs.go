@@ -19,6 +19,7 @@ type doc struct {
 	about   string // and what must be known beside that
 	query   []parameter
 	body    any    // of the type that the handler decodes; nil: nothing is read
+	upload  bool   // the body is a file, in a form
 	form    bool   // the body is a form, not JSON
 	needs   string // members without which the body is refused
 	without bool   // the body may be left out
@@ -91,6 +92,14 @@ func docs() map[string]doc {
 			status: 204, also: []otherAnswer{{200, "With `children=true`: the keys that it ended.", endedKeys{}}}},
 		"POST " + v1 + "/api-keys/{id}/rotate": {id: "rotateAPIKey", title: "Rotate one of your API keys", about: "Another key takes its place; both are good during the overlap.",
 			body: rotateKeyBody{}, without: true, example: `{"overlap_hours":2}`, status: 201, answer: newKey{}, refuses: "key_state too_many_api_keys no_space"},
+
+		"POST " + filesPath: {id: "uploadFile", title: "Upload a file", about: "One part called `file`, with a name whose extension is taken and content that agrees with it: text is UTF-8, JSON is JSON, anything else is what its first bytes say. The name is kept as a label, without what some system does not take in one.",
+			upload: true, status: 201, answer: newFile{}, refuses: "quota_exceeded no_space"},
+		"GET " + filesPath: {id: "listFiles", title: "List your files", about: "The oldest first.", query: ofPages, status: 200, answer: list[keptFile]{}},
+		"GET " + filesPath + "/{id}": {id: "downloadFile", title: "Download one of your files", about: "As an attachment under its label. A `Range` of bytes is served; of several, all of it.", status: 200, media: "*/*",
+			also: []otherAnswer{{206, "The bytes that `Range` asks for.", nil}, {304, "It is the one that `If-None-Match` names.", nil}, {412, "It is not the one that `If-Match` names.", nil}}, refuses: "range_not_satisfiable"},
+		"DELETE " + filesPath + "/{id}":              {id: "deleteFile", title: "Delete one of your files", status: 204, refuses: "no_space"},
+		"DELETE " + v1 + "/admin/users/{user}/files": {id: "deleteFilesOf", title: "Delete all files of a user", about: "As when they are to be forgotten. To read them is for their owner alone.", status: 200, answer: deletedFiles{}, refuses: "no_space"},
 
 		"GET " + v1 + "/admin/users": {id: "listUsers", title: "List users", query: ofPages, status: 200, answer: list[user]{}},
 		"POST " + v1 + "/admin/users": {id: "createUser", title: "Make an account", body: createUserBody{}, needs: "email username password",
@@ -211,7 +220,7 @@ func docs() map[string]doc {
 func schemaNames() map[string]string {
 	return map[string]string{"person": "Registration", "signIn": "Session", "ownSignIn": "OwnSession", "anySignIn": "SessionOfUser", "pastSignIn": "PastSession", "programKey": "APIKey", "anyProgramKey": "APIKeyOfUser",
 		"newKey": "NewAPIKey", "endedKeys": "RevokedAPIKeys", "keyState": "SigningKeyState", "withdrawal": "Revocation", "revoked": "RevocationResult", "ended": "SessionsEnded", "rotated": "RotationResult",
-		"nodeTime": "NodeTime", "systemNode": "Node", "maker": "APIKeyMaker", "readiness": "Readiness", "ageCheck": "AgeCheck", "fieldError": "FieldError", "EventView": "SecurityEvent", "ticket": "Ticket"}
+		"newFile": "NewFile", "keptFile": "File", "deletedFiles": "FilesDeleted", "nodeTime": "NodeTime", "systemNode": "Node", "maker": "APIKeyMaker", "readiness": "Readiness", "ageCheck": "AgeCheck", "fieldError": "FieldError", "EventView": "SecurityEvent", "ticket": "Ticket"}
 }
 
 // memberValues are the only values of members that have no others, by the schema's name and the member's.
@@ -287,9 +296,11 @@ func advice() map[string][2]string {
 		"malformed_json":         {"The body is not one JSON object.", "Mend the client."},
 		"malformed_request":      {"The request contradicts itself: two credentials, a cut-off body, a query that cannot be read.", "Mend the client."},
 		"method_not_allowed":     {"There is something here, for the methods that Allow names.", "Use one of them."},
-		"no_space":               {"The server's disk is nearly full: it takes no new users and sign-ins, revocations it takes.", "Tell whoever runs it."},
+		"no_space":               {"The server's disk is nearly full: it takes no new users, files and sign-ins, revocations it takes.", "Tell whoever runs it."},
 		"not_found":              {"There is nothing under this path or name that the caller may see.", "Look at the path."},
 		"own_account":            {"Administrators cannot do this to themselves.", "Ask another administrator."},
+		"quota_exceeded":         {"You keep as many files, or as many bytes of them, as may be.", "Delete some."},
+		"range_not_satisfiable":  {"The file has none of the bytes that Range asks for; Content-Range says how many it has.", "Ask for others."},
 		"rate_limited":           {"Too many requests in a minute; RateLimit-Policy says how many may be.", "Wait for as many seconds as Retry-After says."},
 		"request_timeout":        {"The body did not arrive in time.", "Send it again, faster."},
 		"not_yet_durable":        {"What you revoked is in force, and is written down once the database takes it.", "It need not be asked for again, unless that server is stopped before; /readyz tells while it waits."},
@@ -306,7 +317,7 @@ func advice() map[string][2]string {
 		"too_many_attempts":      {"Too many wrong passwords for this account in a minute. A right one is not compared either.", "Wait for as many seconds as Retry-After says."},
 		"unavailable":            {"The server, or its database, cannot answer now.", "Ask again after Retry-After."},
 		"upgrade_required":       {"The path is for WebSockets of version 13.", "Ask with a WebSocket client."},
-		"unsupported_media_type": {"The body is compressed, or not called JSON where it must be.", "Send application/json."},
+		"unsupported_media_type": {"The body is compressed, or not called JSON, or a form with a file, where it must be.", "Send application/json; a file, multipart/form-data."},
 		"validation_failed":      {"What was sent cannot be taken; errors says which members are wrong, and how.", "Mend them."},
 	}
 }

@@ -31,7 +31,7 @@ import (
 
 // served are the routes of a system that has everything, those of other transports as their docs have them.
 func served() []route {
-	a := &API{Services: Services{Disowner: &app.Disowner{}, Incidents: &app.Incidents{}, Alerts: &app.Alerts{}, Blocks: &app.Blocks{}, SetUp: &app.SetUp{}, Trail: &app.Trail{}, Tethers: &app.Tethers{}, Live: &app.Live{}, Feed: &app.Feed{}, Tickets: &app.Tickets{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
+	a := &API{Services: Services{Disowner: &app.Disowner{}, Incidents: &app.Incidents{}, Alerts: &app.Alerts{}, Uploads: &app.Uploads{}, Blocks: &app.Blocks{}, SetUp: &app.SetUp{}, Trail: &app.Trail{}, Tethers: &app.Tethers{}, Live: &app.Live{}, Feed: &app.Feed{}, Tickets: &app.Tickets{}, JWKS: http.NotFoundHandler(), Metrics: http.NotFoundHandler()}}
 	for _, key := range slices.Sorted(maps.Keys(docs())) {
 		if method, path, _ := strings.Cut(key, " "); docs()[key].mounted {
 			a.Mounts = append(a.Mounts, Mount{Method: method, Path: path})
@@ -288,6 +288,7 @@ func tags() []object {
 		{{"name", "Sign-in"}, {"description", "Sign up, in and out, and your sessions."}},
 		{{"name", "Account"}, {"description", "Your account."}},
 		{{"name", "API keys"}, {"description", "Keys for programs, in the name of who makes them."}},
+		{{"name", "Files"}, {"description", "Files of your own."}},
 		{{"name", "Proxies"}, {"description", "What a proxy asks."}},
 		{{"name", "Administration"}, {"description", "For administrators, and keys of theirs with the scope `admin`."}},
 		{{"name", "Service"}, {"description", "About the service itself."}},
@@ -296,7 +297,7 @@ func tags() []object {
 
 // tagOf is the tag of a path.
 func tagOf(path string) string {
-	for _, p := range [][2]string{{verifyPath, "Proxies"}, {"/api/v1/admin/", "Administration"}, {"/api/v1/api-keys", "API keys"}, {"/api/v1/users/", "Account"}, {"/api/v1/auth/", "Sign-in"}} {
+	for _, p := range [][2]string{{verifyPath, "Proxies"}, {"/api/v1/admin/", "Administration"}, {"/api/v1/api-keys", "API keys"}, {filesPath, "Files"}, {"/api/v1/users/", "Account"}, {"/api/v1/auth/", "Sign-in"}} {
 		if strings.HasPrefix(path, p[0]) {
 			return p[1]
 		}
@@ -336,6 +337,10 @@ func (w *writer) operation(r route, d doc) (o object) {
 		o.set("requestBody", object{{"required", !d.without}, {"content", object{{media, object{
 			{"schema", w.input(d)}, {"examples", object{{"one", object{{"value", json.RawMessage(d.example)}}}}},
 		}}}}})
+	}
+	if d.upload {
+		file := object{{"type", "string"}, {"format", "binary"}, {"description", "The file, with a name."}}
+		o.set("requestBody", object{{"required", true}, {"content", object{{"multipart/form-data", object{{"schema", object{{"type", "object"}, {"required", []string{"file"}}, {"properties", object{{"file", file}}}}}}}}}})
 	}
 	o.set("responses", w.responses(r, d))
 	return o
@@ -415,7 +420,7 @@ func (w *writer) responses(r route, d doc) object {
 		case answer != nil:
 			s := w.schema(reflect.TypeOf(answer), false)
 			o.set("content", object{{"application/json", object{{"schema", s}, {"examples", object{{"one", object{{"value", w.sample(reflect.TypeOf(answer))}}}}}}}})
-		case d.media != "":
+		case d.media != "" && status < 300:
 			schema := object{{"type", "string"}}
 			if strings.HasSuffix(strings.Split(d.media, ";")[0], "json") {
 				schema = object{{"type", "object"}}
@@ -453,7 +458,7 @@ func (w *writer) refusals(r route, d doc) (all []int) {
 	if strings.Contains(r.path, "{") || r.class == verifying && r.path != introspectPath {
 		all = append(all, 404)
 	}
-	if d.body != nil {
+	if d.body != nil || d.upload {
 		all = append(all, 413, 415, 422, 503)
 	}
 	if len(d.query) > 0 {
@@ -677,7 +682,7 @@ var examples = map[string]any{
 	"id": "9f86d081884c7d659a2feaa0c55ad015", "session_id": "5feceb66ffc86f38d952786c6d696c79", "user_id": "6b86b273ff34fce19d6b804eff5a3f57", "email": "ann@example.com", "username": "ann", "full_name": "Ann Example", "role": "user",
 	"access_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6IngifQ.e30.x", "refresh_token": "xr_live_token", "token_type": "bearer", "expires_in": 1800, "sessions_ended": 2, "user_agent": "curl/8.5.0",
 	"ip_address": "192.0.2.7", "last_ip_address": "192.0.2.7", "name": "deploy", "scopes": []string{"users:read"}, "environment": "dev", "status": "ok", "uses": 42, "usual_uses_per_hour": 12, "networks": []string{"192.0.2.0/24"}, "requests_per_minute": 30, "api_keys_revoked": 0, "session": "5feceb66ffc86f38d952786c6d696c79",
-	"api_key": "9f86d081884c7d659a2feaa0c55ad015", "key": "xt_dev_live_key", "revoked": []string{"9f86d081884c7d659a2feaa0c55ad015"}, "replaced_by": "d4735e3a265e16eee03f59718b9b5d03", "reason": "user_revoked", "kid": "ugk2lXRX9xT1mwiBcMyPyK1hhkOZxDlJ9qnQyLWbFYw",
+	"api_key": "9f86d081884c7d659a2feaa0c55ad015", "key": "xt_dev_live_key", "revoked": []string{"9f86d081884c7d659a2feaa0c55ad015"}, "filename": "notes.md", "size": 4711, "content_type": "text/plain; charset=utf-8", "deleted": 3, "replaced_by": "d4735e3a265e16eee03f59718b9b5d03", "reason": "user_revoked", "kid": "ugk2lXRX9xT1mwiBcMyPyK1hhkOZxDlJ9qnQyLWbFYw",
 	"algorithm": "ES256", "state": "primary", "then": "retiring", "before": "hs-4e07408562bedb8b60ce05c1decfe3ad", "node": "node-1", "ms": 0.4, "latency_ms": 0.1, "age_ms": 12.5, "kind": "access_token",
 	"code": "token_revoked", "detail": "the access token is revoked", "by": "operator", "note": "a lost laptop", "iss": "xteam", "sub": "6b86b273ff34fce19d6b804eff5a3f57", "aud": []string{"xteam"}, "client_id": "xteam",
 	"jti": "4b227777d4dd1fc61c6f884f48641d02", "sid": "5feceb66ffc86f38d952786c6d696c79", "gen": 1, "ep": 0, "scope": "", "roles": []string{"user"}, "names": "user", "ended_reason": "user_revoked", "hint": "Revoke the keys of other services by hand.",

@@ -76,6 +76,7 @@ const (
 	cursorEvents      byte = 5 // and the position of the last event
 	cursorAlerts      byte = 6 // and the id of the last alert
 	cursorIncidents   byte = 9 // and the id of the last incident
+	cursorFiles       byte = 8 // and the time and the id of the last file
 )
 
 // cursorText is base64url without padding (RFC 4648, section 5).

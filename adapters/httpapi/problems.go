@@ -25,6 +25,7 @@ import (
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -143,9 +144,11 @@ var sentinels = []struct {
 	{keyset.ErrSigns, 409, "key_state"},
 	{errTooLarge, 413, "body_too_large"},
 	{errTokenTooLarge, 413, "body_too_large"},
+	{errNotMultipart, 415, "unsupported_media_type"},
 	{errEncoded, 415, "unsupported_media_type"},
 	{errNotJSON, 415, "unsupported_media_type"},
 	{errQuery, 400, "malformed_request"},
+	{errPart, 400, "malformed_request"},
 	{errCutOff, 400, "malformed_request"},
 	{errTooSlow, 408, "request_timeout"},
 	{errTwoCredentials, 400, "malformed_request"},
@@ -203,6 +206,10 @@ func problemOf(err error) (p problem, known bool) {
 		early    *keyset.EarlyError
 		unheard  *app.UnconfirmedError
 		key      *keyset.KeyError
+		file     *upload.InvalidError
+		long     *upload.SizeError
+		kept     *upload.QuotaError
+		span     *rangeError
 	)
 	switch {
 	case errors.As(err, &revoked) && revoked.Kind == revocation.APIKey:
@@ -247,6 +254,14 @@ func problemOf(err error) (p problem, known bool) {
 		return problem{Status: 409, Code: "key_state", Detail: early.Error()}, true
 	case errors.As(err, &key) && !errors.Is(err, keyset.ErrUnknown) && !errors.Is(err, keyset.ErrDuplicate):
 		return problem{Status: 409, Code: "key_state", Detail: key.Error()}, true
+	case errors.As(err, &file):
+		return problem{Status: 422, Code: "validation_failed", Detail: "the input is not valid", Errors: []fieldError{{"file", file.Detail}}}, true
+	case errors.As(err, &long):
+		return problem{Status: 413, Code: "body_too_large", Detail: long.Error()}, true
+	case errors.As(err, &kept):
+		return problem{Status: 409, Code: "quota_exceeded", Detail: kept.Error()}, true
+	case errors.As(err, &span):
+		return problem{Status: 416, Code: "range_not_satisfiable", Detail: span.Error()}, true
 	case errors.As(err, &method):
 		return problem{Status: 405, Code: "method_not_allowed", Detail: method.Error()}, true
 	}
@@ -297,6 +312,9 @@ func (x *exchange) refuse(err error) {
 		h.Set("Upgrade", "websocket")
 		h.Set("Connection", "Upgrade")
 		h.Set("Sec-WebSocket-Version", "13")
+	}
+	if span := (*rangeError)(nil); errors.As(err, &span) {
+		h.Set("Content-Range", "bytes */"+strconv.FormatInt(span.size, 10))
 	}
 	if method := (*methodError)(nil); errors.As(err, &method) {
 		h.Set("Allow", strings.Join(method.allow, ", "))

@@ -25,6 +25,7 @@ import (
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -129,6 +130,9 @@ var answers = map[string]told{
 	"session.ErrInvalid":      {session.ErrInvalid, 401, "token_invalid", ""},
 	"session.ErrMalformed":    {session.ErrMalformed, 401, "token_invalid", ""},
 	"system.ErrFuture":        {system.ErrFuture, 422, "validation_failed", ""},
+	"upload.InvalidError":     {&upload.InvalidError{Detail: "d"}, 422, "validation_failed", ""},
+	"upload.SizeError":        {&upload.SizeError{Most: 1}, 413, "body_too_large", ""},
+	"upload.QuotaError":       {&upload.QuotaError{Bytes: 1}, 409, "quota_exceeded", ""},
 	"token.ErrExpired":        {token.ErrExpired, 401, "token_expired", ""},
 	"token.ErrInvalid":        {token.ErrInvalid, 401, "token_invalid", ""},
 	"token.ErrMalformed":      {token.ErrMalformed, 401, "token_malformed", ""},

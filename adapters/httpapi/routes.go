@@ -135,6 +135,14 @@ func (a *API) routes() []route {
 			route{method: "POST", path: v1 + "/admin/incidents/{id}/report", class: expensive, access: admin, serve: a.reportIncident},
 			route{method: "POST", path: v1 + "/admin/incidents/{id}/resolve", class: write, access: admin, serve: a.resolveIncident})
 	}
+	if a.Uploads != nil {
+		all = append(all,
+			route{method: "POST", path: filesPath, class: expensive, access: signedIn, serve: a.upload},
+			route{method: "GET", path: filesPath, class: read, access: signedIn, serve: a.listFiles},
+			route{method: "GET", path: filesPath + "/{id}", class: read, access: signedIn, serve: a.download},
+			route{method: "DELETE", path: filesPath + "/{id}", class: write, access: signedIn, serve: a.deleteFile},
+			route{method: "DELETE", path: v1 + "/admin/users/{user}/files", class: write, access: admin, serve: a.deleteFilesOf})
+	}
 	if a.Blocks != nil {
 		all = append(all,
 			route{method: "GET", path: v1 + "/admin/blocked-ips", class: read, access: admin, serve: a.listBlocks},

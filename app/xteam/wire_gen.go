@@ -97,24 +97,10 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
+	uploads, cleanup10 := assembly.StartUploads(ctx, core, assemblyOptions, slogLogger)
 	setUp := app.NewSetUp(core, accounts)
-	pending, cleanup10, err := assembly.StartPending(ctx, core, assemblyDatabase, slogLogger)
+	pending, cleanup11, err := assembly.StartPending(ctx, core, assemblyDatabase, slogLogger)
 	if err != nil {
-		cleanup9()
-		cleanup8()
-		cleanup7()
-		cleanup6()
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	trail, cleanup11 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
-	alerts, cleanup12, err := assembly.StartAlerts(ctx, core, trail, blocks, revoker, assemblyOptions, slogLogger)
-	if err != nil {
-		cleanup11()
 		cleanup10()
 		cleanup9()
 		cleanup8()
@@ -127,10 +113,9 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup13 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
-	incidents, cleanup14, err := assembly.StartIncidents(ctx, core, accounts, revoker, blocks, apiKeys, trail, tethers, assemblyOptions, slogLogger)
+	trail, cleanup12 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
+	alerts, cleanup13, err := assembly.StartAlerts(ctx, core, trail, blocks, revoker, assemblyOptions, slogLogger)
 	if err != nil {
-		cleanup13()
 		cleanup12()
 		cleanup11()
 		cleanup10()
@@ -145,9 +130,8 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	disowner := assembly.NewDisowner(core, assemblyDatabase)
-	boards := noBoards()
-	nodes, cleanup15, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, slogLogger)
+	tethers, cleanup14 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
+	incidents, cleanup15, err := assembly.StartIncidents(ctx, core, accounts, revoker, blocks, apiKeys, trail, tethers, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup14()
 		cleanup13()
@@ -165,7 +149,9 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
+	disowner := assembly.NewDisowner(core, assemblyDatabase)
+	boards := noBoards()
+	nodes, cleanup16, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup15()
 		cleanup14()
@@ -184,9 +170,30 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, disowner, blocks, nodes, assemblySecrets, streams, assemblyOptions, slogLogger)
-	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, api)
+	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
+	if err != nil {
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, disowner, blocks, nodes, uploads, assemblySecrets, streams, assemblyOptions, slogLogger)
+	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, uploads, api)
 	return xTeam, func() {
+		cleanup16()
 		cleanup15()
 		cleanup14()
 		cleanup13()

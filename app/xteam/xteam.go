@@ -36,6 +36,7 @@ import (
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -84,6 +85,9 @@ type Options struct {
 	// default 256 MiB. Negative: the disk is not watched, and one that is full kills the process.
 	MinFreeSpace int64
 
+	// Uploads takes files of users, under /api/v1/files of the Handler. Default: none are taken.
+	Uploads Uploads
+
 	// Now is the clock by which tokens and sessions are judged and limits refilled; a test turns it. Default: time.Now.
 	Now func() time.Time
 
@@ -102,6 +106,42 @@ type Options struct {
 	Cookies bool
 }
 
+// Uploads is where files of users are kept, and which. Files and Detect are needed, if any are to be taken.
+type Uploads struct {
+	// Files keeps the bytes; what is known of them is in the store. diskfiles.New of adapters/diskfiles makes one of a folder. It is closed by whoever made it, after Close.
+	Files ports.Files
+	// Detect answers what media types the beginning of a file has. mimetypes.Detect of adapters/mimetypes does, and brings the library mimetype with it.
+	Detect func(head []byte) []string
+	// Extensions are those that are taken, with their dots, some of upload.Known. Default: .py, .js, .ts, .json and .md.
+	Extensions []string
+
+	MaxSize int64 // of one file, in bytes; default 100 MiB
+	Quota   int64 // of all files of one user, in bytes; default 1 GiB, or MaxSize if that is more
+}
+
+// rules are those that the options have, where files are taken.
+func (u Uploads) rules() (r upload.Rules, err error) {
+	if u.Files == nil {
+		return r, nil
+	}
+	if u.Detect == nil {
+		return r, errors.New("Options.Uploads.Detect is nil: mimetypes.Detect is one")
+	}
+	if u.Extensions == nil {
+		u.Extensions = []string{".py", ".js", ".ts", ".json", ".md"}
+	}
+	ok := false
+	if r.Extensions, ok = upload.ParseExtensions(u.Extensions); !ok {
+		return r, fmt.Errorf("Options.Uploads.Extensions is %q: they must be some of %q", u.Extensions, upload.Known())
+	}
+	r.MaxSize = cmp.Or(u.MaxSize, 100<<20)
+	r.Quota = cmp.Or(u.Quota, max(1<<30, r.MaxSize))
+	if r.MaxSize < 0 || r.Quota < r.MaxSize {
+		return r, fmt.Errorf("Options.Uploads: MaxSize is %d and Quota is %d: there must be room for one file", r.MaxSize, r.Quota)
+	}
+	return r, nil
+}
+
 // XTeam is an open system. Its methods may be called from many goroutines.
 type XTeam struct {
 	guard    *app.Guard
@@ -111,6 +151,7 @@ type XTeam struct {
 	keys     *app.APIKeys
 	signing  *app.Rotator
 	blocks   *app.Blocks
+	uploads  *app.Uploads
 	api      *httpapi.API
 	close    func()
 }
@@ -221,6 +262,9 @@ func (x *XTeam) Keys() *app.Rotator { return x.signing }
 // Blocks turns away addresses and networks: at the Handler, at Protect and at Limit.
 func (x *XTeam) Blocks() *app.Blocks { return x.blocks }
 
+// Uploads lists, opens and deletes files of users; nil where none are taken.
+func (x *XTeam) Uploads() *app.Uploads { return x.uploads }
+
 // What the injector calls.
 
 func logger(o Options) *slog.Logger { return o.Logger }
@@ -265,9 +309,13 @@ func options(o Options) (assembly.Options, error) {
 	if o.RotateEvery != 0 && o.RotateEvery < time.Hour {
 		return assembly.Options{}, fmt.Errorf("Options.RotateEvery is %v: it must be an hour or more, or 0 for never", o.RotateEvery)
 	}
-	return assembly.Options{Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Doors: o.Doors, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, Tethers: app.TethersOptions{MaxOpen: o.MaxConnections, MaxPerUser: o.MaxConnectionsPerUser}, HTTP: transport, Tunables: tunables}, tunables.Validate()
+	files, err := o.Uploads.rules()
+	if err != nil {
+		return assembly.Options{}, err
+	}
+	return assembly.Options{Files: o.Uploads.Files, Uploads: app.UploadsOptions{Rules: files, Detect: o.Uploads.Detect}, Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Doors: o.Doors, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, Tethers: app.TethersOptions{MaxOpen: o.MaxConnections, MaxPerUser: o.MaxConnectionsPerUser}, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
-func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, blocks *app.Blocks, api *httpapi.API) *XTeam {
-	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, keys: k, signing: signing, blocks: blocks, api: api}
+func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, blocks *app.Blocks, uploads *app.Uploads, api *httpapi.API) *XTeam {
+	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, keys: k, signing: signing, blocks: blocks, uploads: uploads, api: api}
 }

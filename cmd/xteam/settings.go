@@ -22,6 +22,7 @@ import (
 	"github.com/xteam/xteam/domain/ratelimit"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/domain/upload"
 )
 
 // settings is what the environment asks for, parsed and checked. Secrets are not in it: they are read where they are used.
@@ -75,6 +76,9 @@ type settings struct {
 
 	FirewallURL     string // empty: there is none
 	FirewallPrivate bool   // a webhook may be on this machine or in a private network
+
+	UploadDir string       // empty: in Folder
+	Uploads   upload.Rules // of files
 
 	MetricsAddr string // empty: on Addr, behind the role of an administrator
 
@@ -325,7 +329,7 @@ var table = []setting{
 			return v == "true" || v == "false"
 		}},
 	{name: "MIN_FREE_SPACE", initial: "256MiB", takes: "a number of bytes up to 1024GiB, such as 268435456, 256MiB or 1GiB; or 0",
-		meaning: "the free space of the store's disk below which new users and sign-ins get 507, while tokens are judged and revocations and events go on, from a reserve of 32 MiB in the end; 0: it is not watched, and a full disk kills the process",
+		meaning: "the free space of the store's disk below which new users, files and sign-ins get 507, while tokens are judged and revocations and events go on, from a reserve of 32 MiB in the end; 0: it is not watched, and a full disk kills the process",
 		set:     func(s *settings, v string) bool { return size(&s.MinFreeSpace, v) }},
 	{name: "AUDIT_CHECKPOINTS", without: "the log alone", takes: "the path of a file, or nothing",
 		meaning: "where signed checkpoints of the audit trail are appended to, once a minute while there are new records, beside the log: on another machine they show what whoever owns the store and the keys has changed, and `xteam audit verify` holds the trail against them",
@@ -392,6 +396,21 @@ var table = []setting{
 			s.FirewallPrivate = v == "true"
 			return v == "true" || v == "false"
 		}},
+	{name: "UPLOAD_DIR", without: "DATA_DIR/files", takes: "the path of a folder, or nothing for DATA_DIR/files",
+		meaning: "where the bytes of uploaded files are kept; servers that share a database need the same folder, on a file system with locks (flock), such as NFS 4. DATA_DIR/files is made with the first file",
+		set:     func(s *settings, v string) bool { return path(&s.UploadDir, v) }},
+	{name: "MAX_UPLOAD_SIZE", initial: "104857600", takes: "a number of bytes from 1 up to 1024GiB, such as 104857600 or 100MiB, not above UPLOAD_QUOTA",
+		meaning: "how long an uploaded file may be",
+		set:     func(s *settings, v string) bool { return size(&s.Uploads.MaxSize, v) && s.Uploads.MaxSize > 0 }},
+	{name: "UPLOAD_QUOTA", initial: "1GiB", takes: "a number of bytes from 1 up to 1024GiB, such as 1GiB",
+		meaning: "how many bytes of files one user may keep, beside which there may be 1000 files",
+		set:     func(s *settings, v string) bool { return size(&s.Uploads.Quota, v) && s.Uploads.Quota > 0 }},
+	{name: "ALLOWED_EXTENSIONS", initial: ".py,.js,.ts,.json,.md", takes: "extensions with their dots, parted by commas, of those whose content can be checked: the README lists them",
+		meaning: "which files may be uploaded; the content must agree: text is UTF-8, JSON is JSON, anything else is what its first bytes say",
+		set: func(s *settings, v string) (ok bool) {
+			s.Uploads.Extensions, ok = upload.ParseExtensions(strings.Split(v, ","))
+			return ok
+		}},
 	{name: "METRICS_ADDR", without: "on HTTP_ADDR, for administrators", takes: "host:port, such as 127.0.0.1:9100, or nothing",
 		meaning: "an address of its own for /metrics, open to whoever reaches it; production warns of one that is not of this machine or a private network",
 		set: func(s *settings, v string) bool {
@@ -446,14 +465,6 @@ func collectorHeaders(text string) (map[string]string, bool) {
 	return all, true
 }
 
-// notYet is every setting of the contract that this build does not have, in the contract's order: who sets one must not believe that it is done. A row moves into the
-// table when it is built.
-var notYet = []struct{ name, initial, lacks string }{
-	{"UPLOAD_DIR", "", "uploads"},
-	{"MAX_UPLOAD_SIZE", "104857600", "uploads"},
-	{"ALLOWED_EXTENSIONS", ".py,.js,.ts,.json,.md", "uploads"},
-}
-
 const day = 24 * time.Hour
 
 // given is a setting's value as it was given, if it was.
@@ -498,6 +509,9 @@ func parse(get lookup) (settings, error) {
 	if !bad["REVOCATION_POLL"] && !bad["REVOCATION_MAX_STALENESS"] && s.Poll >= s.MaxStaleness {
 		complain("REVOCATION_POLL")
 	}
+	if !bad["MAX_UPLOAD_SIZE"] && !bad["UPLOAD_QUOTA"] && s.Uploads.MaxSize > s.Uploads.Quota {
+		complain("MAX_UPLOAD_SIZE")
+	}
 	signing, root := given(get, "SECRET_KEY"), given(get, "ROOT_KEY")
 	unsure := bad["DATABASE_URL"] || bad["REDIS_URL"] || bad["REVOCATION_URL"] || bad["RATE_LIMIT_URL"]
 	if s.shared() && !unsure && s.SecretsURL == "env:" { // what one server made for itself, another does not have
@@ -536,11 +550,6 @@ func parse(get lookup) (settings, error) {
 	}
 	if strings.HasPrefix(s.FirewallURL, "http:") && !bad["FIREWALL_URL"] && !s.FirewallPrivate {
 		complain("FIREWALL_URL")
-	}
-	for _, row := range notYet {
-		if v := given(get, row.name); v != "" && v != row.initial {
-			wrong = append(wrong, fmt.Sprintf("%s: this build has no %s yet: leave it empty", row.name, row.lacks))
-		}
 	}
 	if s.HTTP.Cookies.On && s.HTTP.Origins.Any() {
 		wrong = append(wrong, "CORS_ORIGINS: got *, takes with COOKIE_MODE=on the origins by name: any page could act in its visitor's name")

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +78,10 @@ func TestSettingsRefused(t *testing.T) {
 		"REVOCATION_MAX_STALENESS":    {"5", "99ms", "2h"},
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},
 		"REVOCATION_STRICT":           {"yes", "1"},
+		"UPLOAD_DIR":                  {"a\x00b"},
+		"MAX_UPLOAD_SIZE":             {"0", "-1", "2GiB", "100MB", "1025GiB", "x", "99999999999999999999"},
+		"UPLOAD_QUOTA":                {"0", "-1", "100MB", "1025GiB", "x"},
+		"ALLOWED_EXTENSIONS":          {"py", ".exe", "*", ".py;.js", ".py,", ","},
 		"MIN_FREE_SPACE":              {"256MB", "-1", "1.5GiB", "256 MiB", "MiB", "1025GiB", "1099511627777", "99999999999999999999", "1TiB", "+1"},
 		"FEED_RETENTION":              {"1", "999ms", "25h", "0", "-1s"},
 		"MAX_CONNECTIONS":             {"0", "-1", "1000001", "many"},
@@ -142,8 +145,8 @@ func TestSettingsRefused(t *testing.T) {
 
 func TestSettingsAllFaultsAtOnce(t *testing.T) {
 	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short",
-		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "ALERT_WEBHOOK_URL": "https://h", "UPLOAD_DIR": "u", "SSL_CERTFILE": "c.pem"})
-	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "ALERT_WEBHOOK_SECRET: ", "UPLOAD_DIR: ", "SSL_KEYFILE: "}
+		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "ALERT_WEBHOOK_URL": "https://h", "UPLOAD_QUOTA": "0", "SSL_CERTFILE": "c.pem"})
+	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "UPLOAD_QUOTA: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "ALERT_WEBHOOK_SECRET: ", "SSL_KEYFILE: "}
 	if diff := cmp.Diff(want, faulty(err)); diff != "" {
 		t.Errorf("the faults (-want +got):\n%s", diff)
 	}
@@ -182,26 +185,6 @@ func faulty(err error) (names []string) {
 		names = append(names, name+" ")
 	}
 	return names
-}
-
-// A setting of the contract that this build does not have must not be believed to do something.
-func TestSettingsNotBuilt(t *testing.T) {
-	initial := map[string]string{
-		"UPLOAD_DIR": "", "MAX_UPLOAD_SIZE": "104857600",
-		"ALLOWED_EXTENSIONS": ".py,.js,.ts,.json,.md",
-	}
-	form := regexp.MustCompile(`^[A-Z_]+: this build has no [^\n:]+ yet: leave it empty$`)
-	for name, v := range initial {
-		for _, taken := range []string{"", v} {
-			if _, err := xteam.Parse(map[string]string{name: taken}); err != nil {
-				t.Errorf("%s=%q, which is the default: %v", name, taken, err)
-			}
-		}
-		_, err := xteam.Parse(map[string]string{name: "planted-value"})
-		if err == nil || !form.MatchString(err.Error()) || !strings.HasPrefix(err.Error(), name+": ") {
-			t.Errorf("%s=planted-value: got %v, want one line that says that this build has it not", name, err)
-		}
-	}
 }
 
 func TestSettingsOfTheWebhook(t *testing.T) {

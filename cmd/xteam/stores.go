@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,12 +9,15 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/xteam/xteam/adapters/diskfiles"
 	"github.com/xteam/xteam/adapters/graphqlapi"
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/jwks"
 	"github.com/xteam/xteam/adapters/metrics"
+	"github.com/xteam/xteam/adapters/mimetypes"
 	"github.com/xteam/xteam/adapters/otlptelemetry"
 	"github.com/xteam/xteam/adapters/pgstore"
 	"github.com/xteam/xteam/adapters/redisstore"
@@ -196,7 +200,7 @@ func openBuckets(r redisStores) ports.Buckets {
 var keysOf = map[string]apikey.Environment{development: apikey.Development, staging: apikey.Staging, production: apikey.Production}
 
 // options hands the settings on.
-func options(s settings, get lookup, registry *metrics.Registry, sent *otlptelemetry.Telemetry) assembly.Options {
+func options(s settings, get lookup, registry *metrics.Registry, sent *otlptelemetry.Telemetry, files *diskfiles.Store) assembly.Options {
 	node, err := os.Hostname()
 	if err != nil {
 		node = "this node"
@@ -217,6 +221,7 @@ func options(s settings, get lookup, registry *metrics.Registry, sent *otlptelem
 		Tunables: app.Tunables{Issuer: s.Issuer, Audience: s.Audience, Access: s.Access, Refresh: s.Refresh, Session: s.Session, Leeway: s.Leeway,
 			Environment: keysOf[s.Environment]},
 		MaxStaleness: s.MaxStaleness, Strict: s.Strict, Poll: s.Poll, PasswordHasher: s.Hasher, BcryptCost: s.BcryptCost, Node: node, Version: buildVersion().Version, Canary: canaryEvery, Limits: s.Limits, Tethers: app.TethersOptions{MaxPerUser: s.PerUser, MaxOpen: s.PerServer}, FeedRetention: s.Retention, HTTP: s.HTTP,
+		Files: files, Uploads: app.UploadsOptions{Rules: s.Uploads, Detect: mimetypes.Detect},
 		AlertRules: s.AlertRules,
 		ByHand:     byHand(s, get),
 		Trail:      app.TrailOptions{Retention: s.AuditRetention, Send: sendCheckpoints(s.AuditCheckpoints)},
@@ -224,6 +229,21 @@ func options(s settings, get lookup, registry *metrics.Registry, sent *otlptelem
 		JWKS: func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) }, Now: machineClock,
 		Doors: doors(s),
 	}
+}
+
+// openFiles keeps files in UPLOAD_DIR, which is made ready; where it is not given, in a folder of DATA_DIR, which is made when it is needed.
+func openFiles(s settings, log *slog.Logger) (*diskfiles.Store, func(), error) {
+	files := diskfiles.New(cmp.Or(s.UploadDir, filepath.Join(s.Folder, "files")), diskfiles.Options{MinFreeSpace: s.MinFreeSpace})
+	if s.UploadDir != "" {
+		if err := files.Prepare(); err != nil {
+			return nil, nil, fmt.Errorf("UPLOAD_DIR: %w", errors.Join(err, files.Close()))
+		}
+	}
+	return files, func() {
+		if err := files.Close(); err != nil {
+			log.Error("The folder of files could not be closed", "error", err.Error())
+		}
+	}, nil
 }
 
 // openTelemetry makes ready to send traces and metrics; nil where nobody is to be sent any.
@@ -243,7 +263,7 @@ func openTelemetry(ctx context.Context, s settings, get lookup, registry *metric
 // doors are the transports beside REST.
 func doors(s settings) func(httpapi.Services, *slog.Logger) []httpapi.Mount {
 	return func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner},
+		api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner, Uploads: all.Uploads},
 			graphqlapi.Options{Logger: log, Introspection: s.Introspection})
 		mounts := []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		if s.Introspection {

@@ -56,9 +56,19 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	assemblyOptions := options(s, get, registry, telemetry)
-	view, cleanup6, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, logger)
+	store, cleanup6, err := openFiles(s, logger)
 	if err != nil {
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	assemblyOptions := options(s, get, registry, telemetry, store)
+	view, cleanup7, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, logger)
+	if err != nil {
+		cleanup6()
 		cleanup5()
 		cleanup4()
 		cleanup3()
@@ -69,20 +79,6 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	codec := assembly.NewCodec()
 	hasher, err := assembly.NewPasswords(assemblyOptions)
 	if err != nil {
-		cleanup6()
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	journalJournal := journal.New(logger)
-	live, cleanup7 := assembly.StartLive(ctx, journalJournal, assemblyDatabase, assemblyOptions)
-	buckets := openBuckets(mainRedisStores)
-	otherClocks := openClocks(mainRedisStores)
-	clocks, cleanup8, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, logger)
-	if err != nil {
 		cleanup7()
 		cleanup6()
 		cleanup5()
@@ -92,8 +88,25 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	limiter, cleanup9, err := assembly.StartLimiter(ctx, buckets, clocks, assemblyOptions, live, logger)
+	journalJournal := journal.New(logger)
+	live, cleanup8 := assembly.StartLive(ctx, journalJournal, assemblyDatabase, assemblyOptions)
+	buckets := openBuckets(mainRedisStores)
+	otherClocks := openClocks(mainRedisStores)
+	clocks, cleanup9, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, logger)
 	if err != nil {
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	limiter, cleanup10, err := assembly.StartLimiter(ctx, buckets, clocks, assemblyOptions, live, logger)
+	if err != nil {
+		cleanup9()
 		cleanup8()
 		cleanup7()
 		cleanup6()
@@ -106,26 +119,6 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	}
 	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions)
 	if err != nil {
-		cleanup9()
-		cleanup8()
-		cleanup7()
-		cleanup6()
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	guard := app.NewGuard(core)
-	appAPIKeys, cleanup10 := assembly.StartAPIKeys(ctx, core, guard)
-	sessions, cleanup11 := assembly.StartSessions(ctx, core)
-	accounts := app.NewAccounts(core)
-	setUp := app.NewSetUp(core, accounts)
-	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
-	rotator, cleanup12, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
-	if err != nil {
-		cleanup11()
 		cleanup10()
 		cleanup9()
 		cleanup8()
@@ -138,7 +131,13 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	pending, cleanup13, err := assembly.StartPending(ctx, core, assemblyDatabase, logger)
+	guard := app.NewGuard(core)
+	appAPIKeys, cleanup11 := assembly.StartAPIKeys(ctx, core, guard)
+	sessions, cleanup12 := assembly.StartSessions(ctx, core)
+	accounts := app.NewAccounts(core)
+	setUp := app.NewSetUp(core, accounts)
+	revoker := assembly.NewRevoker(core, sessions, assemblyOptions)
+	rotator, cleanup13, err := assembly.StartRotator(ctx, core, codec, assemblyDatabase, secrets, assemblyOptions, logger)
 	if err != nil {
 		cleanup12()
 		cleanup11()
@@ -154,10 +153,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	trail, cleanup14 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, logger)
-	blocks, cleanup15, err := assembly.StartBlocks(ctx, core, assemblyOptions, logger)
+	pending, cleanup14, err := assembly.StartPending(ctx, core, assemblyDatabase, logger)
 	if err != nil {
-		cleanup14()
 		cleanup13()
 		cleanup12()
 		cleanup11()
@@ -173,7 +170,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	alerts, cleanup16, err := assembly.StartAlerts(ctx, core, trail, blocks, revoker, assemblyOptions, logger)
+	trail, cleanup15 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, logger)
+	blocks, cleanup16, err := assembly.StartBlocks(ctx, core, assemblyOptions, logger)
 	if err != nil {
 		cleanup15()
 		cleanup14()
@@ -192,9 +190,30 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup17 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, logger)
-	incidents, cleanup18, err := assembly.StartIncidents(ctx, core, accounts, revoker, blocks, appAPIKeys, trail, tethers, assemblyOptions, logger)
+	alerts, cleanup17, err := assembly.StartAlerts(ctx, core, trail, blocks, revoker, assemblyOptions, logger)
 	if err != nil {
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	tethers, cleanup18 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, logger)
+	incidents, cleanup19, err := assembly.StartIncidents(ctx, core, accounts, revoker, blocks, appAPIKeys, trail, tethers, assemblyOptions, logger)
+	if err != nil {
+		cleanup18()
 		cleanup17()
 		cleanup16()
 		cleanup15()
@@ -216,8 +235,9 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	}
 	disowner := assembly.NewDisowner(core, assemblyDatabase)
 	boards := openBoards(mainRedisStores)
-	nodes, cleanup19, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, logger)
+	nodes, cleanup20, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, logger)
 	if err != nil {
+		cleanup19()
 		cleanup18()
 		cleanup17()
 		cleanup16()
@@ -238,55 +258,10 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
+	uploads, cleanup21 := assembly.StartUploads(ctx, core, assemblyOptions, logger)
 	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
 	if err != nil {
-		cleanup19()
-		cleanup18()
-		cleanup17()
-		cleanup16()
-		cleanup15()
-		cleanup14()
-		cleanup13()
-		cleanup12()
-		cleanup11()
-		cleanup10()
-		cleanup9()
-		cleanup8()
-		cleanup7()
-		cleanup6()
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, disowner, blocks, nodes, secrets, streams, assemblyOptions, logger)
-	sinks, cleanup20, err := openSinks(ctx, s, core, assemblyDatabase, secrets, logger)
-	if err != nil {
-		cleanup19()
-		cleanup18()
-		cleanup17()
-		cleanup16()
-		cleanup15()
-		cleanup14()
-		cleanup13()
-		cleanup12()
-		cleanup11()
-		cleanup10()
-		cleanup9()
-		cleanup8()
-		cleanup7()
-		cleanup6()
-		cleanup5()
-		cleanup4()
-		cleanup3()
-		cleanup2()
-		cleanup()
-		return nil, nil, err
-	}
-	firewall, cleanup21, err := openFirewall(ctx, s, core, blocks, secrets, logger)
-	if err != nil {
+		cleanup21()
 		cleanup20()
 		cleanup19()
 		cleanup18()
@@ -309,8 +284,62 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	guests, cleanup22, err := openGuests(ctx, s, core, assemblyDatabase, mainRedisStores, logger)
+	api := assembly.NewAPI(assemblyDatabase, view, guard, appAPIKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, disowner, blocks, nodes, uploads, secrets, streams, assemblyOptions, logger)
+	sinks, cleanup22, err := openSinks(ctx, s, core, assemblyDatabase, secrets, logger)
 	if err != nil {
+		cleanup21()
+		cleanup20()
+		cleanup19()
+		cleanup18()
+		cleanup17()
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	firewall, cleanup23, err := openFirewall(ctx, s, core, blocks, secrets, logger)
+	if err != nil {
+		cleanup22()
+		cleanup21()
+		cleanup20()
+		cleanup19()
+		cleanup18()
+		cleanup17()
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	guests, cleanup24, err := openGuests(ctx, s, core, assemblyDatabase, mainRedisStores, logger)
+	if err != nil {
+		cleanup23()
+		cleanup22()
 		cleanup21()
 		cleanup20()
 		cleanup19()
@@ -337,6 +366,8 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, tethers, sinks, firewall, guests, mainOutput)
 	mainSystem := newSystem(api, telemetry, assemblyDatabase, mainWatched, secrets, logger, mainOutput)
 	return mainSystem, func() {
+		cleanup24()
+		cleanup23()
 		cleanup22()
 		cleanup21()
 		cleanup20()

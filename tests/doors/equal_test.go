@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,9 +21,11 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/xteam/xteam/adapters/diskfiles"
 	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/graphqlapi"
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/adapters/mimetypes"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/xteam"
 	"github.com/xteam/xteam/domain/account"
@@ -73,10 +76,11 @@ func newSystem(t *testing.T) *system {
 func open(folder string, now func() time.Time) (*system, func(), error) {
 	key := strings.Repeat("0123456789abcdef", 4)
 	x, err := xteam.Open(context.Background(), xteam.Options{Dir: folder, Now: now, PasswordHasher: "argon2id", MinFreeSpace: -1,
+		Uploads: xteam.Uploads{Files: diskfiles.New(filepath.Join(folder, "files"), diskfiles.Options{}), Detect: mimetypes.Detect},
 		Secrets: envsecrets.New(func(name string) (string, bool) { return key, name == "SECRET_KEY" }),
 		Limits:  app.LimiterOptions{PerAddress: 40, Auth: 4, Read: 12, Write: 8, Refresh: 3},
 		Doors: func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner},
+			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Disowner: all.Disowner, Uploads: all.Uploads},
 				graphqlapi.Options{Logger: log, Introspection: true})
 			return []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		}})
@@ -277,7 +281,7 @@ type answer struct {
 		Done          bool
 		SessionsEnded int `json:"sessions_ended"`
 	}
-	Items                          []struct {
+	Items []struct {
 		Name, Status, Username, Kind string
 		Current                      bool
 	}

@@ -34,6 +34,8 @@ var useCases = []useCase{
 	{routes: []string{"POST " + v1 + "/api-keys"}, fields: []string{"Mutation.createApiKey"}},
 	{routes: []string{"POST " + v1 + "/api-keys/{id}/rotate"}, fields: []string{"Mutation.rotateApiKey"}},
 	{routes: []string{"DELETE " + v1 + "/api-keys/{id}"}, fields: []string{"Mutation.revokeApiKey"}},
+	{routes: []string{"GET " + v1 + "/files"}, fields: []string{"Query.files"}},
+	{routes: []string{"DELETE " + v1 + "/files/{id}"}, fields: []string{"Mutation.deleteFile"}},
 	{routes: []string{"GET " + v1 + "/admin/users"}, fields: []string{"Query.users"}},
 	{routes: []string{"GET " + v1 + "/admin/users/{user}"}, fields: []string{"Query.user"}},
 	{routes: []string{"POST " + v1 + "/admin/users/{user}/disable"}, fields: []string{"Mutation.disableUser"}},
@@ -59,6 +61,8 @@ var useCases = []useCase{
 	{routes: []string{"GET " + v1 + "/admin/events"}, fields: []string{"Query.securityEvents"}},
 	{routes: []string{"GET " + v1 + "/events", "GET /ws"}, fields: []string{"Subscription.securityEvents"}},
 
+	{routes: []string{"POST " + v1 + "/files", "GET " + v1 + "/files/{id}"}, why: "the bytes of files go as they are, in a form and as an attachment: GraphQL would have them as text in JSON, and whole in memory"},
+	{routes: []string{"DELETE " + v1 + "/admin/users/{user}/files"}, why: "administration of accounts that section 7 does not list"},
 	{routes: []string{"PATCH " + v1 + "/users/me"}, why: "section 7 of the contract lists the mutations; this is none of them"},
 	{routes: []string{"POST " + v1 + "/admin/users", "POST " + v1 + "/admin/users/{user}/role", "POST " + v1 + "/admin/users/{user}/password", "POST " + v1 + "/admin/users/{user}/unlock"},
 		why: "administration of accounts that section 7 does not list"},

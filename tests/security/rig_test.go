@@ -21,6 +21,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/xteam/xteam/adapters/diskfiles"
 	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/fieldcrypt"
 	"github.com/xteam/xteam/adapters/graphqlapi"
@@ -29,6 +30,7 @@ import (
 	"github.com/xteam/xteam/adapters/jwks"
 	"github.com/xteam/xteam/adapters/jwtcodec"
 	"github.com/xteam/xteam/adapters/memstore"
+	"github.com/xteam/xteam/adapters/mimetypes"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/app/xteam/assembly"
@@ -36,6 +38,7 @@ import (
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/upload"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -159,11 +162,15 @@ func (n *node) start() (stop func(), err error) {
 		Limits:   app.LimiterOptions{Mode: app.Off},
 		JWKS:     func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) },
 		Doors: func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents},
+			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Uploads: all.Uploads},
 				graphqlapi.Options{Logger: log, Introspection: n.plan.introspect})
 			return []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		},
 	}
+	files := diskfiles.New(n.t.TempDir(), diskfiles.Options{})
+	stops = append(stops, func() { _ = files.Close() })
+	extensions, _ := upload.ParseExtensions([]string{".md", ".json"})
+	o.Files, o.Uploads = files, app.UploadsOptions{Rules: upload.Rules{Extensions: extensions, MaxSize: 1 << 20, Quota: 1 << 24}, Detect: mimetypes.Detect}
 	if n.plan.change != nil {
 		n.plan.change(&o)
 	}
@@ -245,11 +252,13 @@ func (n *node) start() (stop func(), err error) {
 		return nil, err
 	}
 	then(s)
+	uploads, s := assembly.StartUploads(ctx, n.core, o, log)
+	then(s)
 	streams, err := assembly.NewStreams(n.core, db, n.buckets, tethers, live, o)
 	if err != nil {
 		return nil, err
 	}
-	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, incidents, assembly.NewDisowner(n.core, db), blocks, nodes, secrets, streams, o, log)
+	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, incidents, assembly.NewDisowner(n.core, db), blocks, nodes, uploads, secrets, streams, o, log)
 	return all, nil
 }
 

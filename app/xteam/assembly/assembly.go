@@ -49,13 +49,15 @@ type Options struct {
 	JWKS func(keys func() []keyset.Key) http.Handler
 	// Doors makes other transports of the use cases, which stand inside the REST transport; nil: there are none.
 	Doors      func(httpapi.Services, *slog.Logger) []httpapi.Mount
-	Now        func() time.Time // the clock by which tokens and sessions are judged; nil: time.Now
-	ByHand     []string         // what only people can change after a break-in, a sentence each
-	AlertRules []alert.Rule     // nil: those of alert.Rules
-	Trail      app.TrailOptions // of the audit trail: Retention and Send
-	Meter      ports.Meter      // nil: nothing is counted
-	Metrics    http.Handler     // served to administrators under /metrics; nil: nothing is
-	Tracer     ports.Tracer     // nil: no request is followed
+	Now        func() time.Time   // the clock by which tokens and sessions are judged; nil: time.Now
+	ByHand     []string           // what only people can change after a break-in, a sentence each
+	Files      ports.Files        // where uploaded files are kept; nil: none are taken
+	Uploads    app.UploadsOptions // of Files: all but its Logger
+	AlertRules []alert.Rule       // nil: those of alert.Rules
+	Trail      app.TrailOptions   // of the audit trail: Retention and Send
+	Meter      ports.Meter        // nil: nothing is counted
+	Metrics    http.Handler       // served to administrators under /metrics; nil: nothing is
+	Tracer     ports.Tracer       // nil: no request is followed
 }
 
 // Database is a store that is open, with the keys that it is sealed by.
@@ -354,6 +356,19 @@ func StartTrail(ctx context.Context, c *app.Core, db Database, o Options, log *s
 	return t, background(ctx, t.Run)
 }
 
+// StartUploads settles what a crash has left in doubt among the files, and sees to it until the cleanup; nil where no files are taken.
+func StartUploads(ctx context.Context, c *app.Core, o Options, log *slog.Logger) (*app.Uploads, func()) {
+	if o.Files == nil {
+		return nil, func() {}
+	}
+	o.Uploads.Logger = log
+	u := app.NewUploads(c, o.Files, o.Uploads)
+	if err := u.Settle(ctx); err != nil {
+		log.Warn("What is in doubt among the files could not be settled; it is tried again", "error", err.Error())
+	}
+	return u, background(ctx, u.Run)
+}
+
 // StartAlerts holds events against the rules until the cleanup.
 func StartAlerts(ctx context.Context, c *app.Core, trail *app.Trail, blocks *app.Blocks, r *app.Revoker, o Options, log *slog.Logger) (*app.Alerts, func(), error) {
 	a, err := app.NewAlerts(c, trail, blocks, r, app.AlertsOptions{Rules: o.AlertRules, Logger: log})
@@ -400,7 +415,7 @@ func StartLimiter(ctx context.Context, buckets ports.Buckets, clocks *app.Clocks
 }
 
 // NewAPI serves the use cases over HTTP.
-func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, alerts *app.Alerts, incidents *app.Incidents, links *app.Disowner, blocks *app.Blocks, nodes *app.Nodes, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
+func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limiter, s *app.Sessions, a *app.Accounts, first *app.SetUp, r *app.Revoker, keys *app.Rotator, owed *app.Pending, trail *app.Trail, alerts *app.Alerts, incidents *app.Incidents, links *app.Disowner, blocks *app.Blocks, nodes *app.Nodes, uploads *app.Uploads, secrets *Secrets, streams Streams, o Options, log *slog.Logger) *httpapi.API {
 	probe := func(ctx context.Context) error {
 		if _, err := db.Stores.System.Load(ctx); err != nil {
 			return err
@@ -413,7 +428,7 @@ func NewAPI(db Database, v *view.View, g *app.Guard, k *app.APIKeys, l *app.Limi
 		jwks = o.JWKS(keys.PublicKeys)
 	}
 	o.HTTP.Logger, o.HTTP.Cookies.Refresh = log, o.Tunables.Refresh
-	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Alerts: alerts, Incidents: incidents, Disowner: links, Blocks: blocks, Nodes: nodes, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
+	services := httpapi.Services{Guard: g, Sessions: s, Accounts: a, SetUp: first, Revoker: r, Rotator: keys, Secrets: secrets.Secrets, JWKS: jwks, APIKeys: k, Tethers: streams.Tethers, Live: streams.Live, Feed: streams.Feed, Tickets: streams.Tickets, Mounts: streams.mounts(), Trail: trail, View: v, Pending: owed, Alerts: alerts, Incidents: incidents, Disowner: links, Blocks: blocks, Nodes: nodes, Uploads: uploads, Limiter: l, Probe: probe, Meter: o.Meter, Metrics: o.Metrics}
 	if o.Doors != nil {
 		services.Mounts = append(services.Mounts, o.Doors(services, log)...)
 	}

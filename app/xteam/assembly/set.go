@@ -30,6 +30,7 @@ var Set = wire.NewSet(
 	StartLive,
 	NewStreams,
 	NewRevoker,
+	StartUploads,
 	StartAlerts,
 	StartIncidents,
 	NewDisowner,

@@ -1,0 +1,386 @@
+package httpapi
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/upload"
+	"github.com/xteam/xteam/ports"
+)
+
+const filesPath = "/api/v1/files"
+
+// What a multipart body may have beside the bytes of its file.
+const (
+	formSlack   = 64 << 10 // bytes, in all
+	partHeader  = 16 << 10 // bytes before the file's own, and behind them
+	maxBoundary = 70       // RFC 2046, section 5.1.1
+)
+
+var (
+	errNotMultipart = errors.New("send the file as multipart/form-data, in a part called file")
+	errPart         = fmt.Errorf("the form is malformed: it is one part called file, whose header has at most %d bytes, and its end", partHeader)
+)
+
+// rangeError is a range of bytes that a file does not have.
+type rangeError struct{ size int64 }
+
+func (e *rangeError) Error() string {
+	return fmt.Sprintf("the file has %d bytes: none of them is asked for", e.size)
+}
+
+// newFile is a file that was just taken.
+type newFile struct {
+	ID       string `json:"id"`
+	Filename string `json:"filename"` // as it was sent, without what some system does not take in a name
+	Size     int64  `json:"size"`     // in bytes
+}
+
+// keptFile is a file as its owner sees it.
+type keptFile struct {
+	newFile   `json:",inline"`
+	Type      string    `json:"content_type"` // as it is served: never one that a browser would run
+	CreatedAt time.Time `json:"created_at"`
+}
+
+func newFileOf(f *upload.File) newFile { return newFile{f.ID.String(), f.Label.String(), f.Size} }
+
+// isUpload reports whether a request is one whose body may be long.
+func isUpload(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == filesPath }
+
+// upload takes one file, which is written to the disk as it comes. Each refusal comes as soon as there is cause for it.
+func (a *API) upload(x *exchange) error {
+	if _, err := x.query(); err != nil {
+		return err
+	}
+	boundary, err := boundaryOf(x.r.Header)
+	if err != nil {
+		return err
+	}
+	most := a.Uploads.MaxSize()
+	if x.r.ContentLength > most+formSlack {
+		return &upload.SizeError{Most: most}
+	}
+	control := http.NewResponseController(x.ResponseWriter)
+	_ = control.SetWriteDeadline(time.Time{}) // the body has a pace of its own; of what is no connection there is none
+	defer func() { _ = control.SetWriteDeadline(time.Now().Add(exportPatience)) }()
+	body := &bounded{http.MaxBytesReader(x.ResponseWriter, x.paced(), most+formSlack), x, &upload.SizeError{Most: most}}
+	f, err := a.receive(x, &form{Reader: bufio.NewReaderSize(body, 64<<10)}, boundary)
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusCreated, newFileOf(&f))
+}
+
+// boundaryOf is what parts the body.
+func boundaryOf(h http.Header) (string, error) {
+	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || media != "multipart/form-data" || len(h["Content-Type"]) != 1 {
+		return "", errNotMultipart
+	}
+	if b := params["boundary"]; b != "" && len(b) <= maxBoundary {
+		return b, nil
+	}
+	return "", errNotMultipart
+}
+
+// receive reads the form.
+func (a *API) receive(x *exchange, body *form, boundary string) (upload.File, error) {
+	parts := multipart.NewReader(body, boundary)
+	body.allow(partHeader)
+	part, err := parts.NextRawPart()
+	if err != nil {
+		return upload.File{}, body.cause()
+	}
+	name, err := fileOf(part)
+	if err != nil {
+		return upload.File{}, err
+	}
+	least := max(x.r.ContentLength-formSlack, 0)
+	in, err := a.Uploads.Begin(x.ctx(), x.request(), x.caller, name, least)
+	if err != nil {
+		return upload.File{}, err
+	}
+	defer in.Abort()
+	body.allow(-1)
+	out := bufio.NewWriterSize(in, 256<<10)
+	if _, err := io.Copy(out, struct{ io.Reader }{part}); err != nil {
+		return upload.File{}, body.fault(err)
+	}
+	if err := out.Flush(); err != nil {
+		return upload.File{}, err
+	}
+	body.allow(partHeader)
+	if next, err := parts.NextRawPart(); err == nil {
+		return upload.File{}, invalid(shown(next.FormName()), "is not taken here: there is one part, called file")
+	} else if err != io.EOF { //nolint:errorlint // wrapped, it is another end than that of the form
+		return upload.File{}, body.cause()
+	}
+	return in.End(x.ctx())
+}
+
+// fileOf is the name of the file in a part, which must be the one that is asked for.
+func fileOf(part *multipart.Part) (name string, err error) {
+	if encoding := part.Header.Get("Content-Transfer-Encoding"); encoding != "" && !strings.EqualFold(encoding, "binary") && !strings.EqualFold(encoding, "8bit") && !strings.EqualFold(encoding, "7bit") {
+		return "", errPart // RFC 7578, section 4.7: deprecated
+	}
+	said := part.Header["Content-Disposition"]
+	if len(said) != 1 {
+		return "", errPart
+	}
+	kind, params, err := mime.ParseMediaType(said[0])
+	if err != nil || kind != "form-data" {
+		return "", errPart
+	}
+	if params["name"] != "file" {
+		return "", invalid(shown(params["name"]), "is not taken here: there is one part, called file")
+	}
+	if params["filename"] == "" {
+		return "", invalid("file", "must be a file with a name")
+	}
+	return params["filename"], nil
+}
+
+// form reads a multipart body. Around the file it lets only so many bytes through; why it ended is not lost in the words of the multipart reader.
+type form struct {
+	*bufio.Reader
+	left  int64 // bytes that may still be read; negative: any number
+	ended error // why nothing more comes
+}
+
+func (f *form) allow(bytes int64) { f.left = bytes }
+
+// Read is of io.Reader.
+func (f *form) Read(p []byte) (int, error) {
+	if f.ended != nil {
+		return 0, f.ended
+	}
+	if f.left >= 0 && int64(len(p)) > f.left {
+		p = p[:f.left]
+	}
+	if len(p) == 0 {
+		f.ended = errPart
+		return 0, f.ended
+	}
+	n, err := f.Reader.Read(p)
+	if f.left >= 0 {
+		f.left -= int64(n)
+	}
+	if err != nil {
+		f.ended = err
+	}
+	return n, err
+}
+
+// cause is why the form could not be read: what the body ended with, or that it is malformed.
+func (f *form) cause() error {
+	if f.ended != nil && f.ended != io.EOF { //nolint:errorlint // as io.Reader has it
+		return f.ended
+	}
+	return errPart
+}
+
+// fault is err, or why the form could not be read where err is of the multipart reader.
+func (f *form) fault(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || f.ended != nil && errors.Is(err, f.ended) {
+		return f.cause()
+	}
+	return err
+}
+
+func (a *API) listFiles(x *exchange) error {
+	q, err := x.query("limit", "cursor")
+	if err != nil {
+		return err
+	}
+	limit, err := pageSize(q["limit"])
+	if err != nil {
+		return err
+	}
+	after, err := filesBehind(q["cursor"])
+	if err != nil {
+		return err
+	}
+	all, err := a.Uploads.List(x.ctx(), x.caller)
+	if err != nil {
+		return err
+	}
+	page := list[keptFile]{Items: []keptFile{}}
+	for i := range all {
+		f := &all[i]
+		if !after.before(f) {
+			continue
+		}
+		if len(page.Items) == limit {
+			page.Next = nextFiles(&all[i-1])
+			break
+		}
+		page.Items = append(page.Items, keptFile{newFileOf(f), f.Type, f.Created.Time()})
+	}
+	return x.write(http.StatusOK, page)
+}
+
+// spot is where a page of the list of files begins: behind that file. The zero value is the start.
+type spot struct {
+	created instant.Instant
+	id      id.File
+}
+
+func (p spot) before(f *upload.File) bool {
+	return p.id.IsZero() || f.Created > p.created || f.Created == p.created && bytes.Compare(f.ID[:], p.id[:]) > 0
+}
+
+func nextFiles(last *upload.File) *string {
+	text := cursorText.EncodeToString(append(binary.BigEndian.AppendUint64([]byte{cursorFiles}, uint64(last.Created)), last.ID[:]...))
+	return &text
+}
+
+// filesBehind reads a cursor of the list of files; the empty one is the start.
+func filesBehind(text string) (p spot, err error) {
+	if text == "" {
+		return p, nil
+	}
+	b, err := parseCursor(text, cursorFiles, 8+len(p.id))
+	if err != nil {
+		return p, err
+	}
+	p.created = instant.Instant(binary.BigEndian.Uint64(b))
+	copy(p.id[:], b[8:])
+	if p.id.IsZero() {
+		return spot{}, invalid("cursor", "must be one that this list has answered as next, or empty")
+	}
+	return p, nil
+}
+
+// filePolicy is what a browser that shows a file all the same lets it do: nothing.
+var filePolicy = []string{"default-src 'none'; frame-ancestors 'none'; sandbox"}
+
+func (a *API) download(x *exchange) error {
+	if _, err := x.query(); err != nil {
+		return err
+	}
+	fid, err := id.Parse[id.File](x.r.PathValue("id"))
+	if err != nil {
+		return ports.ErrNotFound
+	}
+	f, content, err := a.Uploads.Open(x.ctx(), x.caller, fid)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	tag := `"` + f.ID.String() + `"` // what is under an id never changes
+	if err := oneRange(x.r.Header, tag, f.Size); err != nil {
+		return err
+	}
+	h := x.Header()
+	h["Content-Type"] = []string{f.Type}
+	h["Content-Disposition"] = []string{dispositionOf(f.Label)}
+	h["Content-Security-Policy"] = filePolicy
+	h["Etag"] = []string{tag}
+	http.ServeContent(&unhurried{x, http.NewResponseController(x.ResponseWriter)}, x.r, "", f.Created.Time(), content)
+	return nil
+}
+
+// unhurried is an answer that may take as long as it makes progress.
+type unhurried struct {
+	*exchange
+	control *http.ResponseController
+}
+
+// Write is of http.ResponseWriter.
+func (u *unhurried) Write(b []byte) (int, error) {
+	_ = u.control.SetWriteDeadline(time.Now().Add(exportPatience))
+	return u.exchange.Write(b)
+}
+
+// oneRange judges the Range of a request (RFC 9110, section 14.2), and takes it out where it is to be ignored: one that is malformed, of another version, or of several ranges, which would be answered by
+// more bytes than the file has. A range that the file has nothing of is a *rangeError.
+func oneRange(h http.Header, tag string, size int64) error {
+	sent := h["Range"]
+	if len(sent) == 0 {
+		return nil
+	}
+	if with := h["If-Range"]; len(with) > 0 && (len(with) > 1 || with[0] != tag) {
+		h.Del("Range")
+		return nil
+	}
+	first, last, ok := strings.Cut(strings.TrimPrefix(sent[0], "bytes="), "-")
+	from, bad1 := strconv.ParseUint(first, 10, 63)
+	to, bad2 := strconv.ParseUint(last, 10, 63)
+	switch {
+	case len(sent) > 1 || !ok || !strings.HasPrefix(sent[0], "bytes="),
+		first != "" && bad1 != nil, last != "" && bad2 != nil, first == "" && last == "",
+		bad1 == nil && bad2 == nil && to < from:
+		h.Del("Range")
+		return nil
+	case first == "" && to == 0, first != "" && from >= uint64(size), first == "" && size == 0:
+		return &rangeError{size}
+	}
+	return nil
+}
+
+// dispositionOf has a browser save a file under its label (RFC 6266): in full for those that know it, and in ASCII for the others.
+func dispositionOf(l upload.Label) string {
+	var plain, full strings.Builder
+	ascii := true
+	for _, r := range l.String() {
+		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' || r == '%' { // some read an escape in it
+			r, ascii = '_', false
+		}
+		plain.WriteRune(r)
+	}
+	head := `attachment; filename="` + plain.String() + `"`
+	if ascii {
+		return head
+	}
+	for _, b := range []byte(l.String()) {
+		if b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("!#$&+-.^_`|~", b) >= 0 { // RFC 8187, section 3.2.1: attr-char
+			full.WriteByte(b)
+			continue
+		}
+		fmt.Fprintf(&full, "%%%02X", b)
+	}
+	return head + "; filename*=UTF-8''" + full.String()
+}
+
+func (a *API) deleteFile(x *exchange) error {
+	fid, err := id.Parse[id.File](x.r.PathValue("id"))
+	if err != nil {
+		return ports.ErrNotFound
+	}
+	if err := a.Uploads.Delete(x.ctx(), x.request(), x.caller, fid); err != nil {
+		return err
+	}
+	x.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// deletedFiles is how many files were deleted.
+type deletedFiles struct {
+	Deleted int `json:"deleted"` // how many
+}
+
+// deleteFilesOf deletes all files of a user, as when they are to be forgotten. Nobody but their owner can read them, an administrator neither.
+func (a *API) deleteFilesOf(x *exchange) error {
+	u, err := a.Accounts.Lookup(x.ctx(), x.r.PathValue("user"))
+	if err != nil {
+		return err
+	}
+	n, err := a.Uploads.DeleteOf(x.ctx(), x.actor(), u.ID)
+	if err != nil {
+		return err
+	}
+	return x.write(http.StatusOK, deletedFiles{n})
+}
