@@ -1,4 +1,4 @@
-// Package eventfile appends security events to a file, one object of JSON a line.
+// Package eventfile appends security events to a file, one a line: objects of JSON, or the Common Event Format.
 package eventfile
 
 import (
@@ -15,12 +15,22 @@ import (
 )
 
 // Sink appends to the file of a path. It has the file open only while it writes: so whoever moves it away, or cuts it to nothing, to begin another, need tell nobody.
-type Sink struct{ path string }
+type Sink struct {
+	path string
+	line func(b []byte, e *audit.Event) []byte // without the newline
+}
 
 var _ ports.Sink = (*Sink)(nil)
 
-// New is a sink. It opens nothing yet.
-func New(path string) *Sink { return &Sink{path} }
+// New is a sink of JSON. It opens nothing yet.
+func New(path string) *Sink {
+	return &Sink{path, func(b []byte, e *audit.Event) []byte { return e.AppendJSON(b) }}
+}
+
+// NewCEF is a sink of the Common Event Format, which names the version of the program. It opens nothing yet.
+func NewCEF(path, version string) *Sink {
+	return &Sink{path, func(b []byte, e *audit.Event) []byte { return e.AppendCEF(b, version) }}
+}
 
 // Deliver appends one line for each event, and has the disk asked for them. A line that a full disk has torn is ended before the next.
 func (s *Sink) Deliver(ctx context.Context, events ...audit.Event) (err error) {
@@ -51,7 +61,7 @@ func (s *Sink) Deliver(ctx context.Context, events ...audit.Event) (err error) {
 		}
 	}
 	for i := range events {
-		b = append(events[i].AppendJSON(b), '\n')
+		b = append(s.line(b, &events[i]), '\n')
 	}
 	if _, err := f.Write(secret.Scrub(b)); err != nil {
 		return s.fault(err)

@@ -94,3 +94,25 @@ func TestFilesThatCannotBeWritten(t *testing.T) {
 		t.Errorf("a cancelled context: %v", err)
 	}
 }
+
+// Of CEF each event is a line as well, whatever is in it.
+func TestLinesOfCEF(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.cef")
+	s := eventfile.NewCEF(path, "1.2")
+	if err := s.Deliver(t.Context(), event(1), event(2)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	if len(lines) != 2 || bytes.Contains(b, []byte("planted-p")) || bytes.ContainsAny(b, "\r\x1b") {
+		t.Fatalf("%d lines: %.500q", len(lines), b)
+	}
+	for i, line := range lines {
+		if !strings.HasPrefix(line, "CEF:0|XTeam|XTeam|1.2|token_revoked|Token revoked|") || !strings.Contains(line, " externalId=0"+string(rune('1'+i))) || len(line) > 4096 {
+			t.Errorf("line %d: %.300q", i, line)
+		}
+	}
+}

@@ -47,6 +47,8 @@ type Services struct {
 	Metrics   http.Handler                // served to administrators under /metrics; nil: nothing is
 	JWKS      http.Handler                // served under /.well-known/jwks.json; nil: nothing is
 	Nodes     *app.Nodes                  // nil: nothing is known of them
+	Sinks     *app.Sinks                  // nil: /readyz tells nothing of where events go
+	Firewall  *app.Firewall               // nil: there is none
 	Mounts    []Mount                     // other transports
 }
 

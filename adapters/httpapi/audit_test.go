@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/adapters/httpapi"
+	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
@@ -237,6 +239,51 @@ func TestReadinessTellsOfAuditThatIsBehind(t *testing.T) {
 		t.Error("the status tells nothing of it")
 	}
 }
+
+// TestReadinessTellsOfSinks: a place that takes no events is told of without its name, and turns no node away.
+func TestReadinessTellsOfSinks(t *testing.T) {
+	s, _ := audited(t, 1)
+	if w := s.call("GET", "/readyz", ""); w.Code != 200 || strings.Contains(w.Body.String(), `"sinks"`) || strings.Contains(w.Body.String(), `"firewall"`) {
+		t.Errorf("without any: %d %s", w.Code, w.Body)
+	}
+	var fails atomic.Bool
+	sinks, err := app.NewSinks(s.core, nil, app.SinkOptions{Name: "planted-place", Sink: sinkFunc(func() error {
+		if fails.Load() {
+			return errors.New("planted-reason")
+		}
+		return nil
+	})})
+	check(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); sinks.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	s.all.Sinks = sinks
+	s.h = httpapi.New(s.all, httpapi.Options{}).Handler()
+	says := func(status string) {
+		t.Helper()
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			w := s.call("GET", "/readyz", "")
+			if w.Code != 200 || strings.Contains(w.Body.String(), "planted") || time.Now().After(deadline) {
+				t.Fatalf("want %s: %d %s", status, w.Code, w.Body)
+			}
+			if strings.Contains(w.Body.String(), `"sinks":{"status":"`+status+`"`) {
+				return
+			}
+		}
+	}
+	says("ok")
+	fails.Store(true)
+	check(t, s.core.Stores.Events.Record(t.Context(), audit.Event{ID: id.Event{1}, Time: 1, Kind: audit.TokenRevoked}))
+	says("degraded")
+	fails.Store(false)
+	says("ok")
+}
+
+type sinkFunc func() error
+
+func (f sinkFunc) Deliver(context.Context, ...audit.Event) error { return f() }
 
 type unappendable struct{ ports.Trail }
 

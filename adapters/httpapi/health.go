@@ -38,10 +38,10 @@ type ageCheck struct {
 // lagCheck is a check of what is done behind the requests.
 type lagCheck struct {
 	check `json:",inline"`
-	LagMS float64 `json:"lag_ms"` // how old the oldest event is that is not linked into the audit trail
+	LagMS float64 `json:"lag_ms"` // how old the oldest event is of which it has not been done
 }
 
-// auditLate is how old an event may be that is not linked, and a round of linking, before that is told of.
+// auditLate is how old an event may be that is not linked, or not where it is to go, before that is told of.
 const auditLate = 10 * time.Second
 
 type readiness struct {
@@ -53,13 +53,15 @@ type readiness struct {
 		RateLimit  check     `json:"rate_limit"`
 		Secrets    *ageCheck `json:"secrets,omitempty"`
 		Audit      *lagCheck `json:"audit,omitempty"`
+		Sinks      *lagCheck `json:"sinks,omitempty"`     // the latest of the places that events go to
+		Firewall   *lagCheck `json:"firewall,omitempty"`  // that is kept to what is blocked
 		Isolation  *check    `json:"isolation,omitempty"` // of a node that is to serve nobody, for an incident
 	} `json:"checks"`
 }
 
 // ready answers 200 while signed-in requests are answered, the store is there and tokens can be issued, else 503. Limits that cannot be counted are told of, and
 // take nothing away; so is a store that takes no new users and sign-ins for lack of space, as long as it takes revocations: no other node would be better off. Revocations that are in force and not written down yet are told of too,
-// and events that are not linked into the audit trail in time. A node that takes a canary that was revoked is not ready, nor is one that is isolated.
+// and events that are not linked into the audit trail, or sent on, in time. A node that takes a canary that was revoked is not ready, nor is one that is isolated.
 func (a *API) ready(x *exchange) error {
 	begun := time.Now()
 	st := a.View.Status()
@@ -97,6 +99,7 @@ func (a *API) ready(x *exchange) error {
 			out.Checks.Audit.Status = "degraded"
 		}
 	}
+	out.Checks.Sinks, out.Checks.Firewall = a.sinksCheck(), a.firewallCheck()
 	takes := a.Nodes.Canary().Failed // what was revoked
 	if takes {
 		out.Checks.Revocation.Status = verdict(false)
@@ -111,6 +114,40 @@ func (a *API) ready(x *exchange) error {
 	}
 	x.Header().Set("Retry-After", "1")
 	return x.write(http.StatusServiceUnavailable, out)
+}
+
+// sinksCheck is how the worst of the sinks goes, nil without any. Which they are nobody outside is told.
+func (a *API) sinksCheck() *lagCheck {
+	if a.Sinks == nil {
+		return nil
+	}
+	var out *lagCheck
+	for _, st := range a.Sinks.Status() {
+		if out == nil {
+			out = &lagCheck{check{"ok", 0}, 0}
+		}
+		out.after(st.Lag, st.Err)
+	}
+	return out
+}
+
+// firewallCheck is how the firewall is kept, nil without one.
+func (a *API) firewallCheck() *lagCheck {
+	if a.Firewall == nil {
+		return nil
+	}
+	st := a.Firewall.Status()
+	out := &lagCheck{check{"ok", 0}, 0}
+	out.after(st.Lag, st.Err)
+	return out
+}
+
+// after takes up how one more thing goes.
+func (c *lagCheck) after(lag time.Duration, err error) {
+	if err != nil || lag > auditLate { // it is tried again, and nothing is lost
+		c.Status = "degraded"
+	}
+	c.LagMS = max(c.LagMS, ms(lag))
 }
 
 // The store is asked at most once in askEvery, however many ask for /readyz, which no limit holds back, and has askTimeout to answer.

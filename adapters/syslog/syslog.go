@@ -23,6 +23,7 @@ import (
 type Options struct {
 	URL      string         // syslog://HOST:PORT or syslogs://HOST:PORT; without a port 514 and 6514
 	Hostname string         // this machine's, as messages name it
+	CEF      string         // the version of the program, as messages of the Common Event Format name it; empty: they are of JSON
 	Roots    *x509.CertPool // who signs certificates; nil: the system's
 	Timeout  time.Duration  // of a whole delivery; default 10 s
 	Linger   time.Duration  // how long the receiver has to close the connection in its turn; default 2 s
@@ -164,7 +165,7 @@ func (s *Sink) explain(ctx context.Context, err error) error {
 // authpriv is the facility of messages about who may do what.
 const authpriv = 10
 
-// message is one event: its JSON, after a header whose fields are ASCII without spaces.
+// message is one event: its JSON or CEF, after a header whose fields are ASCII without spaces.
 func (s *Sink) message(e *audit.Event) []byte {
 	severity := 6
 	switch e.Severity {
@@ -174,6 +175,9 @@ func (s *Sink) message(e *audit.Event) []byte {
 		severity = 2
 	}
 	b := fmt.Appendf(nil, "<%d>1 %s %s xteam - %s - ", authpriv*8+severity, e.Time.Time().UTC().Format("2006-01-02T15:04:05.000000Z"), s.o.Hostname, header(string(e.Kind), 32))
+	if s.o.CEF != "" {
+		return secret.Scrub(e.AppendCEF(b, s.o.CEF))
+	}
 	return secret.Scrub(e.AppendJSON(b))
 }
 

@@ -210,3 +210,17 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// A message of CEF has it after the same header.
+func TestMessagesOfCEF(t *testing.T) {
+	r := receive(t, false)
+	go r.read()
+	s := sink(t, syslog.Options{URL: "syslog://" + r.Addr().String(), CEF: "1.2"})
+	e := audit.Event{ID: id.Event{1}, Time: noon, Kind: audit.TokenRevoked, Severity: audit.Critical, Reason: "a=b " + hostile, Outcome: audit.Success}
+	if err := s.Deliver(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if m := <-r.got; !strings.HasPrefix(m, "<82>1 2030-01-02T12:00:00.123456Z - xteam - token_revoked - CEF:0|XTeam|XTeam|1.2|token_revoked|Token revoked|10|rt=") || !strings.Contains(m, `a\=b`) || strings.ContainsAny(m, "\r\n\x1b") {
+		t.Errorf("got %q", m)
+	}
+}

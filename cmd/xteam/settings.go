@@ -65,6 +65,7 @@ type settings struct {
 
 	EventFile    string // empty: there is none
 	SyslogURL    string // empty: there is none
+	EventCEF     bool   // the file and syslog have CEF; else JSON
 	AlertURL     string // of the webhook; empty: there is none
 	AlertPrivate bool   // it may be on this machine or in a private network
 
@@ -349,11 +350,14 @@ var table = []setting{
 			return err == nil && (d == 0 || d >= day && d <= 876000*time.Hour)
 		}},
 	{name: "EVENT_FILE", without: "none", takes: "the path of a file, or nothing",
-		meaning: "where every security event is appended to, one object of JSON a line, each by one server of many; it is open only while it is written, so it may be moved away at any time",
+		meaning: "where every security event is appended to, one a line, each by one server of many; it is open only while it is written, so it may be moved away at any time",
 		set:     func(s *settings, v string) bool { return path(&s.EventFile, v) }},
 	{name: "EVENT_SYSLOG_URL", without: "none", takes: "syslog://HOST:PORT, syslogs://HOST:PORT for TLS, or nothing",
-		meaning: "a receiver of syslog (RFC 5424 over TCP, octets counted) that is sent every security event as JSON, each by one server of many; production takes TLS, but for this machine itself", mask: maskURL,
+		meaning: "a receiver of syslog (RFC 5424 over TCP, octets counted) that is sent every security event, each by one server of many; production takes TLS, but for this machine itself", mask: maskURL,
 		set: func(s *settings, v string) bool { s.SyslogURL = v; return v == "" || isSyslog(v) }},
+	{name: "EVENT_FORMAT", initial: "json", takes: "json or cef",
+		meaning: "how events are written to EVENT_FILE and EVENT_SYSLOG_URL: as JSON, or in the Common Event Format of ArcSight, which cuts values to 1,023 bytes",
+		set:     func(s *settings, v string) bool { s.EventCEF = v == "cef"; return v == "json" || v == "cef" }},
 	{name: "ALERT_WEBHOOK_URL", without: "none", takes: "https://HOST/PATH, with ALERT_WEBHOOK_PRIVATE=true also http://, or nothing",
 		meaning: "where alerts are posted, each by one server of many, signed after standardwebhooks.com; one that is not taken is tried again, after a restart too, and holds up nothing. No redirect is followed", mask: maskURL,
 		set: func(s *settings, v string) bool {

@@ -93,6 +93,7 @@ func TestSettingsRefused(t *testing.T) {
 		"EVENT_SYSLOG_URL":            {"planted-secret", "syslog://", "http://planted-secret", "udp://h:514", "syslog://u:planted-secret@h", "syslog://h/planted-secret", "syslog://h:0", "syslog://h:65536", "syslog://h:syslog"},
 		"ALERT_WEBHOOK_URL":           {"planted-secret", "ftp://planted-secret@h/", "https://", "https:planted-secret", "https://h/#planted-secret", "https://:443/planted-secret", "https://planted\x00@h/"},
 		"ALERT_WEBHOOK_SECRET":        {"planted-secret", "whsec_planted-secret-planted-secret", "whsec_cGxhbnRlZA=="},
+		"EVENT_FORMAT":                {"CEF", "xml", "json,cef"},
 		"DB_ALLOWED_NETWORKS":         {"here", "10.0.0.1/8", "10.0.0.0/8,", "10.0.0.0/33", "::ffff:10.0.0.0/90", "fe80::1%eth0"},
 		"FIREWALL_URL":                {"planted-secret", "awswaf://", "awswaf://eu-central-1/REGIONAL?ipv4=planted-secret", "ftp://planted-secret@h/", "https://", "awssm://planted-secret/x"},
 		"FIREWALL_SECRET":             {"planted-secret", "whsec_planted-secret-planted-secret", "whsec_cGxhbnRlZA=="},

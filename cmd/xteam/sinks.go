@@ -64,11 +64,19 @@ func openSinks(ctx context.Context, s settings, c *app.Core, db assembly.Databas
 	var all []app.SinkOptions
 	closeAll := func() {}
 	if s.EventFile != "" {
-		all = append(all, app.SinkOptions{Name: "file", Sink: eventfile.New(s.EventFile)})
+		to := eventfile.New(s.EventFile)
+		if s.EventCEF {
+			to = eventfile.NewCEF(s.EventFile, buildVersion().Version)
+		}
+		all = append(all, app.SinkOptions{Name: "file", Sink: to})
 	}
 	if s.SyslogURL != "" {
 		node, _ := os.Hostname() // without one the messages have none
-		to, err := syslog.New(syslog.Options{URL: s.SyslogURL, Hostname: node})
+		o := syslog.Options{URL: s.SyslogURL, Hostname: node}
+		if s.EventCEF {
+			o.CEF = buildVersion().Version
+		}
+		to, err := syslog.New(o)
 		if err != nil {
 			return nil, nil, fmt.Errorf("EVENT_SYSLOG_URL: %w", err)
 		}

@@ -286,7 +286,8 @@ type system struct {
 	output   *output
 }
 
-func newSystem(api *httpapi.API, sent *otlptelemetry.Telemetry, db assembly.Database, registry watched, secrets *assembly.Secrets, log *slog.Logger, out *output) *system {
+func newSystem(api *httpapi.API, sent *otlptelemetry.Telemetry, db assembly.Database, registry watched, sinks *app.Sinks, firewall *app.Firewall, secrets *assembly.Secrets, log *slog.Logger, out *output) *system {
+	api.Sinks, api.Firewall = sinks, firewall
 	public := api.Handler()
 	if sent != nil {
 		public = sent.Handler(public)

@@ -26,14 +26,31 @@ func (e *Entry) AppendCEF(b []byte, version string) []byte {
 	b = strconv.AppendUint(append(b, " cn1Label=seq cn1="...), r.Seq, 10)
 	hash := r.Hash()
 	b = appendHex(append(b, " cs1Label=recordHash cs1="...), hash[:])
-	b = cefField(b, "outcome", string(r.Outcome))
-	b = cefField(b, "reason", r.Reason)
-	b = cefField(b, "suid", r.Actor)
-	b = cefField(b, "duid", r.Subject)
-	p := e.Personal
-	if p == nil {
+	b = cefWho(b, string(r.Outcome), r.Reason, r.Actor, r.Subject)
+	if e.Personal == nil {
 		return b
 	}
+	return cefPersonal(b, e.Personal)
+}
+
+// AppendCEF appends the event as one line of the Common Event Format, without the newline, as it is in an export of the trail, but for its place and hash there. The version is the program's. Values are
+// cut to 1,023 bytes.
+func (e *Event) AppendCEF(b []byte, version string) []byte {
+	b = cefHeader(b, version, string(e.Kind), e.Kind.Message(), cefSeverity(e.Severity))
+	b = strconv.AppendInt(append(b, "rt="...), int64(e.Time)/1000, 10)
+	b = appendHex(append(b, " externalId="...), e.ID[:])
+	b = cefWho(b, string(e.Outcome), e.Reason, e.Actor, e.Subject)
+	return cefPersonal(b, &Personal{Email: e.Email, IPAddress: e.IPAddress, UserAgent: e.UserAgent, RequestID: e.RequestID, Details: e.Details})
+}
+
+func cefWho(b []byte, outcome, reason, actor, subject string) []byte {
+	b = cefField(b, "outcome", outcome)
+	b = cefField(b, "reason", reason)
+	b = cefField(b, "suid", actor)
+	return cefField(b, "duid", subject)
+}
+
+func cefPersonal(b []byte, p *Personal) []byte {
 	b = cefField(b, "duser", p.Email)
 	if a, err := netip.ParseAddr(p.IPAddress); err == nil && a.Is4() {
 		b = cefField(b, "src", p.IPAddress)

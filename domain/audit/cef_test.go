@@ -35,6 +35,10 @@ func TestCEF(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	alone := strings.Replace(want, " cn1Label=seq cn1=1 cs1Label=recordHash cs1="+hash, "", 1)
+	if got := string(e.AppendCEF(nil, `1|2\3`)); got != alone {
+		t.Errorf("an event alone: got  %s\nwant %s", got, alone)
+	}
 	e.Kind, e.IPAddress = "of|a\nlater\\version", "192.0.2.1"
 	l = head.Chained([]audit.Event{e}, []audit.Salt{{1}})[0]
 	entry = l.Entry(&e)
