@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/xteam/xteam/adapters/awswaf"
 	"github.com/xteam/xteam/ports"
@@ -28,7 +27,9 @@ func open(t *testing.T, s *service, o awswaf.Options) *awswaf.Firewall {
 		o.IPv4, o.IPv6 = awswaf.IPSet{Name: "four", ID: "id-4"}, awswaf.IPSet{Name: "six", ID: "id-6"}
 	}
 	if o.Credentials == nil {
-		o.Credentials = credentials.NewStaticCredentialsProvider("AKIDTEST", "planted-secret", "")
+		o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "AKIDTEST", SecretAccessKey: "planted-secret"}, nil
+		})
 	}
 	f, err := awswaf.New(t.Context(), o)
 	if err != nil {
