@@ -259,6 +259,10 @@ func TestAWishForAKeyIsHeldToTheRules(t *testing.T) {
 		`{"name":"x","expires_in_days":1.5}`:      "expires_in_days",
 		`{"name":"x","expires_in_days":"7"}`:      "expires_in_days",
 		`{"name":"x","expires_in_days":1e999999}`: "expires_in_days",
+		`{"name":"x","requests_per_minute":0}`:    "requests_per_minute",
+		`{"name":"x","requests_per_minute":-7}`:   "requests_per_minute",
+		`{"name":"x","requests_per_minute":1e10}`: "requests_per_minute",
+		`{"name":"x","requests_per_minute":"9"}`:  "requests_per_minute",
 		`{"name":"x","hash":"AA","owner":"me"}`:   "hash owner",
 		`{"name":"` + strings.Repeat("é", 101) + `","scopes":["` + strings.Repeat("x", 100_000) + `"],"expires_in_days":0}`: "name scopes expires_in_days",
 	} {
@@ -565,8 +569,17 @@ func TestAdministratorsSeeAndEndKeys(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", target, w.Code, w.Body, want)
 		}
 	}
+	if w := s.call("GET", path+"/"+child.ID, "", boss); w.Code != 200 || !strings.Contains(w.Body.String(), `"networks":[],"requests_per_minute":null`) || !strings.Contains(w.Body.String(), `"user_id":"`+ann.ID.String()) {
+		t.Errorf("of one key: %d %s", w.Code, w.Body)
+	}
+	for _, target := range []string{"/" + strings.Repeat("0", 32), "/" + strings.Repeat("1", 32), "/nonsense", "/" + child.Key} {
+		if w := s.call("GET", path+target, "", boss); w.Code != 404 || strings.Contains(w.Body.String(), child.Key[40:83]) {
+			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+		}
+	}
 	for _, who := range []string{bearer(p), "X-API-Key: " + k.Key} {
 		wants(t, s.call("GET", path+"?user=ann", "", who), 403, "forbidden")
+		wants(t, s.call("GET", path+"/"+k.ID, "", who), 403, "forbidden")
 		wants(t, s.post(path+"/"+k.ID+"/revoke", `{}`, who), 403, "forbidden")
 	}
 	for target, want := range map[string]int{"/" + strings.Repeat("0", 32): 404, "/nonsense": 404} {

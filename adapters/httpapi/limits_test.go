@@ -556,6 +556,10 @@ func TestAKeyHasABucketOfItsOwn(t *testing.T) {
 	l.user("ann", account.RoleUser)
 	p := l.signIn("ann")
 	k, other := l.key(p), l.key(p)
+	narrow := readKey(t, l.post(apiKeys, `{"name":"x","requests_per_minute":1}`, bearer(p)))
+	if got := wants(t, l.post(apiKeys, `{"name":"x","requests_per_minute":3}`, bearer(p)), 422, "validation_failed"); !strings.Contains(fmt.Sprint(got["errors"]), "must be at most 2,") {
+		t.Errorf("more than each key may have: %v", got)
+	}
 	class, err := app.NewOwn("orders", 10)
 	check(t, err)
 	api := l.h.(*httpapi.API)
@@ -565,10 +569,14 @@ func TestAKeyHasABucketOfItsOwn(t *testing.T) {
 		path string
 		key  madeKey
 		want int
-	}{{api, mePath, k, 200}, {own, "/orders", k, 200}, {own, "/orders", k, 429}, {api, mePath, k, 429}, {api, mePath, other, 200}, {own, "/orders", other, 200}} {
+	}{{api, mePath, k, 200}, {own, "/orders", k, 200}, {own, "/orders", k, 429}, {api, mePath, k, 429}, {api, mePath, other, 200}, {own, "/orders", other, 200}, {own, "/orders", narrow, 200}, {api, mePath, narrow, 429}} {
 		l.h, l.from = c.h, fmt.Sprintf("192.0.2.%d:1", 100+i)
 		w := l.call("GET", c.path, "", "X-API-Key: "+c.key.Key)
-		if w.Code != c.want || c.want == 429 && !strings.HasPrefix(w.Header().Get("RateLimit-Policy"), `"api-key";q=2;`) {
+		limit := `"api-key";q=2;`
+		if c.key.ID == narrow.ID {
+			limit = `"api-key";q=1;`
+		}
+		if w.Code != c.want || c.want == 429 && !strings.HasPrefix(w.Header().Get("RateLimit-Policy"), limit) {
 			t.Errorf("request %d: %d %v, want %d", i, w.Code, limitsOf(w), c.want)
 		}
 	}

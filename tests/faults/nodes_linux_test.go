@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"slices"
@@ -73,6 +74,39 @@ func TestThreeNodes(t *testing.T) {
 				t.Errorf("node %d, a token of node %d: %d %s", m, n, got.status, got.text)
 			}
 		}
+	}
+
+	// An API key is taken by each node, and once it is revoked on one, or rotated without an overlap, refused by each, with the reason; what takes its place is taken by each.
+	bearer := c.signIn(0, 0).AccessToken
+	issued := func(got answer) (kid, text string) {
+		var k struct{ ID, Key string }
+		if err := json.Unmarshal([]byte(got.text), &k); err != nil || got.status != http.StatusCreated {
+			t.Fatalf("an API key: %d %s", got.status, got.text)
+		}
+		return k.ID, k.Key
+	}
+	everywhere := func(text, what string, status int) {
+		for n := range c.nodes {
+			until(t, what, func() bool {
+				got := c.call(n, http.MethodGet, me, text, nil)
+				return got.status == status && (status == http.StatusOK || got.Reason == "key_revoked")
+			})
+		}
+	}
+	for i := range c.nodes {
+		kid, text := issued(c.call(i, http.MethodPost, "/api/v1/api-keys", bearer, map[string]any{"name": "bot"}))
+		everywhere(text, "every node takes a new API key", http.StatusOK)
+		nextID, next := issued(c.call((i+1)%3, http.MethodPost, "/api/v1/api-keys/"+kid+"/rotate", bearer, map[string]any{"overlap_hours": i % 2}))
+		everywhere(next, "every node takes what takes its place", http.StatusOK)
+		if i%2 == 1 {
+			everywhere(text, "every node takes the old one meanwhile", http.StatusOK)
+		} else {
+			everywhere(text, "every node refuses the old one", http.StatusUnauthorized)
+		}
+		if got := c.call((i+2)%3, http.MethodDelete, "/api/v1/api-keys/"+nextID, bearer, nil); got.status != http.StatusNoContent {
+			t.Fatalf("revoke an API key: %d %s", got.status, got.text)
+		}
+		everywhere(next, "every node refuses the API key", http.StatusUnauthorized)
 	}
 
 	// 40 refreshes of one token, spread over the nodes: one successor for all.
