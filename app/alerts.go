@@ -224,8 +224,14 @@ func (a *Alerts) own() (all []alert.Firing) {
 
 // raise keeps what was found, and tells of what is new.
 func (a *Alerts) raise(ctx context.Context, found []alert.Firing) error {
+	_, err := a.raised(ctx, found)
+	return err
+}
+
+// raised is raise, and answers the events by which it is told.
+func (a *Alerts) raised(ctx context.Context, found []alert.Firing) ([]audit.Event, error) {
 	if len(found) == 0 {
-		return nil
+		return nil, nil
 	}
 	var effects ports.Effects
 	now := a.core.now()
@@ -247,10 +253,10 @@ func (a *Alerts) raise(ctx context.Context, found []alert.Firing) error {
 		return b, effects, nil
 	})
 	if err != nil {
-		return fmt.Errorf("keep the alerts: %w", err)
+		return nil, fmt.Errorf("keep the alerts: %w", err)
 	}
 	a.core.felt(ctx, effects)
-	return nil
+	return effects.Events, nil
 }
 
 // rule is a rule by its name; the zero rule for another's.
@@ -295,6 +301,21 @@ func (a *Alerts) List(ctx context.Context, open bool, behind string, limit int) 
 	}
 	page, more := b.List(open, behind, limit)
 	return page, more, nil
+}
+
+// Open is how many alerts nobody has acknowledged; -1 when the store does not answer within a second.
+func (a *Alerts) Open() int {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	b, err := a.core.Stores.Alerts.Load(ctx)
+	if err != nil {
+		return -1
+	}
+	n := 0
+	for i := range b.Alerts {
+		n += count(b.Alerts[i].Open())
+	}
+	return n
 }
 
 // Find answers an alert, or alert.ErrUnknown.
@@ -372,22 +393,27 @@ func (a *Alerts) change(ctx context.Context, by Actor, k audit.Kind, f func(aler
 	return err
 }
 
-// Test raises an alert that means nothing, to see that it reaches whom it is to reach.
-func (a *Alerts) Test(ctx context.Context, by Actor) (alert.Alert, error) {
+// Test raises an alert that means nothing, to see that it reaches whom it is to reach, and answers the event by which it is told; the zero id while it is silenced.
+func (a *Alerts) Test(ctx context.Context, by Actor) (alert.Alert, id.Event, error) {
 	f, _ := alert.Fire(nil, alert.TestAlert, a.core.now(), "asked for by "+by.Name)
-	if err := a.raise(ctx, []alert.Firing{f}); err != nil {
-		return alert.Alert{}, err
+	events, err := a.raised(ctx, []alert.Firing{f})
+	if err != nil {
+		return alert.Alert{}, id.Event{}, err
+	}
+	var eid id.Event
+	if len(events) > 0 {
+		eid = events[0].ID
 	}
 	b, err := a.core.Stores.Alerts.Load(ctx)
 	if err != nil {
-		return alert.Alert{}, err
+		return alert.Alert{}, eid, err
 	}
 	for _, is := range slices.Backward(b.Alerts) {
 		if is.Rule == alert.TestAlert {
-			return is, nil
+			return is, eid, nil
 		}
 	}
-	return alert.Alert{}, alert.ErrUnknown
+	return alert.Alert{}, eid, alert.ErrUnknown
 }
 
 // Contained is what was done against what an alert is about, or with a dry run what would be.

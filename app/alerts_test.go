@@ -220,7 +220,7 @@ func TestEscalationIsContained(t *testing.T) {
 	if err := second(w.alerts.Silence(t.Context(), root, got[0].ID, false, time.Second)); !errors.Is(err, app.ErrSilence) {
 		t.Errorf("a short silence: %v", err)
 	}
-	test, err := w.alerts.Test(t.Context(), root)
+	test, _, err := w.alerts.Test(t.Context(), root)
 	if err != nil || test.Rule != alert.TestAlert || test.Raised != 1 {
 		t.Errorf("test: %+v, %v", test, err)
 	}

@@ -182,6 +182,14 @@ func (i *Incidents) admits(a *account.Account) error {
 // Percent is whose sign-ins are let in on this node.
 func (i *Incidents) Percent() int { g := i.held.Load().gate; return g.Percent() }
 
+// Unresolved is how many incidents are not resolved, as far as this node has heard.
+func (i *Incidents) Unresolved() (n int) {
+	for _, is := range i.held.Load().book.Incidents {
+		n += count(is.State != incident.Resolved)
+	}
+	return n
+}
+
 // Isolations are the nodes that serve nobody, as far as this one has heard.
 func (i *Incidents) Isolations() []incident.Isolation { return i.held.Load().book.Isolated }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"time"
@@ -156,12 +157,42 @@ func texts(all []netip.Prefix) []string {
 	return out
 }
 
+// testedAlert is an alert that means nothing, and whether it has arrived.
+type testedAlert struct {
+	alertItem `json:",inline"`
+	Delivered *bool  `json:"delivered"` // the receiver of ALERT_WEBHOOK_URL has taken it; null: there is none, or that is not known
+	Reason    string `json:"reason"`    // why it has not, or is not known to have
+}
+
+// testWithin is how long a test alert may take to arrive.
+const testWithin = 12 * time.Second
+
 func (a *API) testAlert(x *exchange) error {
-	is, err := a.Alerts.Test(x.ctx(), x.actor())
+	var behind uint64
+	var unknown error
+	if a.Sinks != nil {
+		behind, unknown = a.Sinks.End(x.ctx())
+	}
+	is, eid, err := a.Alerts.Test(x.ctx(), x.actor())
 	if err != nil {
 		return err
 	}
-	return x.write(http.StatusCreated, alertItemOf(&is))
+	out := testedAlert{alertItem: alertItemOf(&is), Reason: "the log alone has it: no receiver is set (ALERT_WEBHOOK_URL)"}
+	switch {
+	case eid.IsZero():
+		out.Reason = "test alerts are silenced"
+	case unknown == nil:
+		ctx, cancel := context.WithTimeout(x.ctx(), testWithin)
+		defer cancel()
+		took, has, err := a.Sinks.Took(ctx, "webhook", behind, eid)
+		if has && err == nil {
+			out.Delivered, out.Reason = &took, ""
+		}
+		if has && !took {
+			out.Reason = "its receiver has not taken it in time: the log says why, on the node that delivers"
+		}
+	}
+	return x.write(http.StatusCreated, out)
 }
 
 // alertRule is a row of the table by which alerts are raised.

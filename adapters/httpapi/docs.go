@@ -141,7 +141,7 @@ func docs() map[string]doc {
 			body: silenceBody{}, needs: "seconds", example: `{"seconds":3600,"every":false}`, status: 200, answer: silenced{}, refuses: "not_found too_many_silences"},
 		"POST " + v1 + "/admin/alerts/{id}/contain": {id: "containAlert", title: "Contain an alert", about: "Blocks for an hour the addresses from which somebody guesses, but for those from where somebody had signed in before it began, and names who has signed in from them since; or ends what the user has who is misused.",
 			body: containBody{}, without: true, example: `{"dry_run":true}`, status: 200, answer: containedAlert{}, refuses: "not_found not_containable"},
-		"POST " + v1 + "/admin/alerts/test": {id: "testAlert", title: "Raise a test alert", about: "It means nothing, and goes where alerts go.", status: 201, answer: alertItem{}},
+		"POST " + v1 + "/admin/alerts/test": {id: "testAlert", title: "Raise a test alert", about: "It means nothing, and goes where alerts go. The answer waits for up to twelve seconds until its receiver has taken it.", status: 201, answer: testedAlert{}},
 		"GET " + v1 + "/admin/alert-rules":  {id: "listAlertRules", title: "List the rules by which alerts are raised", status: 200, answer: list[alertRule]{}},
 		"GET " + app.DisownPath:             {id: "aboutDisown", title: "The page of a link by which a user ends a sign-in that was not theirs", status: 200, media: "text/html"},
 		"POST " + v1 + "/auth/disown": {id: "disownSignIn", title: "End a sign-in that was not its user's", about: "With the token of the link in the notice of a sign-in from a new network. What its user has begun since from that network ends too. Good once, for a week.",

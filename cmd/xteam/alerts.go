@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -225,7 +226,7 @@ func (c *cli) alertsTest() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "test",
 		Short:   "Raise an alert that means nothing",
-		Long:    "Raises an alert that means nothing, to see that alerts reach whom they are to reach.",
+		Long:    "Raises an alert that means nothing, to see that alerts reach whom they are to reach, and\nwaits until the receiver of ALERT_WEBHOOK_URL has taken it. The exit code is 1 when it\nhas not within twelve seconds.",
 		Example: "  xteam alerts test",
 		Args:    cobra.NoArgs,
 	}
@@ -236,11 +237,22 @@ func (c *cli) alertsTest() *cobra.Command {
 			return err
 		}
 		defer api.close()
-		var a alertItem
+		var a struct {
+			alertItem
+			Delivered *bool  `json:"delivered"`
+			Reason    string `json:"reason"`
+		}
 		if err := api.post(cmd.Context(), alertsAt+"/test", struct{}{}, &a); err != nil {
 			return err
 		}
-		return c.print(*asJSON, a, "the test alert "+a.ID+" is raised")
+		text := "the test alert " + a.ID + " is raised"
+		switch {
+		case a.Delivered == nil:
+			return c.print(*asJSON, a, text+"; "+a.Reason)
+		case !*a.Delivered:
+			return errors.Join(c.print(*asJSON, a, text), errors.New("the test alert has not arrived: "+a.Reason))
+		}
+		return c.print(*asJSON, a, text+", and its receiver has taken it")
 	})
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -305,7 +306,7 @@ func alertsDelivered(ctx context.Context, p *patient) finding {
 	case err != nil:
 		return fail("see to ALERT_WEBHOOK_URL", "a test alert could not be sent: %v", err)
 	case got.Delivered == nil:
-		return unseen("ask its receiver", "a test alert was sent; whether it arrived was not said")
+		return unseen("set ALERT_WEBHOOK_URL, or have Prometheus alert by .deploy/prometheus/xteam.rules.yml", "a test alert was raised; %s", cmp.Or(got.Reason, "whether it arrived was not said"))
 	case !*got.Delivered:
 		return fail("see to ALERT_WEBHOOK_URL, and whether it can be reached from the server", "a test alert did not arrive: %s", got.Reason)
 	}

@@ -160,7 +160,7 @@ func TestDoctorLive(t *testing.T) {
 		live{url: s.base, now: days(100)}.wants(t, "apikeys.age", "fail", "of ann, ")
 	})
 	t.Run("alerts.delivered", func(t *testing.T) {
-		live{url: s.base}.wants(t, "alerts.delivered", "unknown", "whether it arrived was not said")
+		live{url: s.base}.wants(t, "alerts.delivered", "unknown", "the log alone has it: no receiver is set")
 		answer := ""
 		alerts := before(t, s.base, func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == "/api/v1/admin/alerts/test" {

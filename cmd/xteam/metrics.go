@@ -13,7 +13,7 @@ import (
 // watched is a registry that asks the parts of the service for their figures whenever it is read.
 type watched struct{ *metrics.Registry }
 
-func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, tethers *app.Tethers, sinks *app.Sinks, firewall *app.Firewall, guests *app.Guests, out *output) watched {
+func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app.Limiter, db assembly.Database, secrets *assembly.Secrets, keys *app.Rotator, owed *app.Pending, clocks *app.Clocks, trail *app.Trail, blocks *app.Blocks, nodes *app.Nodes, tethers *app.Tethers, sinks *app.Sinks, alerts *app.Alerts, incidents *app.Incidents, firewall *app.Firewall, guests *app.Guests, out *output) watched {
 	var policies []string
 	for _, p := range l.Policies() {
 		policies = append(policies, p.Name)
@@ -111,6 +111,15 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 	}
 	r.Gauges("xteam_sink_lag_seconds", "Age of the oldest event that a sink had not taken when it was last looked for; 0 when it had taken all.", "sink", lags)
 	r.Gauges("xteam_sink_tries", "How often what is next for a sink has failed, on the node that delivers; else 0.", "sink", tries)
+	r.Gauge("xteam_alerts_open", "Alerts that nobody has acknowledged, in the whole system; -1 when the store does not answer.", func() float64 { return float64(alerts.Open()) })
+	r.Gauge("xteam_incidents_open", "Incidents that are not resolved, in the whole system.", func() float64 { return float64(incidents.Unresolved()) })
+	r.Gauge("xteam_sign_ins_admitted_percent", "Of the users, whose sign-ins this node lets in: less than 100 during an incident.", func() float64 { return float64(incidents.Percent()) })
+	r.Gauge("xteam_node_isolated", "1 while this node serves nobody, for an incident; else 0.", func() float64 {
+		if incidents.Isolated() {
+			return 1
+		}
+		return 0
+	})
 	foreign := map[string]func() float64{}
 	for _, store := range guests.Stores() {
 		foreign[store] = func() float64 { return float64(guests.Foreign(store)) }

@@ -363,7 +363,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, tethers, sinks, firewall, guests, mainOutput)
+	mainWatched := watch(registry, view, hasher, limiter, assemblyDatabase, secrets, rotator, pending, clocks, trail, blocks, nodes, tethers, sinks, alerts, incidents, firewall, guests, mainOutput)
 	mainSystem := newSystem(api, telemetry, assemblyDatabase, mainWatched, sinks, firewall, secrets, logger, mainOutput)
 	return mainSystem, func() {
 		cleanup24()

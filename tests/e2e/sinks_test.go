@@ -142,11 +142,15 @@ func TestAlertsArrive(t *testing.T) {
 	env := environ(folder, "EVENT_SYSLOG_URL=syslog://"+logs.addr, "METRICS_ADDR="+metrics, "ALERT_WEBHOOK_URL=http://"+h.addr+"/planted-path?k=planted-query", "ALERT_WEBHOOK_SECRET="+h.secret, "ALERT_WEBHOOK_PRIVATE=true", "EVENT_FILE="+file)
 	admin(t, env)
 	s := serve(t, env)
-	must(t, env, "", "alerts", "test")
+	if got := must(t, env, "", "alerts", "test"); !strings.Contains(got, "its receiver has taken it") {
+		t.Errorf("the first alert: %s", got)
+	}
 	until(t, "the first alert comes", func() bool { return len(h.got()) == 1 })
 
 	gone()
-	must(t, env, "", "alerts", "test")
+	if r := xteam(t, env, "", "alerts", "test"); r.code != 1 || !strings.Contains(r.err, "the test alert has not arrived") {
+		t.Errorf("with nobody there: %+v", r)
+	}
 	until(t, "the log says that it was not taken", func() bool { return strings.Contains(s.log.String(), "sink/webhook") })
 	until(t, "the metrics say so", func() bool {
 		_, page := metricsPage(t, "http://"+metrics, "")
