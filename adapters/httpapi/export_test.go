@@ -77,3 +77,9 @@ func Cursor(list, text string, of id.User) (again string, err error) {
 	}
 	return *next, err
 }
+
+// OneRange judges the Range of a download, and Disposition is how a file is named in one.
+var (
+	OneRange    = oneRange
+	Disposition = dispositionOf
+)
