@@ -34,7 +34,7 @@ var failures = []failure{
 	{"the disk of DATA_DIR", "holds a file that is cut or damaged", "what was cut off is dropped and told of; what is damaged is refused in one sentence, and left as it is", []string{"adapters/badgerstore TestTornFiles"}},
 	{"the disk of UPLOAD_DIR", "has less than MIN_FREE_SPACE, or is full", "uploads get 507, and what has come of them is taken away; downloads and deletions go on", []string{"adapters/diskfiles TestTheLastSpaceIsKept", "app TestTheRecordDecides"}},
 	{"the folder UPLOAD_DIR", "is not the one that was written to", "downloads get 503 until it is; files can be listed and deleted", []string{"app TestBytesThatAreNotThereAreSaidToBe"}},
-	{"a server", "is killed while a file is uploaded or deleted", "the file is there whole or not at all, and takes space only if it is there", []string{"adapters/diskfiles TestFiles", "app TestTheRecordDecides"}},
+	{"a server", "is killed while a file is uploaded or deleted", "the file is there whole or not at all, and takes space only if it is there", []string{"tests/e2e TestUploadsKilled", "adapters/diskfiles TestFiles", "app TestTheRecordDecides"}},
 	{"a server", "is killed", "what it acknowledged is there; the others go on", []string{"tests/e2e TestKilledUnderLoad", "tests/faults TestFaults/a node: kill -9 of each in turn"}},
 	{"a server", "stands still and comes back", "it judges by what it knows for REVOCATION_MAX_STALENESS, and hears what it missed before it is trusted longer", []string{"tests/faults TestFaults/a node: SIGSTOP"}},
 	{"the source of secrets", "does not answer, is sealed, or denies", "the last good values are used on for as long as the server runs, and /readyz says how old they are; a start is refused, with the reason",
