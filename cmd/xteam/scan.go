@@ -375,7 +375,7 @@ func (c *cli) withdraw(ctx context.Context, found []scanFinding) error {
 		case errors.As(err, &no) && no.Status < http.StatusInternalServerError && no.Status != http.StatusTooManyRequests:
 			f.Why = "it is not of this server, or over"
 			if no.Status != http.StatusNotFound {
-				f.Why = err.Error()
+				f.Why = strings.TrimPrefix(err.Error(), "--token: ")
 			}
 		default:
 			return err

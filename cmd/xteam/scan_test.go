@@ -150,3 +150,29 @@ func TestScanStops(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// What is of another server, or no longer of any, is told apart, and where there is no server nothing is lost of what was found.
+func TestScanRevokesWhatItCan(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("BCRYPT_COST", "10")
+	key := leakedKey(t)
+	if err := os.WriteFile("leak", []byte(key+"\n"+key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, errs := scanIn(t, nil, 1, []string{key}, "--revoke", "leak")
+	if !strings.HasPrefix(out, "leak:1:1: xt_prd_") || !strings.Contains(errs, "xteam: ") || strings.Contains(out, "revoked") {
+		t.Errorf("without a server: %s%s", out, errs)
+	}
+	var o, e bytes.Buffer
+	if code := xteam.Run(t.Context(), []string{"users", "create", "--email", "ann@example.com", "--username", "ann", "--password-stdin"}, strings.NewReader("correct-Horse-battery-9-staple\n"), &o, &e); code != 0 {
+		t.Fatal(e.String())
+	}
+	out, _ = scanIn(t, nil, 1, []string{key}, "--revoke", "leak")
+	if strings.Count(out, ": not revoked: ") != 2 || !strings.Contains(out, "of this system") {
+		t.Errorf("of another server: %s", out)
+	}
+	out, _ = scanIn(t, nil, 1, []string{key}, "--revoke", "--json", "leak")
+	if strings.Count(out, `"revoked":false`) != 2 {
+		t.Errorf("as JSON: %s", out)
+	}
+}

@@ -155,3 +155,31 @@ func (endless) Read(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+// FuzzFind: whatever is read, what is found stands where it is said to, and is found however it is read.
+func FuzzFind(f *testing.F) {
+	for _, text := range []string{"", "xt_", key, refresh, "a\n" + key + refresh + "\nxtr_" + refresh, strings.Repeat("xt_dev_", 40) + key} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		lines := bytes.SplitAfter(text, []byte("\n"))
+		var all []string
+		if err := leak.Find(bytes.NewReader(text), func(l leak.Leak) bool {
+			s := l.Text.RevealPlaintext()
+			all = append(all, fmt.Sprintf("%d:%d %s", l.Line, l.Column, s))
+			if !bytes.HasPrefix(lines[l.Line-1][l.Column-1:], []byte(s)) {
+				t.Errorf("%d:%d is not where it is", l.Line, l.Column)
+			}
+			_, notKey := apikey.Parse(s)
+			if _, notRefresh := session.ParseRefresh(s); notKey != nil && notRefresh != nil {
+				t.Error("what was found is no secret")
+			}
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(all, found(t, iotest.OneByteReader(bytes.NewReader(text)))); diff != "" {
+			t.Errorf("byte by byte (-at once +so):\n%s", diff)
+		}
+	})
+}
