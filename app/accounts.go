@@ -60,6 +60,7 @@ func (a *Accounts) create(ctx context.Context, by Actor, reg Registration, role 
 // creation is what may be special about how an account is made.
 type creation struct {
 	details map[string]string // of its event, beside the role
+	decoy   bool              // it is no account that anybody is to use
 	alone   bool              // only where there is no administrator yet; else it fails with ErrSetUp
 }
 
@@ -77,6 +78,7 @@ func (a *Accounts) createAs(ctx context.Context, by Actor, uid id.User, reg Regi
 		return none, err
 	}
 	made := account.New(uid, reg.Email, reg.Username, reg.FullName, role, hash, a.core.now())
+	made.Decoy = how.decoy
 	e.Subject, e.Email = uid.String(), reg.Email.String()
 	e.Details = map[string]string{"role": string(role)}
 	maps.Copy(e.Details, how.details)

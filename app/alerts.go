@@ -280,7 +280,9 @@ func (a *Alerts) about(e *audit.Event, is *alert.Alert) {
 	of := a.rule(is.Rule).Grouping
 	switch {
 	case is.Group == "":
-	case of == alert.Address && is.Group != alert.More:
+	case of == alert.Address && strings.HasPrefix(is.Group, "("): // of many, or of none
+		e.Details["group"] = is.Group
+	case of == alert.Address:
 		e.IPAddress = strings.TrimSuffix(is.Group, "/64")
 	case of == alert.Key && is.Group != alert.More:
 		e.Details["api_key"] = is.Group

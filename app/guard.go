@@ -23,6 +23,7 @@ type Guard struct {
 	policy token.Policy
 	view   *view.View
 	keys   *keyBook
+	decoys decoys // that were tried here
 }
 
 // NewGuard is a guard over the core's codec and view.
@@ -151,7 +152,12 @@ func (g *Guard) read(ctx context.Context, r Request, p apikey.Proof) (*knownKey,
 		}
 		defer back()
 	}
-	return g.core.knowProved(ctx, p)
+	k, err := g.core.knowProved(ctx, p)
+	if decoy := (*decoyKeyError)(nil); errors.As(err, &decoy) {
+		g.touchedKey(ctx, r, decoy)
+		return nil, apikey.ErrInvalid
+	}
+	return k, err
 }
 
 // ScopeError refuses an API key what it was not made for. It matches ErrForbidden.

@@ -86,7 +86,12 @@ func (c *Core) know(ctx context.Context, kid id.APIKey, proved func(*apikey.Key)
 	if err != nil {
 		return nil, orInvalid(err)
 	}
-	k.owner = ownersEnd(&k.key, &acct)
+	if k.owner = ownersEnd(&k.key, &acct); acct.Decoy {
+		if k.owner != nil || k.key.Revoked != 0 { // it was put away
+			return nil, apikey.ErrInvalid
+		}
+		return nil, &decoyKeyError{acct.ID, kid}
+	}
 	k.scopes = k.key.Scopes & apikey.Granted(acct.Role)
 	role := account.RoleUser
 	if k.scopes.Has(apikey.Admin) {

@@ -31,6 +31,10 @@ func (s *Sessions) Introspect(ctx context.Context, g *Guard, text secret.Text) (
 		is, err = s.introspectRefresh(ctx, text)
 	case apikey.Looks(plain):
 		is, err = s.core.introspectKey(ctx, plain)
+		if decoy := (*decoyKeyError)(nil); errors.As(err, &decoy) { // of whom the service was shown it, the service alone knows
+			g.touchedKey(ctx, Request{}, decoy)
+			err = apikey.ErrInvalid
+		}
 	default:
 		var who Caller
 		if who, err = g.Admit(plain); err == nil {

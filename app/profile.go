@@ -42,14 +42,14 @@ func (s *Sessions) ChangeProfile(ctx context.Context, r Request, c Caller, p acc
 		}
 		if !ok {
 			try.missed()
-			return acct, s.failed(ctx, r, acct.Email.String(), acct.ID)
+			return acct, s.failed(ctx, r, acct.Email.String(), &acct)
 		}
 	}
 	is, err := s.changeProfile(ctx, r, c, p, checked)
 	switch {
 	case errors.Is(err, account.ErrCredentials): // changed by another meanwhile
 		try.missed()
-		return acct, s.failed(ctx, r, acct.Email.String(), acct.ID)
+		return acct, s.failed(ctx, r, acct.Email.String(), &acct)
 	case errors.Is(err, ports.ErrNotFound):
 		return acct, token.ErrInvalid
 	case errors.Is(err, ports.ErrTaken):

@@ -56,14 +56,14 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	if err != nil {
 		return Tokens{}, err
 	}
-	if !ok || acct.Disabled {
+	if !ok || acct.Disabled || acct.Decoy {
 		try.missed()
-		return Tokens{}, s.failed(ctx, r, login.String(), acct.ID)
+		return Tokens{}, s.failed(ctx, r, login.String(), &acct)
 	}
 	if acct, err = s.again(ctx, acct, password, upgrade); err != nil {
 		if errors.Is(err, account.ErrCredentials) {
 			try.missed()
-			return Tokens{}, s.failed(ctx, r, login.String(), acct.ID)
+			return Tokens{}, s.failed(ctx, r, login.String(), &acct)
 		}
 		return Tokens{}, err
 	}
@@ -107,16 +107,25 @@ func (s *Sessions) heldBack(ctx context.Context, r Request, acct *account.Accoun
 }
 
 // failed records a sign-in that failed and answers account.ErrCredentials, or the fault that kept it from being recorded.
-func (s *Sessions) failed(ctx context.Context, r Request, login string, uid id.User) error {
+func (s *Sessions) failed(ctx context.Context, r Request, login string, acct *account.Account) error {
 	e, err := s.core.event(r, audit.AuthenticationFailed, audit.Warning, audit.Failure)
 	if err != nil {
 		return err
 	}
 	e.Email, e.Reason = login, "credentials_invalid"
-	if !uid.IsZero() {
-		e.Subject = uid.String()
+	all := []audit.Event{e}
+	if !acct.ID.IsZero() {
+		all[0].Subject = acct.ID.String()
 	}
-	if err := s.core.tell(ctx, e); err != nil {
+	if acct.Decoy && !acct.Disabled {
+		touched, err := s.core.touched(r, acct.ID, "sign_in")
+		if err != nil {
+			return err
+		}
+		touched.Email = login
+		all = append(all, touched)
+	}
+	if err := s.core.tell(ctx, all...); err != nil {
 		return err
 	}
 	return account.ErrCredentials
@@ -461,7 +470,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 	}
 	if !ok {
 		try.missed()
-		return Tokens{}, s.failed(ctx, r, acct.Email.String(), acct.ID)
+		return Tokens{}, s.failed(ctx, r, acct.Email.String(), &acct)
 	}
 	hash, err := s.core.Passwords.Hash(ctx, next)
 	if err != nil {
@@ -497,7 +506,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 	})
 	if errors.Is(err, account.ErrCredentials) {
 		try.missed()
-		return Tokens{}, s.failed(ctx, r, acct.Email.String(), acct.ID)
+		return Tokens{}, s.failed(ctx, r, acct.Email.String(), &acct)
 	} else if err != nil {
 		return Tokens{}, err
 	}

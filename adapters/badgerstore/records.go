@@ -33,6 +33,7 @@ func encodeAccount(a account.Account) []byte {
 	e.int(11, int64(a.Updated))
 	e.int(12, int64(a.KeysFrom))
 	e.int(13, int64(a.KeysEnded))
+	e.bool(14, a.Decoy)
 	return e
 }
 
@@ -67,6 +68,8 @@ func decodeAccount(uid id.User, value []byte) (account.Account, error) {
 			a.KeysFrom = token.Generation(f.int())
 		case 13:
 			a.KeysEnded = revocation.Reason(f.int())
+		case 14:
+			a.Decoy = f.int() != 0
 		default:
 			f.unknown()
 		}

@@ -13,6 +13,24 @@ import (
 type createUserBody struct {
 	person `json:",inline"`
 	Role   string `json:"role"`
+	Decoy  bool   `json:"decoy"`
+}
+
+// createdUser is a new account, and of a decoy the API key to leave about.
+type createdUser struct {
+	user   `json:",inline"`
+	APIKey string `json:"api_key,omitzero"` // of a decoy: told this once
+}
+
+func (u createdUser) appendJSON(b []byte) ([]byte, error) {
+	b, err := u.user.appendJSON(b)
+	if err != nil || u.APIKey == "" {
+		return b, err
+	}
+	if b, err = appendQuote(append(b[:len(b)-1], `,"api_key":`...), u.APIKey); err != nil {
+		return nil, err
+	}
+	return append(b, '}'), nil
 }
 
 func (a *API) createUser(x *exchange) error {
@@ -28,8 +46,18 @@ func (a *API) createUser(x *exchange) error {
 	if err != nil {
 		bad.fields = append(bad.fields, fieldError{"role", "must be user or admin"})
 	}
+	if in.Decoy && role == account.RoleAdmin {
+		bad.fields = append(bad.fields, fieldError{"role", "must be user: a decoy is no administrator"})
+	}
 	if len(bad.fields) > 0 {
 		return bad
+	}
+	if in.Decoy {
+		made, key, err := a.Accounts.CreateDecoy(x.ctx(), x.actor(), reg)
+		if err != nil {
+			return err
+		}
+		return x.write(http.StatusCreated, createdUser{userOf(&made), key.RevealPlaintext()})
 	}
 	made, err := a.Accounts.Create(x.ctx(), x.actor(), reg, role)
 	if err != nil {

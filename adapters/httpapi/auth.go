@@ -22,10 +22,11 @@ type user struct {
 	Role      string    `json:"role"`
 	IsActive  bool      `json:"is_active"`
 	CreatedAt time.Time `json:"created_at"`
+	Decoy     bool      `json:"decoy,omitzero"` // which its owner is never shown, as nobody can be
 }
 
 func userOf(a *account.Account) user {
-	return user{a.ID.String(), a.Email.String(), a.Username.String(), a.FullName.String(), string(a.Role), !a.Disabled, a.Created.Time()}
+	return user{a.ID.String(), a.Email.String(), a.Username.String(), a.FullName.String(), string(a.Role), !a.Disabled, a.Created.Time(), a.Decoy}
 }
 
 func (u user) appendJSON(b []byte) ([]byte, error) {
@@ -39,6 +40,9 @@ func (u user) appendJSON(b []byte) ([]byte, error) {
 	}
 	b = strconv.AppendBool(append(b, `,"is_active":`...), u.IsActive)
 	b = u.CreatedAt.AppendFormat(append(b, `,"created_at":"`...), time.RFC3339Nano)
+	if u.Decoy {
+		return append(b, `","decoy":true}`...), nil
+	}
 	return append(b, `"}`...), nil
 }
 

@@ -102,8 +102,8 @@ func docs() map[string]doc {
 		"DELETE " + v1 + "/admin/users/{user}/files": {id: "deleteFilesOf", title: "Delete all files of a user", about: "As when they are to be forgotten. To read them is for their owner alone.", status: 200, answer: deletedFiles{}, refuses: "no_space"},
 
 		"GET " + v1 + "/admin/users": {id: "listUsers", title: "List users", query: ofPages, status: 200, answer: list[user]{}},
-		"POST " + v1 + "/admin/users": {id: "createUser", title: "Make an account", body: createUserBody{}, needs: "email username password",
-			example: `{"email":"cid@example.com","username":"cid","password":"a short-legged heron","role":"user"}`, status: 201, answer: user{}, refuses: "taken no_space"},
+		"POST " + v1 + "/admin/users": {id: "createUser", title: "Make an account", about: "With `decoy` its credentials are honeytokens: its names, its password and the API key that is answered, this once, are refused as wrong ones are, and whoever tries one is a critical alert.", body: createUserBody{}, needs: "email username password",
+			example: `{"email":"cid@example.com","username":"cid","password":"a short-legged heron","role":"user"}`, status: 201, answer: createdUser{}, refuses: "taken no_space"},
 		"GET " + v1 + "/admin/users/{user}": {id: "showUser", title: "Show a user", status: 200, answer: user{}},
 		"POST " + v1 + "/admin/users/{user}/disable": {id: "disableUser", title: "Disable a user", about: "Revokes all of their tokens. The last active administrator cannot be disabled, nor your own account.",
 			body: disableUserBody{}, without: true, example: `{}`, status: 200, answer: user{}, refuses: "last_admin own_account"},
@@ -250,7 +250,7 @@ func memberMeanings() map[string]string {
 	)
 	return map[string]string{
 		"id": "16 bytes as 32 hexadecimal digits.", "user_id": "Whose it is.", "email": "An e-mail address.", "username": named, "full_name": "At most 100 characters; may be empty.", "role": "What the account may do.",
-		"is_active": "It is not disabled.", "created_at": when, "expires_at": when, "revoked_at": when, "items": "The items of this page.", "next": "The cursor of the next page; null on the last.",
+		"is_active": "It is not disabled.", "decoy": "Nobody is to use it: whoever does is an alert.", "created_at": when, "expires_at": when, "revoked_at": when, "items": "The items of this page.", "next": "The cursor of the next page; null on the last.",
 		"name": "1 to 100 characters, for people.", "scopes": "What it may do.", "uses": "How often it was used.", "reason": "For the log and whoever is refused; may be empty.", "last_ip_address": "Where it was used last.",
 		"kid": "A signing key's id.", "algorithm": "HS256, ES256, EdDSA, RS256 or PS256.", "alg": "HS256, ES256, EdDSA, RS256 or PS256; the configured one when it is not given.",
 		"graceful": "Publish it now, and sign with it a quarter of an hour later.", "sessions_ended": "How many sessions ended, or would.", "counted": "False: at least so many; they could not all be counted in time.",

@@ -94,11 +94,12 @@ type accountRecord struct {
 	KeysEnded     uint8  `json:"keys_ended,omitempty"`
 	Created       int64  `json:"created,omitempty"`
 	Updated       int64  `json:"updated,omitempty"`
+	Decoy         bool   `json:"decoy,omitempty"`
 }
 
 func encodeAccount(a account.Account) []byte {
 	return encode(accountRecord{a.Email.String(), a.Username.String(), a.FullName.String(), string(a.Role), []byte(a.Password.RevealPlaintext()), a.Disabled,
-		uint64(a.Generation), uint64(a.SessionsFrom), uint8(a.SessionsEnded), uint64(a.KeysFrom), uint8(a.KeysEnded), int64(a.Created), int64(a.Updated)})
+		uint64(a.Generation), uint64(a.SessionsFrom), uint8(a.SessionsEnded), uint64(a.KeysFrom), uint8(a.KeysEnded), int64(a.Created), int64(a.Updated), a.Decoy})
 }
 
 func decodeAccount(uid id.User, b []byte) (account.Account, error) {
@@ -106,7 +107,7 @@ func decodeAccount(uid id.User, b []byte) (account.Account, error) {
 	if err := decode(b, &r); err != nil {
 		return account.Account{}, err
 	}
-	a := account.Account{ID: uid, Role: account.Role(r.Role), Password: secret.New(string(r.Password)), Disabled: r.Disabled,
+	a := account.Account{ID: uid, Role: account.Role(r.Role), Password: secret.New(string(r.Password)), Disabled: r.Disabled, Decoy: r.Decoy,
 		Generation: token.Generation(r.Generation), SessionsFrom: token.Generation(r.SessionsFrom), SessionsEnded: revocation.Reason(r.SessionsEnded),
 		KeysFrom: token.Generation(r.KeysFrom), KeysEnded: revocation.Reason(r.KeysEnded), Created: instant.Instant(r.Created), Updated: instant.Instant(r.Updated)}
 	var wrong [3]error

@@ -16,6 +16,9 @@ const usersPath = "/api/v1/admin/users"
 
 // state is whether the account can sign in.
 func (u *user) state() string {
+	if u.IsActive && u.Decoy {
+		return "decoy"
+	}
 	if u.IsActive {
 		return "active"
 	}

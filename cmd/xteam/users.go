@@ -20,6 +20,8 @@ type user struct {
 
 	IsActive  bool      `json:"is_active"`
 	CreatedAt time.Time `json:"created_at"`
+	Decoy     bool      `json:"decoy,omitempty"`
+	APIKey    string    `json:"api_key,omitempty"` // of a new decoy
 }
 
 // newUser asks the API for an account. The password is in the clear: it goes into a request's body and nowhere else.
@@ -29,6 +31,7 @@ type newUser struct {
 	FullName string `json:"full_name,omitempty"`
 	Role     string `json:"role"`
 	Password string `json:"password"`
+	Decoy    bool   `json:"decoy,omitempty"`
 }
 
 func (c *cli) usersCreate() *cobra.Command {
@@ -39,9 +42,16 @@ func (c *cli) usersCreate() *cobra.Command {
 		Long: `Makes an account and prints its id. It works through the running server, or on
 the store itself while the server is stopped, which it makes if there is none.
 The password is the first line of standard input, so that it stays out of the
-process list; on a terminal it is asked for and not shown.`,
+process list; on a terminal it is asked for and not shown.
+
+With --decoy nobody is to use the account: its names, its password and an API
+key, which is printed behind the id this once, are honeytokens to leave where
+only an intruder looks. They are refused as wrong ones are, and whoever tries
+one is a critical alert with their address. xteam users disable puts it away.`,
 		Example: `  printf '%s\n' "$PASSWORD" |
-    xteam users create --email ann@example.com --username ann --role admin --password-stdin`,
+    xteam users create --email ann@example.com --username ann --role admin --password-stdin
+  xteam secret generate |
+    xteam users create --decoy --email backup@example.com --username backup --password-stdin`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
@@ -49,6 +59,7 @@ process list; on a terminal it is asked for and not shown.`,
 	f.StringVar(&in.Username, "username", "", "user name: 3 to 50 of A-Z a-z 0-9 . _ -")
 	f.StringVar(&in.FullName, "full-name", "", "the person's name")
 	f.StringVar(&in.Role, "role", "user", "user or admin")
+	f.BoolVar(&in.Decoy, "decoy", false, "nobody is to use it: whoever does is an alert")
 	f.Bool("password-stdin", false, "read the password from standard input")
 	for _, name := range []string{"email", "username", "password-stdin"} {
 		_ = cmd.MarkFlagRequired(name) // fails for a flag that is not there alone
@@ -57,6 +68,9 @@ process list; on a terminal it is asked for and not shown.`,
 	cmd.RunE = c.does(func(cmd *cobra.Command) error {
 		if in.Role != "user" && in.Role != "admin" {
 			return c.misuse("--role takes user or admin")
+		}
+		if in.Decoy && in.Role != "user" {
+			return c.misuse("--decoy goes with --role user: a decoy is no administrator")
 		}
 		var err error
 		if in.Password, err = c.line(cmd.Context(), "the password"); err != nil {
@@ -74,6 +88,9 @@ process list; on a terminal it is asked for and not shown.`,
 		}
 		if err != nil {
 			return err
+		}
+		if made.Decoy {
+			return c.print(*asJSON, made, made.ID+"\n"+made.APIKey)
 		}
 		return c.print(*asJSON, made, made.ID)
 	})

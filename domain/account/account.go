@@ -22,6 +22,7 @@ type Account struct {
 	Role     Role
 	Password secret.Text // the hash, in the hasher's own notation; never the password
 	Disabled bool
+	Decoy    bool // nobody is to use it: no credential of it is taken, and whoever tries one is told of
 
 	// Generation is put in every token; a token with a lower one is revoked. It only rises.
 	Generation token.Generation

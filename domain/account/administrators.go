@@ -15,7 +15,7 @@ var (
 )
 
 // Administers reports whether the account is one of an administrator who can sign in.
-func (a *Account) Administers() bool { return a.Role == RoleAdmin && !a.Disabled }
+func (a *Account) Administers() bool { return a.Role == RoleAdmin && !a.Disabled && !a.Decoy }
 
 // Spare answers ErrLastAdmin when a change from a to next would take the last administrator from the system; others says whether there is another.
 func (a *Account) Spare(next *Account, others bool) error {

@@ -82,6 +82,7 @@ func Rules() []Rule {
 		{Name: "canary_failed", Meaning: "a node has not said that it refuses what was revoked", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.CanaryFailed), contain: fixed("xteam nodes")},
 		{Name: "source_healed", Meaning: "a store had lost revocations, which were put back", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.SourceHealed), contain: fixed("xteam config --failure-modes")},
 		{Name: ForeignStoreSession, Meaning: "a session of the database or of Redis from outside DB_ALLOWED_NETWORKS: whoever it is has its password", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, of: kinds(audit.StoreSessionForeign), Grouping: Address, group: addressOf},
+		{Name: "honeytoken_touched", Meaning: "a credential of a decoy was tried: nobody uses it, so whoever did has looked where nobody should", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.HoneytokenTouched), Grouping: Address, group: whence, contain: blockAddress},
 		{Name: "epoch_raised", Meaning: "all tokens were withdrawn", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.EpochRaised), contain: fixed("xteam audit tail")},
 		{Name: AuditBroken, Meaning: "the audit trail cannot be gone on with", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, contain: fixed("xteam audit verify")},
 		{Name: StaleView, Meaning: "the revocations are not heard of: tokens are refused", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), contain: fixed("xteam nodes")},
@@ -125,9 +126,20 @@ func actorOf(e *audit.Event) string   { return e.Actor }
 // addressOf is the address; of IPv6 its /64, in which one client has any number.
 func addressOf(e *audit.Event) string { return networkOf(e.IPAddress) }
 
+// nowhere is the group of those that came by a way that has no address, as the operator's socket.
+const nowhere = "(no address)"
+
+// whence is addressOf of what is to be told of even without an address.
+func whence(e *audit.Event) string {
+	if a := addressOf(e); a != "" {
+		return a
+	}
+	return nowhere
+}
+
 func containAlert(id, _ string) string { return "xteam alerts contain " + id }
 func blockAddress(id, group string) string {
-	if group == "" {
+	if group == "" || group == nowhere {
 		return ""
 	}
 	return "xteam blocked-ips add " + group + " --for 1h --reason \"alert " + id + "\""

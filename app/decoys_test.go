@@ -1,0 +1,119 @@
+package app_test
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/alert"
+	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/session"
+)
+
+// A decoy's password, right or wrong, and its API key are refused as wrong ones are; each is a critical alert with the address, at the first touch; and one that was put away is no decoy any more.
+func TestDecoys(t *testing.T) {
+	w := newWorld(t)
+	u, err := account.ParseUsername("backup")
+	w.must(err)
+	e, err := account.ParseEmail("backup@example.com")
+	w.must(err)
+	reg := app.Registration{Email: e, Username: u, Password: secret.New("a planted credential")}
+	made, key, err := w.accounts.CreateDecoy(t.Context(), op, reg)
+	w.must(err)
+	if !made.Decoy || made.Role != account.RoleUser {
+		t.Fatalf("made %+v", made)
+	}
+	ann := w.user("ann")
+	proof, err := apikey.Parse(key.RevealPlaintext())
+	w.must(err)
+	unknown, _, err := apikey.Make(proof.Environment, id.APIKey{1}, rand.Reader)
+	w.must(err)
+
+	touched := func() (all []audit.Event) {
+		for _, e := range w.events() {
+			if e.Kind == audit.HoneytokenTouched {
+				all = append(all, e)
+			}
+		}
+		return all
+	}
+	until := func(want int) []audit.Event {
+		t.Helper()
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			if got := touched(); len(got) == want || time.Now().After(deadline) {
+				if len(got) != want {
+					t.Fatalf("%d touches, want %d", len(got), want)
+				}
+				return got
+			}
+		}
+	}
+	from := app.Request{Origin: session.Origin{Address: netip.MustParseAddr("203.0.113.9")}}
+	login := func(password string) error {
+		_, err := w.sessions.Login(t.Context(), from, account.Login{Username: u}, secret.New(password))
+		return err
+	}
+	for i, password := range []string{"not the planted one", "a planted credential"} {
+		if err := login(password); !errors.Is(err, account.ErrCredentials) {
+			t.Errorf("%s: %v", password, err)
+		}
+		got := until(i + 1)
+		if is := got[i]; is.IPAddress != "203.0.113.9" || is.Subject != made.ID.String() || is.Severity != audit.Critical || is.Email != "backup" || is.Reason != "sign_in" {
+			t.Errorf("told of %+v", is)
+		}
+	}
+	_, wrong := w.guard.AdmitKey(t.Context(), from, unknown.RevealPlaintext())
+	for range 3 {
+		got, err := w.guard.AdmitKey(t.Context(), from, key.RevealPlaintext())
+		if !errors.Is(err, apikey.ErrInvalid) || !errors.Is(wrong, apikey.ErrInvalid) || err.Error() != apikey.ErrInvalid.Error() || got.Claims != nil || app.RefusalCode(err) != app.RefusalCode(apikey.ErrInvalid) {
+			t.Errorf("the key: %+v, %v; one that is wrong: %v", got, err, wrong)
+		}
+	}
+	last := until(3)[2]
+	if last.IPAddress != "203.0.113.9" || last.Subject != made.ID.String() || last.Reason != "api_key" || last.Details["api_key"] == "" {
+		t.Errorf("told of %+v", last)
+	}
+	w.turn(2 * time.Minute)
+	_, _ = w.guard.AdmitKey(t.Context(), from, key.RevealPlaintext())
+	until(4)
+	w.turn(400 * 24 * time.Hour) // it has expired
+	_, _ = w.guard.AdmitKey(t.Context(), from, key.RevealPlaintext())
+	until(5)
+	if is, why, err := w.sessions.Introspect(t.Context(), w.guard, key); is != nil || !errors.Is(why, apikey.ErrInvalid) || err != nil {
+		t.Errorf("introspected: %+v, %v, %v", is, why, err)
+	}
+	until(6)
+
+	engine := alert.NewEngine(alert.Rules())
+	found := engine.Take(&last, instant.Of(time.Now()), false)
+	if len(found) != 1 || found[0].Rule != "honeytoken_touched" || found[0].Group != "203.0.113.9" || found[0].Severity != audit.Critical || found[0].Contain == "" {
+		t.Errorf("alerts: %+v", found)
+	}
+	last.IPAddress = ""
+	if found := engine.Take(&last, instant.Of(time.Now()), false); len(found) != 1 || found[0].Contain != "" {
+		t.Errorf("without an address: %+v", found)
+	}
+
+	w.must(w.accounts.Disable(t.Context(), op, made.ID))
+	if err := login("a planted credential"); !errors.Is(err, account.ErrCredentials) {
+		t.Errorf("disabled: %v", err)
+	}
+	if _, err := w.guard.AdmitKey(t.Context(), from, key.RevealPlaintext()); !errors.Is(err, apikey.ErrInvalid) {
+		t.Errorf("the key of one that is disabled: %v", err)
+	}
+	if n := len(touched()); n != 6 {
+		t.Errorf("%d touches after it was put away", n)
+	}
+	if _, err := w.login("ann"); err != nil || ann.Decoy {
+		t.Errorf("who is no decoy: %v", err)
+	}
+}
