@@ -36,7 +36,7 @@ func binary(t *testing.T) string {
 		if program.folder, program.err = os.MkdirTemp("", "xteam-security"); program.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-pgo=off", "-o", filepath.Join(program.folder, "xteam"), "github.com/xteam/xteam/cmd/xteam")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(program.folder, "xteam"), "github.com/xteam/xteam/cmd/xteam")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			program.err = fmt.Errorf("build: %w\n%s", err, out)
