@@ -45,10 +45,10 @@ var asvsExhibits = []exhibit{
 	{ids: []string{"CSRF", "CVE-2025-47910", "CVE-2025-24358"}, play: otherPagesRequests, tests: []string{"adapters/httpapi/cookies_test.go:TestCookiesOfOtherPages"}},
 	{ids: []string{"SQL", "CVE-2024-27304", "CVE-2026-41889"}, play: textThatLooksLikeSQL, tests: []string{"adapters/pgstore/open_test.go:TestNeverTheSimpleProtocol", "adapters/pgstore/store_test.go:TestTextThatLooksLikeSQL"}},
 
-	{ids: []string{"ASVS-5.2.1"}, why: "a file's size is refused while it comes, whatever its Content-Length says, and nothing is left of it", tests: []string{"domain/upload/upload_test.go:TestTheSizeIsRefusedWhileItComes", "app/uploads_test.go:TestWhatIsRefusedLeavesNothing"}},
-	{ids: []string{"ASVS-5.2.2"}, why: "content that does not agree with the name, and names of other kinds, are refused by the domain, which decides both", tests: []string{"domain/upload/upload_test.go:TestContentMustAgreeWithTheName", "domain/upload/upload_test.go:TestAnExtensionIsAskedOfTheLabel", "adapters/mimetypes/mimetypes_test.go:TestNamesAndContentsAgree"}},
-	{ids: []string{"ASVS-5.2.4"}, why: "the quota of a user holds on several nodes at once, counting what is on its way", tests: []string{"app/uploads_test.go:TestTheQuotaHoldsOnSeveralNodesAtOnce", "app/uploads_test.go:TestWhatIsOnItsWayIsWithinTheQuota"}},
-	{ids: []string{"ASVS-5.3.1", "ASVS-5.3.2", "CVE-2026-6815"}, why: "a client's name is a label, whatever it holds, and the path is drawn by chance", tests: []string{"domain/upload/upload_test.go:TestALabelIsANameThatEverySystemTakes", "adapters/diskfiles/diskfiles_test.go:TestALinkLeadsNowhere"}},
+	{ids: []string{"ASVS-5.2.1"}, play: filesAreStopped, tests: []string{"domain/upload/upload_test.go:TestTheSizeIsRefusedWhileItComes", "app/uploads_test.go:TestWhatIsRefusedLeavesNothing"}},
+	{ids: []string{"ASVS-5.2.2"}, play: contentAgrees, tests: []string{"domain/upload/upload_test.go:TestContentMustAgreeWithTheName", "domain/upload/upload_test.go:TestAnExtensionIsAskedOfTheLabel", "adapters/mimetypes/mimetypes_test.go:TestNamesAndContentsAgree"}},
+	{ids: []string{"ASVS-5.2.4"}, play: quotas, tests: []string{"app/uploads_test.go:TestTheQuotaHoldsOnSeveralNodesAtOnce", "app/uploads_test.go:TestWhatIsOnItsWayIsWithinTheQuota"}},
+	{ids: []string{"ASVS-5.3.1", "ASVS-5.3.2", "CVE-2026-6815"}, play: namesAreLabels, tests: []string{"domain/upload/upload_test.go:TestALabelIsANameThatEverySystemTakes", "adapters/diskfiles/diskfiles_test.go:TestALinkLeadsNowhere"}},
 	{ids: []string{"flood-uploads"}, why: "what a broken or slow upload leaves is the port's contract, which each store of files is held to", tests: []string{"adapters/diskfiles/diskfiles_test.go:TestFiles", "app/uploads_test.go:TestTheRecordDecides"}},
 }
 

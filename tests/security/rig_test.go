@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -162,19 +163,19 @@ func (n *node) start() (stop func(), err error) {
 		Limits:   app.LimiterOptions{Mode: app.Off},
 		JWKS:     func(keys func() []keyset.Key) http.Handler { return jwks.NewHandler(keys) },
 		Doors: func(all httpapi.Services, log *slog.Logger) []httpapi.Mount {
-			api := graphqlapi.New(graphqlapi.Services{Sessions: all.Sessions, Accounts: all.Accounts, Revoker: all.Revoker, Rotator: all.Rotator, APIKeys: all.APIKeys, Tethers: all.Tethers, Live: all.Live, Blocks: all.Blocks, Alerts: all.Alerts, Incidents: all.Incidents, Uploads: all.Uploads},
+			api := graphqlapi.New(servicesOf(all),
 				graphqlapi.Options{Logger: log, Introspection: n.plan.introspect})
 			return []httpapi.Mount{{Method: "GET", Path: "/graphql", Handler: api}, {Method: "POST", Path: "/graphql", Handler: api}}
 		},
 	}
 	files := diskfiles.New(n.t.TempDir(), diskfiles.Options{})
 	stops = append(stops, func() { _ = files.Close() })
-	extensions, _ := upload.ParseExtensions([]string{".md", ".json"})
+	extensions, _ := upload.ParseExtensions([]string{".py", ".js", ".ts", ".json", ".md"})
 	o.Files, o.Uploads = files, app.UploadsOptions{Rules: upload.Rules{Extensions: extensions, MaxSize: 1 << 20, Quota: 1 << 24}, Detect: mimetypes.Detect}
 	if n.plan.change != nil {
 		n.plan.change(&o)
 	}
-	stores := app.Stores{Accounts: n.store.Accounts(), Sessions: n.store.Sessions(), APIKeys: n.store.APIKeys(), Keys: n.store.Keys(), System: n.store.System(), Blocks: n.store.Blocks(), Revocations: n.store.Revocations(), Events: n.store.Events(), Trail: n.store.Trail(), TrailCare: n.store.Trail(), Cursors: n.store.Cursors(), Alerts: n.store.Alerts(), Incidents: n.store.Incidents(), Uploads: n.store.Uploads()}
+	stores := n.storesOf()
 	if n.plan.stores != nil {
 		n.plan.stores(&stores)
 	}
@@ -260,6 +261,30 @@ func (n *node) start() (stop func(), err error) {
 	}
 	n.api = assembly.NewAPI(db, v, n.guard, keys, limiter, n.sessions, n.accounts, app.NewSetUp(n.core, n.accounts), revoker, n.rotator, pending, n.trail, n.alerts, incidents, assembly.NewDisowner(n.core, db), blocks, nodes, uploads, secrets, streams, o, log)
 	return all, nil
+}
+
+// servicesOf are those of GraphQL, which has each under the name that REST has it.
+func servicesOf(all httpapi.Services) (s graphqlapi.Services) {
+	from, to := reflect.ValueOf(all), reflect.ValueOf(&s).Elem()
+	for i := range to.NumField() {
+		to.Field(i).Set(from.FieldByName(to.Type().Field(i).Name))
+	}
+	return s
+}
+
+// storesOf are all that the memory store has, each by the method of its name.
+func (h *house) storesOf() (s app.Stores) {
+	from, to := reflect.ValueOf(h.store), reflect.ValueOf(&s).Elem()
+	for i := range to.NumField() {
+		name := to.Type().Field(i).Name
+		if name == "TrailCare" { // which the trail is too
+			name = "Trail"
+		}
+		if m := from.MethodByName(name); m.IsValid() {
+			to.Field(i).Set(m.Call(nil)[0])
+		}
+	}
+	return s
 }
 
 // serve opens a real listener, as the server does, and answers its URL.
