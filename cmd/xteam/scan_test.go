@@ -63,7 +63,7 @@ func TestScan(t *testing.T) {
 		"tree/deep/er/notes": refresh + " and " + key,
 		"tree/clean":         "xt_prd_ is how they begin, xtr_ too",
 		"tree/wide.txt":      string(wide),
-		"tree/" + key:        "",
+		"tree/" + key:        key,
 		"tree/binary":        "\x7fELF\x00" + key,
 		"tree/large":         strings.Repeat("x", 1<<20) + key,
 		"outside/secret":     key,
@@ -89,12 +89,13 @@ func TestScan(t *testing.T) {
 		"tree/deep/er/notes:1:138: " + shown,
 		"tree/wide.txt:2:1: " + shown,
 		"tree/" + shown + ": in its name: " + shown,
+		"tree/" + shown + ":1:1: " + shown,
 		"5 files looked through, 1 binary, 1 too large, 4 links",
 	}
 	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(out), "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if errs != "xteam: 5 secrets were found: take them out of the files and their history, and revoke them\n" {
+	if errs != "xteam: 6 secrets were found: take them out of the files and their history, and revoke them\n" {
 		t.Errorf("stderr: %s", errs)
 	}
 	out, _ = scanIn(t, nil, 1, secrets, "tree/large", "link") // what is named is looked into, a link too
