@@ -273,7 +273,7 @@ func TestDoctorCommand(t *testing.T) {
 			t.Errorf("got %v", c)
 		}
 	}
-	if len(d.Checks) != 14 {
-		t.Errorf("got %d checks, want 14", len(d.Checks))
+	if len(d.Checks) != 15 {
+		t.Errorf("got %d checks, want 15", len(d.Checks))
 	}
 }
