@@ -343,6 +343,7 @@ type held struct {
 	fid     id.File
 	file    *os.File
 	over    bool
+	size    int64
 	unasked int64 // bytes since the free space was asked for
 }
 
@@ -359,9 +360,11 @@ func (h *held) Write(p []byte) (int, error) {
 		if err := h.s.room(int64(len(p))); err != nil {
 			return 0, err
 		}
+		beginWriting(h.file, h.size-h.unasked+int64(len(p)), h.unasked) // so that less is left for Seal to wait for
 		h.unasked = 0
 	}
 	n, err := h.file.Write(p)
+	h.size += int64(n)
 	return n, failed("write a file", err)
 }
 

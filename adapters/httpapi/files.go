@@ -125,7 +125,7 @@ func (a *API) receive(x *exchange, body *form, boundary string) (upload.File, er
 	body.allow(partHeader)
 	if next, err := parts.NextRawPart(); err == nil {
 		return upload.File{}, invalid(shown(next.FormName()), "is not taken here: there is one part, called file")
-	} else if err != io.EOF { //nolint:errorlint // wrapped, it is another end than that of the form
+	} else if err != io.EOF { // wrapped, it is another end than that of the form
 		return upload.File{}, body.cause()
 	}
 	return in.End(x.ctx())

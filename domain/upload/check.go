@@ -1,6 +1,9 @@
 package upload
 
-import "unicode/utf8"
+import (
+	endian "encoding/binary"
+	"unicode/utf8"
+)
 
 // Head is how many bytes of a file are looked at to say what type it has.
 const Head = 4096
@@ -90,12 +93,33 @@ var binary = func() (is [256]bool) {
 	return is
 }()
 
-// readable reports whether p goes on as UTF-8 text. A character may be cut between two calls.
-func (c *Check) readable(p []byte) bool {
+// hasBinary looks at eight bytes at once, and at each alone only where one of them is below a space or DEL.
+func hasBinary(p []byte) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for len(p) >= 8 {
+		w := endian.LittleEndian.Uint64(p)
+		del := w ^ ones*0x7f
+		if ((w-ones*0x20)&^w|(del-ones)&^del)&tops != 0 && anyBinary(p[:8]) {
+			return true
+		}
+		p = p[8:]
+	}
+	return anyBinary(p)
+}
+
+func anyBinary(p []byte) bool {
 	for _, b := range p {
 		if binary[b] {
-			return false
+			return true
 		}
+	}
+	return false
+}
+
+// readable reports whether p goes on as UTF-8 text. A character may be cut between two calls.
+func (c *Check) readable(p []byte) bool {
+	if hasBinary(p) {
+		return false
 	}
 	for c.cutLen > 0 && len(p) > 0 {
 		c.cut[c.cutLen], p = p[0], p[1:]
@@ -270,11 +294,11 @@ func (j *jsonState) begin(b byte) bool {
 	case b == '"':
 		j.at, j.name = inString, false
 	case b == 't':
-		j.at, j.word = inWord, "rue"
+		j.at, j.word = inWord, "true"[1:]
 	case b == 'f':
-		j.at, j.word = inWord, "alse"
+		j.at, j.word = inWord, "false"[1:]
 	case b == 'n':
-		j.at, j.word = inWord, "ull"
+		j.at, j.word = inWord, "null"[1:]
 	case b == '-':
 		j.at = minus
 	case b == '0':

@@ -48,17 +48,17 @@ func contentOf(fid id.File) []byte {
 func (s FileStore) begin(ctx context.Context, fid id.File) (ports.NewFile, error) {
 	f, err := s.Create(ctx, fid)
 	if err != nil {
-		return nil, fmt.Errorf("Create: %w", err)
+		return nil, fmt.Errorf("create a file: %w", err)
 	}
 	for rest := contentOf(fid); len(rest) > 0; {
 		n, err := f.Write(rest[:min(1000, len(rest))])
 		if err != nil || n != min(1000, len(rest)) {
-			return f, fmt.Errorf("Write: got %d, error %w", n, err)
+			return f, fmt.Errorf("write %d bytes of a file: %w", n, err)
 		}
 		rest = rest[n:]
 	}
 	if err := f.Seal(); err != nil {
-		return f, fmt.Errorf("Seal: %w", err)
+		return f, fmt.Errorf("seal a file: %w", err)
 	}
 	return f, nil
 }

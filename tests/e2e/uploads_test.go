@@ -122,7 +122,7 @@ func TestUploadsCutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		offset := rand.IntN(len(body) - 1) //nolint:gosec // any will do
+		offset := rand.IntN(len(body) - 1)
 		if _, err := io.WriteString(c, head+string(body[:offset])); err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestUploadsKilled(t *testing.T) {
 	unsure := map[string]bool{}                        // a deletion was asked for, and not acknowledged
 	leftovers := 0
 	for round := range 20 {
-		acks, enough := 0, 2+rand.IntN(20) //nolint:gosec // any will do
+		acks, enough := 0, 2+rand.IntN(20)
 		reached := make(chan struct{})
 		ack := func() {
 			if acks++; acks == enough {
@@ -196,7 +196,7 @@ func TestUploadsKilled(t *testing.T) {
 			})
 		}
 		<-reached
-		<-time.After(time.Duration(rand.IntN(5000)) * time.Microsecond) //nolint:gosec // any will do
+		<-time.After(time.Duration(rand.IntN(5000)) * time.Microsecond)
 		if err := s.end(os.Kill); err == nil || !strings.Contains(err.Error(), "killed") {
 			t.Fatalf("the server ended with %v, want it killed", err)
 		}
