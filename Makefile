@@ -77,11 +77,14 @@ same: ## build HEAD twice, in two folders, once from cold, and compare the bytes
 	cd "$$folder" && sha256sum a/bin/xteam another/longer/b/bin/xteam && cmp a/bin/xteam another/longer/b/bin/xteam && \
 	echo 'make same: the two are the same, byte for byte'
 
+# The tool makes a version of the time when HEAD was written, Go of when it was committed: the binary's stands.
 sbom: $(CYCLONEDX) ## bin/xteam.cdx.json: what the binary of HEAD is made of, as CycloneDX, held against the binary and the schema
 	@git rev-parse -q --verify HEAD >/dev/null || { echo 'make sbom: this is no git repository, so there is no HEAD to tell of'; exit 1; }; \
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && git clone -q . "$$folder/a" && \
 	(cd "$$folder/a" && CGO_ENABLED=0 $(CYCLONEDX) app -json -licenses -std -noserial -notimestamp -main cmd/xteam -output "$$folder/xteam.cdx.json" .) && \
 	$(MAKE) -s --no-print-directory -C "$$folder/a" build && \
+	version=$$("$$folder/a/bin/xteam" version --json | sed 's/.*"version":"\([^"]*\)".*/\1/') && commit=$$(git rev-parse --short=12 HEAD) && \
+	sed -i "s/v[0-9][0-9a-z.-]*-$$commit/$$version/g" "$$folder/xteam.cdx.json" && \
 	schemas=$$(go mod download -json github.com/CycloneDX/cyclonedx-gomod@v1.10.0 | sed -n 's/.*"Dir": "\(.*\)",/\1/p')/internal/testutil/schema && \
 	XTEAM_TEST_SBOM="$$folder/xteam.cdx.json" XTEAM_TEST_SBOM_BINARY="$$folder/a/bin/xteam" XTEAM_TEST_SBOM_SCHEMAS="$$schemas" go test -count=1 ./tests/sbom && \
 	mkdir -p bin && cp "$$folder/xteam.cdx.json" bin/
