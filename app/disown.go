@@ -27,6 +27,8 @@ const (
 	disownFor = 7 * 24 * time.Hour
 	// newcomer is for how long after an account was made its first network is no news.
 	newcomer = time.Hour
+	// disownedReason is why a session has ended whose link was used; no other ends for it. It makes a link good once, whatever else has ended the session before.
+	disownedReason = revocation.UserRevoked
 	// newNetwork is the detail of a sign-in from a network that its user had not signed in from.
 	newNetwork = "new_network"
 
@@ -69,7 +71,7 @@ func NewDisowner(c *Core, s ports.Sealer, n ports.Notices, base string) *Disowne
 
 var _ ports.Sink = (*Disowner)(nil)
 
-// Deliver tells of those events that are sign-ins from a new network. It is the sink of one: see SinkOptions. A sign-in that has ended meanwhile is told of no more.
+// Deliver tells of those events that are sign-ins from a new network. It is the sink of one: see SinkOptions.
 func (d *Disowner) Deliver(ctx context.Context, events ...audit.Event) error {
 	for i := range events {
 		e := &events[i]
@@ -87,8 +89,8 @@ func (d *Disowner) Deliver(ctx context.Context, events ...audit.Event) error {
 			continue
 		case err != nil:
 			return err
-		case is.Session.Ended != 0 || is.Session.User != uid || d.core.now().Sub(e.Time) > disownFor:
-			continue
+		case is.Session.EndedReason == disownedReason || is.Session.User != uid || d.core.now().Sub(e.Time) > disownFor:
+			continue // one that its bearer has ended is told of all the same: they may have begun others
 		}
 		link, err := d.link(sid, e.Time)
 		if err != nil {
@@ -112,8 +114,8 @@ func (d *Disowner) link(sid id.Session, at instant.Instant) (secret.Text, error)
 	return secret.New(d.base + DisownPath + "#token=" + url.QueryEscape(base64.RawURLEncoding.EncodeToString(sealed))), nil
 }
 
-// Disown ends the sign-in that a link is for, and with it whatever else its user has begun since from the same network: who was told once of a network is not told of it again. It answers how many sessions that were. A link
-// is good once, for whoever has it: anything else is ErrDisown.
+// Disown ends the sign-in that a link is for, and with it whatever else its user has begun since from the same network: who was told once of a network is not told of it again. It answers how many sessions that were, which
+// may be none: whoever signed in may have ended theirs, and that keeps nobody from ending the others. A link is good once, for whoever has it: anything else is ErrDisown.
 func (d *Disowner) Disown(ctx context.Context, r Request, text secret.Text) (ended int, err error) {
 	plain := text.RevealPlaintext()
 	if len(plain) > 512 {
@@ -140,24 +142,24 @@ func (d *Disowner) Disown(ctx context.Context, r Request, text secret.Text) (end
 		return 0, err
 	}
 	lived, err := d.end(ctx, r, &x, audit.SignInDisowned)
+	if errors.Is(err, errNothing) { // of those who use it at once, one is the first
+		return 0, ErrDisown
+	}
 	if err != nil {
 		return 0, err
 	}
-	if !lived { // of those who use it at once, one is the first
-		return 0, ErrDisown
-	}
 	all, err := d.core.Stores.Sessions.OfUser(ctx, x.User)
 	if err != nil {
-		return 1, err
+		return count(lived), err
 	}
-	ended = 1
+	ended = count(lived)
 	for i := range all {
 		o := &all[i]
 		if o.ID == sid || o.Ended != 0 || o.Created < x.Created || o.Device.Network() != x.Device.Network() {
 			continue
 		}
 		lived, err := d.end(ctx, r, o, audit.TokenRevoked)
-		if err != nil {
+		if err != nil && !errors.Is(err, errNothing) {
 			return ended, err
 		}
 		ended += count(lived)
@@ -165,7 +167,7 @@ func (d *Disowner) Disown(ctx context.Context, r Request, text secret.Text) (end
 	return ended, nil
 }
 
-// end ends one session, and tells of it as its user's doing, as far as that is known.
+// end ends one session, and tells of it as its user's doing, as far as that is known. It answers whether the session lived; of one that was disowned before it is errNothing.
 func (d *Disowner) end(ctx context.Context, r Request, x *session.Session, k audit.Kind) (lived bool, err error) {
 	now := d.core.now()
 	until, err := d.core.surely(ctx, now)
@@ -177,21 +179,20 @@ func (d *Disowner) end(ctx context.Context, r Request, x *session.Session, k aud
 		return false, err
 	}
 	const note = "its user says that it was not theirs"
-	e.Actor, e.Subject, e.Reason, e.Details = x.User.String(), x.User.String(), revocation.SessionEnded.String(), map[string]string{"session": x.ID.String(), "note": note, "signed_in_from": x.Device.Network().String()}
-	entry := revocation.Entry{Kind: revocation.Session, Session: x.ID, Reason: revocation.SessionEnded, By: x.User.String(), Note: note, At: now, Until: until}
+	e.Actor, e.Subject, e.Reason, e.Details = x.User.String(), x.User.String(), disownedReason.String(), map[string]string{"session": x.ID.String(), "note": note, "signed_in_from": x.Device.Network().String()}
+	entry := revocation.Entry{Kind: revocation.Session, Session: x.ID, Reason: disownedReason, By: x.User.String(), Note: note, At: now, Until: until}
 	err = d.core.durably(ctx, []revocation.Entry{entry}, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
 		err = d.core.Stores.Sessions.Update(ctx, x.ID, func(x session.Session) (session.Session, ports.Effects, error) {
-			if x.Ended != 0 && !how.again {
+			if x.EndedReason == disownedReason && !how.again {
 				return x, ports.Effects{}, errNothing // nor is it told of once more
 			}
-			x, entry := x.End(revocation.SessionEnded, session.End{By: x.User.String(), Note: note, Now: now, Until: until})
+			lived = x.Live(now)
+			x, entry := x.End(disownedReason, session.End{By: x.User.String(), Note: note, Now: now, Until: until})
+			x.EndedReason, entry.Reason = disownedReason, disownedReason // whatever ended it before
 			eff = ports.Effects{Revocations: []revocation.Entry{entry}, Events: how.events(false, e)}
 			return x, eff, nil
 		})
 		return eff, err
 	})
-	if errors.Is(err, errNothing) {
-		return false, nil
-	}
-	return err == nil, err
+	return lived, err
 }

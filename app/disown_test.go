@@ -84,8 +84,8 @@ func TestUsersAreToldOfNewNetworks(t *testing.T) {
 		t.Fatal(err)
 	}
 	box.got = nil
-	if err := d.Deliver(t.Context(), events...); err != nil || len(box.got) != 1 {
-		t.Errorf("of a sign-in that has ended: %+v, %v", box.got, err)
+	if err := d.Deliver(t.Context(), events...); err != nil || len(box.got) != 2 {
+		t.Errorf("of a sign-in that its bearer has ended: %+v, %v", box.got, err)
 	}
 }
 
@@ -149,5 +149,35 @@ func TestDisown(t *testing.T) {
 	w.turn(8 * 24 * time.Hour)
 	if _, err := d.Disown(t.Context(), abroad, old); !errors.Is(err, app.ErrDisown) {
 		t.Errorf("after eight days: %v", err)
+	}
+}
+
+// Whoever signs in as somebody else cannot take the link's use away by ending the session that it is for.
+func TestDisownAfterALogout(t *testing.T) {
+	w := newWorld(t)
+	box := &mailbox{}
+	d := app.NewDisowner(w.core, clearSealer{}, box, "")
+	w.user("ann")
+	w.from("ann", "192.0.2.7")
+	first := w.from("ann", "198.51.100.9")
+	second := w.from("ann", "198.51.100.10")
+	if err := w.sessions.Logout(t.Context(), abroad, w.caller(first)); err != nil {
+		t.Fatal(err)
+	}
+	third := w.from("ann", "198.51.100.11")
+	if err := d.Deliver(t.Context(), w.events()...); err != nil || len(box.got) != 1 {
+		t.Fatalf("told of %+v, %v", box.got, err)
+	}
+	token := tokenOf(t, &box.got[0])
+	if n, err := d.Disown(t.Context(), home, token); err != nil || n != 2 {
+		t.Errorf("ended %d, %v", n, err)
+	}
+	for _, tk := range []app.Tokens{second, third} {
+		if _, err := w.admit(tk); err == nil {
+			t.Error("a session from there is let in")
+		}
+	}
+	if _, err := d.Disown(t.Context(), home, token); !errors.Is(err, app.ErrDisown) {
+		t.Errorf("once more: %v", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/xteam/xteam/domain/incident"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
@@ -38,9 +39,7 @@ func (i *Incidents) Status(ctx context.Context, iid string) (IncidentStatus, err
 		return IncidentStatus{}, err
 	}
 	if is.State != incident.Resolved {
-		if err := i.askMissing(ctx, &is); err != nil {
-			return IncidentStatus{}, err
-		}
+		i.askMissing(ctx, &is)
 	}
 	st := IncidentStatus{Incident: is, Percent: i.Percent(), Isolated: i.Isolations()}
 	for k := range is.Targets {
@@ -62,51 +61,38 @@ func (i *Incidents) Status(ctx context.Context, iid string) (IncidentStatus, err
 }
 
 // askMissing asks about targets that a node had not said it refuses, and keeps what they say. Who has gone meanwhile is missing no more: no node serves before it knows every revocation.
-func (i *Incidents) askMissing(ctx context.Context, is *incident.Incident) error {
-	var changed []int
-	for k := range is.Targets {
-		if t := &is.Targets[k]; t.Done() && len(t.Missing) > 0 {
-			changed = append(changed, k)
-		}
+func (i *Incidents) askMissing(ctx context.Context, is *incident.Incident) {
+	missing := func(t *incident.Target) bool { return t.Done() && len(t.Missing) > 0 }
+	if i.core.Nodes == nil || !slices.ContainsFunc(is.Targets, func(t incident.Target) bool { return missing(&t) }) {
+		return
 	}
-	if len(changed) == 0 || i.core.Nodes == nil {
-		return nil
-	}
-	var all sync.WaitGroup
-	slots := make(chan struct{}, maxQuestions/4)
-	for _, k := range changed {
-		t := &is.Targets[k]
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			asked := time.Now()
-			nodes, missing := i.askOf(ctx, t, asked)
-			before := max(instant.Of(asked).Sub(t.Asked), 0) // by the clock: the call may have been on another node
-			for _, s := range nodes {
-				if slices.Contains(t.Missing, s.Node) {
-					t.Nodes = append(t.Nodes, incident.Seen{Node: s.Node, Micros: (before + s.Took).Microseconds()})
-				}
+	asked := time.Now()
+	news := false
+	for t, c := range i.askOf(ctx, is.Targets, missing, asked) {
+		before := max(instant.Of(asked).Sub(t.Asked), 0) // by the clock: the call may have been on another node
+		for _, s := range c.Nodes {
+			if slices.Contains(t.Missing, s.Node) {
+				t.Nodes = append(t.Nodes, incident.Seen{Node: s.Node, Micros: (before + s.Took).Microseconds()})
 			}
-			t.Missing = missing
-		})
+		}
+		news = news || !slices.Equal(t.Missing, c.Missing)
+		t.Missing = c.Missing
 	}
-	all.Wait()
-	before := i.held.Load()
+	if !news {
+		return
+	}
+	held := i.held.Load()
 	var next incident.Casebook
 	err := i.core.Stores.Incidents.Update(ctx, func(b incident.Casebook) (incident.Casebook, ports.Effects, error) {
-		next = b
-		for _, k := range changed {
-			t, err := &is.Targets[k], error(nil)
-			if next, err = next.Seen(is.ID, t.Kind, t.Value, t.Nodes, t.Missing); err != nil {
-				return b, ports.Effects{}, err
-			}
-		}
-		return next, ports.Effects{}, nil
+		var err error
+		next, err = b.Seen(is.ID, is.Targets)
+		return next, ports.Effects{}, err
 	})
-	if err == nil {
-		i.take(next, before)
+	if err != nil {
+		i.o.Logger.Warn("What nodes have said of an incident could not be kept; it is asked for again", "error", err.Error())
+		return
 	}
-	return err
+	i.take(next, held)
 }
 
 // Tried is what came of trying a target again.
@@ -227,6 +213,9 @@ func (i *Incidents) try(ctx context.Context, t *incident.Target) (Tried, []probe
 				return fail("its revocation is not in force here")
 			}
 		}
+		if t.Kind == incident.Key && !i.core.View.KeyRevoked(t.Value) {
+			return fail("what it signed is not refused")
+		}
 		if t.Kind == incident.APIKey {
 			kid, err := id.Parse[id.APIKey](t.Value)
 			if err != nil {
@@ -286,6 +275,22 @@ func (i *Incidents) stillOpen(ctx context.Context, t *incident.Target) string {
 			return "the store could not be asked"
 		case !a.Disabled:
 			return "the account may sign in again"
+		}
+	case incident.AllSessions, incident.IssuedBefore:
+		whole, err := i.core.Stores.System.Load(ctx)
+		if err != nil {
+			return "the store could not be asked"
+		}
+		x := session.Session{Epoch: t.Proof.Epoch, LastUsed: t.Asked} // one that lived then
+		if t.Kind == incident.IssuedBefore {
+			at, err := time.Parse(time.RFC3339Nano, t.Value)
+			if err != nil {
+				return err.Error()
+			}
+			x.Epoch, x.LastUsed = whole.Epoch, instant.Of(at)
+		}
+		if _, ok := whole.MayRefresh(&x); ok {
+			return "sessions of before can be refreshed"
 		}
 	case incident.Session:
 		sid, err := id.Parse[id.Session](t.Value)
@@ -391,9 +396,10 @@ func (i *Incidents) askProbes(ctx context.Context, probes []probe, out *Incident
 		return nil
 	}
 	begun := time.Now()
+	var bodies [][]byte
 	for len(probes) > 0 {
 		n, size := 0, 2
-		for n < len(probes) && (n == 0 || size+len(probes[n].Token)+len(probes[n].Entry)*2+100 < maxAsked) {
+		for n < len(probes) && (n == 0 || size+len(probes[n].Token)+len(probes[n].Entry)*2+100 < maxAsked/4) {
 			size += len(probes[n].Token) + len(probes[n].Entry)*2 + 100
 			n++
 		}
@@ -401,14 +407,21 @@ func (i *Incidents) askProbes(ctx context.Context, probes []probe, out *Incident
 		if err != nil {
 			return fmt.Errorf("write the probes of an incident: %w", err)
 		}
-		c := i.core.Nodes.Confirm(ctx, askProbes, body)
+		bodies, probes = append(bodies, body), probes[n:]
+	}
+	said := make([]Confirmation, len(bodies))
+	var group sync.WaitGroup
+	for k, body := range bodies { // all at once: a node that hangs is waited for once
+		group.Go(func() { said[k] = i.core.Nodes.Confirm(ctx, askProbes, body) })
+	}
+	group.Wait()
+	for _, c := range said {
 		out.Nodes = c.Nodes
 		for _, m := range c.Missing {
 			if !slices.Contains(out.Missing, m) {
 				out.Missing = append(out.Missing, m)
 			}
 		}
-		probes = probes[n:]
 	}
 	out.Nodes = slices.DeleteFunc(out.Nodes, func(n NodeTime) bool { return slices.Contains(out.Missing, n.Node) })
 	for k := range out.Nodes {
@@ -430,6 +443,7 @@ type Eradicated struct {
 	Key      *KeyRotation // nil: the signing key was not replaced
 	APIKeys  []ReplacedKey
 	ByHand   []string // what people have to change: a sentence each
+	Recorded error    // why the incident could not be written to, though something was replaced; nil: it was
 }
 
 // ReplacedKey is an API key that ended, and the one in its place: to be handed to its owner.
@@ -477,6 +491,12 @@ func (i *Incidents) Eradicate(ctx context.Context, by Actor, iid string, what Er
 	}
 	for _, kid := range ids {
 		key, err := i.keys.replace(ctx, by, kid, "incident "+is.ID)
+		if err == nil { // what it has made is no better than it was
+			if _, lost := i.keys.End(ctx, by, kid, "incident "+is.ID, true); lost != nil {
+				i.o.Logger.Error("The keys that an API key of an incident had made could not all be ended", "api_key", kid.String(), "error", lost.Error())
+				said = append(said, "keys that API key "+kid.String()+" had made may go on")
+			}
+		}
 		out.APIKeys = append(out.APIKeys, ReplacedKey{kid, key, err})
 		if err != nil {
 			i.o.Logger.Error("An API key of an incident could not be replaced", "api_key", kid.String(), "error", err.Error())
@@ -488,10 +508,14 @@ func (i *Incidents) Eradicate(ctx context.Context, by Actor, iid string, what Er
 	if len(said) == 0 {
 		said = []string{"the list of what is to be changed by hand was read"}
 	}
+	replaced := out.Key != nil || len(out.APIKeys) > 0
 	text := strings.Join(said, ", ")
 	out.Incident, err = i.change(ctx, by, audit.IncidentEradicated, audit.Success, detailed(what.Reason, "replaced", cut(text, 2000)), func(b incident.Casebook, now instant.Instant) (incident.Casebook, incident.Incident, error) {
 		return b.Do(is.ID, incident.Step{At: now, Kind: "eradicated", By: by.Name, Note: noted(text, what.Reason)}, incident.Eradicated)
 	})
+	if err != nil && replaced { // what takes a key's place is shown here alone
+		out.Incident, out.Recorded, err = is, err, nil
+	}
 	return out, err
 }
 

@@ -48,7 +48,7 @@ func (i *Incidents) Report(ctx context.Context, by Actor, iid string) (IncidentR
 		return IncidentReport{}, err
 	}
 	now := i.core.now()
-	t := telling{is: &is, to: cmp.Or(is.Resolved, now), signs: map[sign]int{}, users: map[string][]string{}}
+	t := telling{is: &is, to: cmp.Or(is.Resolved, now), signs: map[sign]int{}, users: map[string][]string{}, runs: map[audit.Kind]*noise{}}
 	head, err := i.core.Stores.Trail.Head(ctx)
 	if err != nil {
 		return IncidentReport{}, err
@@ -70,9 +70,10 @@ func (i *Incidents) Report(ctx context.Context, by Actor, iid string) (IncidentR
 		return IncidentReport{}, err
 	}
 	told.Timeline, told.Left = t.lines, t.left
-	if told.Affected, told.MoreUsers, err = i.people(ctx, t.users); err != nil {
+	if told.Affected, told.MoreUsers, err = i.people(ctx, t.users, is.Drill); err != nil {
 		return IncidentReport{}, err
 	}
+	told.MoreUsers = told.MoreUsers || t.more
 	i.name(ctx, told.Timeline)
 	said := fmt.Sprintf("%d lines, %d affected users", len(told.Timeline), len(told.Affected))
 	if is.State != incident.Resolved {
@@ -114,7 +115,11 @@ type telling struct {
 	signs    map[sign]int
 	networks []netip.Prefix
 	users    map[string][]string // why each is affected
-	run      *noise
+	more     bool                // of those who are affected there may be others
+	entered  int                 // sign-ins that are remembered
+	runs     map[audit.Kind]*noise
+	quiet    int // lines
+	loud     int // lines of what anybody can cause
 }
 
 // noise is a run of records of one kind that come in numbers: they are told as one line.
@@ -159,23 +164,22 @@ func (t *telling) entry(e *audit.Entry) error {
 	}
 	if !noisy[r.Kind] {
 		t.flush()
-		t.add(line)
+		t.add(line, false)
 		return nil
 	}
-	if t.run != nil && t.run.kind != r.Kind {
-		t.flush()
+	run := t.runs[r.Kind]
+	if run == nil {
+		run = &noise{line: line, kind: r.Kind, addresses: map[string]bool{}, accounts: map[string]bool{}}
+		t.runs[r.Kind] = run
 	}
-	if t.run == nil {
-		t.run = &noise{line: line, kind: r.Kind, addresses: map[string]bool{}, accounts: map[string]bool{}}
-	}
-	t.run.n++
-	t.run.line.To = r.Seq
+	run.n++
+	run.line.To = r.Seq
 	const most = 100_000
-	if whence := cmp.Or(p.IPAddress, p.Details["network"]); len(t.run.addresses) < most && whence != "" {
-		t.run.addresses[whence] = true
+	if whence := cmp.Or(p.IPAddress, p.Details["network"]); len(run.addresses) < most && whence != "" {
+		run.addresses[whence] = true
 	}
-	if len(t.run.accounts) < most && line.About != "" {
-		t.run.accounts[line.About] = true
+	if len(run.accounts) < most && line.About != "" {
+		run.accounts[line.About] = true
 	}
 	return nil
 }
@@ -185,8 +189,8 @@ func (t *telling) sign(r *audit.Record, p *audit.Personal) {
 	switch r.Kind {
 	case audit.AuthenticationSucceeded, audit.AuthenticationFailed, audit.SessionRefreshed:
 		a, err := netip.ParseAddr(p.IPAddress)
-		if err == nil && r.Subject != "" && len(t.signs) < reportMarked {
-			t.signs[sign{r.Subject, a.Unmap().WithZone(""), r.Kind != audit.AuthenticationFailed}]++
+		if err == nil && r.Subject != "" {
+			t.remember(sign{r.Subject, a.Unmap().WithZone(""), r.Kind != audit.AuthenticationFailed})
 		}
 	case audit.AddressBlocked:
 		if network, err := netip.ParsePrefix(p.Details["network"]); err == nil && !slices.Contains(t.networks, network) {
@@ -194,7 +198,29 @@ func (t *telling) sign(r *audit.Record, p *audit.Personal) {
 		}
 	case audit.RefreshReused:
 		t.because(r.Subject, "a refresh token of theirs was used twice")
+	case audit.SignInDisowned:
+		t.because(r.Subject, "they say that a sign-in was not theirs")
+	case audit.AccountDisabled:
+		t.because(r.Subject, "their account was barred")
+	case audit.TokenRevoked:
+		if r.Actor != r.Subject {
+			t.because(r.Subject, "tokens of theirs were revoked")
+		}
 	}
+}
+
+// remember counts a sign-in, or a try. Tries, of which there may be any number, take no room from what worked.
+func (t *telling) remember(s sign) {
+	if _, known := t.signs[s]; !known {
+		switch full := len(t.signs)-t.entered >= reportMarked; {
+		case s.worked && t.entered >= reportMarked, !s.worked && full:
+			t.more = true
+			return
+		case s.worked:
+			t.entered++
+		}
+	}
+	t.signs[s]++
 }
 
 func (t *telling) because(user, why string) {
@@ -203,36 +229,46 @@ func (t *telling) because(user, why string) {
 	}
 }
 
-// flush ends a run.
+// flush ends all runs, in the order in which they began.
 func (t *telling) flush() {
-	run := t.run
-	if t.run = nil; run == nil {
-		return
+	for _, run := range slices.SortedFunc(maps.Values(t.runs), func(a, b *noise) int { return cmp.Compare(a.line.Seq, b.line.Seq) }) {
+		t.add(run.told(), true)
 	}
-	if run.n == 1 {
-		run.line.To = 0
-		t.add(run.line)
-		return
-	}
-	run.line.What = fmt.Sprintf("%s, %d times", run.line.What, run.n)
-	run.line.More = fmt.Sprintf("%d addresses", len(run.addresses))
-	if run.kind != audit.AddressBlocked {
-		run.line.More += fmt.Sprintf(", %d accounts", len(run.accounts))
-	}
-	if len(run.addresses) > 1 {
-		run.line.From = fmt.Sprintf("%s and others", run.line.From)
-	}
-	if len(run.accounts) > 1 {
-		run.line.About = fmt.Sprintf("%s and others", run.line.About)
-	}
-	t.add(run.line)
+	clear(t.runs)
 }
 
-func (t *telling) add(l incident.Line) {
-	if len(t.lines) >= reportLines {
+// told is a run as one line.
+func (run *noise) told() incident.Line {
+	l := run.line
+	if run.n == 1 {
+		l.To = 0
+		return l
+	}
+	l.What = fmt.Sprintf("%s, %d times", l.What, run.n)
+	l.More = fmt.Sprintf("%d addresses", len(run.addresses))
+	if run.kind != audit.AddressBlocked {
+		l.More += fmt.Sprintf(", %d accounts", len(run.accounts))
+	}
+	if len(run.addresses) > 1 {
+		l.From = fmt.Sprintf("%s and others", l.From)
+	}
+	if len(run.accounts) > 1 {
+		l.About = fmt.Sprintf("%s and others", l.About)
+	}
+	return l
+}
+
+// add adds a line while there is room: what anybody can cause takes none from what cannot.
+func (t *telling) add(l incident.Line, noisy bool) {
+	room := &t.quiet
+	if noisy {
+		room = &t.loud
+	}
+	if *room >= reportLines {
 		t.left++
 		return
 	}
+	*room++
 	t.lines = append(t.lines, l)
 }
 
@@ -296,7 +332,7 @@ func (i *Incidents) affected(ctx context.Context, t *telling) error {
 }
 
 // people are the users with what they are called.
-func (i *Incidents) people(ctx context.Context, users map[string][]string) (all []incident.Affected, more bool, err error) {
+func (i *Incidents) people(ctx context.Context, users map[string][]string, drill bool) (all []incident.Affected, more bool, err error) {
 	for _, user := range slices.Sorted(maps.Keys(users)) {
 		if len(all) >= reportUsers {
 			return all, true, nil
@@ -311,6 +347,9 @@ func (i *Incidents) people(ctx context.Context, users map[string][]string) (all 
 		}
 		one := incident.Affected{ID: user, Why: users[user]}
 		if err == nil {
+			if !drill && strings.HasSuffix(a.Email.String(), ".invalid") { // reaches nobody (RFC 2606), as those of drills
+				continue
+			}
 			one.Username, one.Email = a.Username.String(), a.Email.String()
 		}
 		all = append(all, one)

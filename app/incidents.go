@@ -450,15 +450,23 @@ func (i *Incidents) Contain(ctx context.Context, by Actor, iid string, c Contain
 		return Containing{}, err
 	}
 	if c.DryRun {
-		return i.wouldHit(ctx, is, plans, c.HoldSignIns)
+		return i.wouldHit(ctx, is, plans)
 	}
-	out := Containing{Incident: is, Held: c.HoldSignIns}
+	out := Containing{Incident: is}
 	ctx = context.WithoutCancel(ctx) // half of it is no containment
+	if c.HoldSignIns {               // before anything: nobody comes in again meanwhile
+		if out.Incident, err = i.hold(ctx, by, &is, &c); err != nil && len(plans) == 0 {
+			return Containing{}, err
+		}
+		if out.Held = err == nil; err != nil {
+			out.Incident, out.Recorded = is, err
+		}
+	}
 	for k := range plans {
 		out.Targets = append(out.Targets, i.done(ctx, &plans[k], begun))
 	}
 	i.ask(ctx, out.Targets, begun)
-	all := true
+	all := out.Held == c.HoldSignIns
 	for k := range out.Targets {
 		t := &out.Targets[k]
 		all = all && t.Done() && len(t.Missing) == 0
@@ -471,11 +479,14 @@ func (i *Incidents) Contain(ctx context.Context, by Actor, iid string, c Contain
 	if all {
 		out.Took = time.Since(begun)
 	}
-	is, out.Recorded = i.contained(ctx, by, &is, &c, out.Targets)
-	if out.Recorded == nil {
-		out.Incident = is
+	if len(plans) > 0 {
+		if got, err := i.contained(ctx, by, &is, &c, out.Targets); err != nil {
+			out.Recorded = err
+		} else {
+			out.Incident = got
+		}
 	}
-	if c.HoldSignIns && out.Recorded == nil {
+	if out.Held {
 		held := i.confirm(ctx)
 		for _, m := range held.Missing {
 			if !slices.Contains(out.Missing, m) {
@@ -497,17 +508,22 @@ func (i *Incidents) contained(ctx context.Context, by Actor, is *incident.Incide
 		failed += count(!targets[k].Done())
 		names = append(names, strings.TrimSpace(string(targets[k].Kind)+" "+targets[k].Value))
 	}
-	if c.HoldSignIns {
-		names = append(names, "sign-ins held back")
-	}
 	outcome, said := audit.Success, strings.Join(names, ", ")
 	if failed > 0 {
 		outcome, said = audit.Failure, fmt.Sprintf("%s (%d not done)", said, failed)
 	}
 	details := detailed(c.Reason, "targets", cut(strings.Join(names, ", "), 2000), "count", strconv.Itoa(len(targets)))
 	return i.change(ctx, by, audit.IncidentContained, outcome, details, func(b incident.Casebook, now instant.Instant) (incident.Casebook, incident.Incident, error) {
-		b, got, err := b.Do(is.ID, incident.Step{At: now, Kind: "contained", By: by.Name, Note: noted(said, c.Reason)}, incident.Contained, targets...)
-		if err == nil && c.HoldSignIns {
+		return b.Do(is.ID, incident.Step{At: now, Kind: "contained", By: by.Name, Note: noted(said, c.Reason)}, incident.Contained, targets...)
+	})
+}
+
+// hold lets nobody sign in but administrators.
+func (i *Incidents) hold(ctx context.Context, by Actor, is *incident.Incident, c *Containment) (incident.Incident, error) {
+	const said = "sign-ins are held back"
+	return i.change(ctx, by, audit.IncidentContained, audit.Success, detailed(c.Reason, "targets", said, "count", "0"), func(b incident.Casebook, now instant.Instant) (incident.Casebook, incident.Incident, error) {
+		b, got, err := b.Do(is.ID, incident.Step{At: now, Kind: "contained", By: by.Name, Note: noted(said, c.Reason)}, incident.Contained)
+		if err == nil {
 			b, err = b.Halt(is.ID)
 		}
 		return b, got, err
@@ -557,51 +573,77 @@ func (i *Incidents) ask(ctx context.Context, targets []incident.Target, begun ti
 	if n == nil || !n.accompanied() {
 		return
 	}
-	var all sync.WaitGroup
-	slots := make(chan struct{}, maxQuestions/4)
-	for k := range targets {
-		t := &targets[k]
-		if !t.Done() {
-			continue
-		}
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			nodes, missing := i.askOf(ctx, t, begun)
-			for _, s := range nodes {
-				if s.Node != i.o.Node {
-					t.Nodes = append(t.Nodes, incident.Seen{Node: s.Node, Micros: s.Took.Microseconds()})
-				}
+	for t, c := range i.askOf(ctx, targets, func(t *incident.Target) bool { return t.Done() }, begun) {
+		for _, s := range c.Nodes {
+			if s.Node != i.o.Node {
+				t.Nodes = append(t.Nodes, incident.Seen{Node: s.Node, Micros: s.Took.Microseconds()})
 			}
-			t.Missing = missing
-		})
+		}
+		t.Missing = c.Missing
 	}
-	all.Wait()
 }
 
-// askOf asks about one target. The times are since begun.
-func (i *Incidents) askOf(ctx context.Context, t *incident.Target, begun time.Time) (nodes []NodeTime, missing []string) {
-	n, before := i.core.Nodes, time.Since(begun)
-	var c Confirmation
-	switch {
-	case t.Kind == incident.Network:
-		c = n.ConfirmBlocks(ctx, t.Proof.Blocks)
-	case len(t.Proof.Revocations) > 0:
-		body, err := json.Marshal(t.Proof.Revocations)
-		if err != nil {
-			return nil, nil
+// askOf asks about those targets that are wanted, in few questions, all at once: a node that hangs is waited for once. The times are since begun.
+func (i *Incidents) askOf(ctx context.Context, targets []incident.Target, wanted func(*incident.Target) bool, begun time.Time) map[*incident.Target]Confirmation {
+	type question struct {
+		kind string
+		body []byte
+		of   []*incident.Target
+	}
+	var blocks uint64 // whoever has the latest list has each
+	var blocked []*incident.Target
+	var all []question
+	var keys [][]byte
+	var of []*incident.Target
+	size := 0
+	flush := func() {
+		if body, err := json.Marshal(keys); err == nil && len(keys) > 0 {
+			all = append(all, question{askRevoked, body, of})
 		}
-		c = n.Confirm(ctx, askRevoked, body)
+		keys, of, size = nil, nil, 0
 	}
-	for k := range c.Nodes {
-		c.Nodes[k].Took += before
+	for k := range targets {
+		t := &targets[k]
+		switch {
+		case !wanted(t):
+		case t.Kind == incident.Network:
+			blocks, blocked = max(blocks, t.Proof.Blocks), append(blocked, t)
+		case len(t.Proof.Revocations) > 0:
+			keys, of = append(keys, t.Proof.Revocations...), append(of, t)
+			for _, key := range t.Proof.Revocations {
+				size += 2*len(key) + 8
+			}
+			if size > maxAsked/4 {
+				flush()
+			}
+		}
 	}
-	return c.Nodes, c.Missing
+	flush()
+	if body, err := json.Marshal(blocks); err == nil && len(blocked) > 0 {
+		all = append(all, question{askBlocks, body, blocked})
+	}
+	before := time.Since(begun)
+	said := make([]Confirmation, len(all))
+	var group sync.WaitGroup
+	for k := range all {
+		group.Go(func() { said[k] = i.core.Nodes.Confirm(ctx, all[k].kind, all[k].body) })
+	}
+	group.Wait()
+	out := map[*incident.Target]Confirmation{}
+	for k := range all {
+		for n := range said[k].Nodes {
+			said[k].Nodes[n].Took += before
+		}
+		for _, t := range all[k].of {
+			out[t] = said[k]
+		}
+	}
+	return out
 }
 
 // wouldHit is the answer to a dry run.
-func (i *Incidents) wouldHit(ctx context.Context, is incident.Incident, plans []plan, held bool) (Containing, error) {
-	out := Containing{Incident: is, Held: held}
+func (i *Incidents) wouldHit(ctx context.Context, is incident.Incident, plans []plan) (Containing, error) {
+	out := Containing{Incident: is}
 	ctx, cancel := context.WithTimeout(ctx, countFor)
 	defer cancel()
 	for k := range plans {
@@ -677,7 +719,13 @@ func (i *Incidents) plans(ctx context.Context, by Actor, is *incident.Incident, 
 	if len(all) == 0 && !c.HoldSignIns {
 		return nil, errNoTarget
 	}
-	if len(all) > incident.MaxTargets {
+	room := incident.MaxTargets - len(is.Targets)
+	for k := range all {
+		if slices.ContainsFunc(is.Targets, func(t incident.Target) bool { return t.Kind == all[k].t.Kind && t.Value == all[k].t.Value }) {
+			room++ // it is contained again
+		}
+	}
+	if len(all) > room {
 		return nil, incident.ErrFull
 	}
 	// What cannot be found, or is wrong, refuses the whole: a mistyped name is no containment.

@@ -345,7 +345,11 @@ func TestEradicate(t *testing.T) {
 	i := w.incidents()
 	w.user("ann")
 	c := w.caller(w.signIn("ann"))
-	made, err := w.keys.Issue(t.Context(), home, c, wish(apikey.UsersRead))
+	made, err := w.keys.Issue(t.Context(), home, c, wish(apikey.UsersRead|apikey.KeysWrite))
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := w.guard.AdmitKey(t.Context(), home, made.Text.RevealPlaintext())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,12 +357,19 @@ func TestEradicate(t *testing.T) {
 	if _, err := i.Eradicate(t.Context(), root, "", app.Eradication{APIKeys: []string{"00000000000000000000000000000001"}}); err == nil {
 		t.Error("a key that is not there is taken")
 	}
+	child, err := w.keys.Issue(t.Context(), home, by, wish(apikey.UsersRead))
+	if err != nil {
+		t.Fatal(err)
+	}
 	got, err := i.Eradicate(t.Context(), root, "", app.Eradication{APIKeys: []string{made.ID.String()}})
 	if err != nil || len(got.APIKeys) != 1 || got.APIKeys[0].Err != nil || len(got.ByHand) != 1 {
 		t.Fatalf("Eradicate: %+v, %v", got, err)
 	}
 	if _, err := w.guard.AdmitKey(t.Context(), home, made.Text.RevealPlaintext()); err == nil {
 		t.Error("the key before is let in")
+	}
+	if _, err := w.guard.AdmitKey(t.Context(), home, child.Text.RevealPlaintext()); err == nil {
+		t.Error("a key that it had made is let in")
 	}
 	if who, err := w.guard.AdmitKey(t.Context(), home, got.APIKeys[0].Is.Text.RevealPlaintext()); err != nil || who.User() != c.User() {
 		t.Errorf("the key in its place: %v", err)
@@ -388,5 +399,101 @@ func TestTransferCarriesIncidents(t *testing.T) {
 	}
 	if again := to.incidents(); again.Percent() != 100 {
 		t.Errorf("after another transfer %d %% are let in", again.Percent())
+	}
+}
+
+// Sign-ins that could not be held back are not said to be.
+func TestHoldingBackThatCannotBeKept(t *testing.T) {
+	w := newWorld(t)
+	failing := &failingIncidents{Incidents: w.core.Stores.Incidents}
+	w.core.Stores.Incidents = failing
+	i := w.incidents()
+	w.user("ann")
+	in := w.signIn("ann")
+	opened(t, i)
+	failing.off = true
+	got, err := i.Contain(t.Context(), root, "", app.Containment{Users: []string{"ann"}, HoldSignIns: true})
+	if err != nil || got.Held || got.Took != 0 || got.Recorded == nil || !got.Targets[0].Done() {
+		t.Errorf("Contain: %+v, %v", got, err)
+	}
+	if _, err := w.admit(in); err == nil {
+		t.Error("it is let in")
+	}
+	if _, err := i.Contain(t.Context(), root, "", app.Containment{HoldSignIns: true}); !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("holding back alone: %v", err)
+	}
+}
+
+// An incident that has no room refuses before anything is done.
+func TestContainInAFullIncident(t *testing.T) {
+	w := newWorld(t)
+	i := w.incidents()
+	w.user("ann")
+	in := w.signIn("ann")
+	is := opened(t, i)
+	var many []incident.Target
+	for n := range incident.MaxTargets {
+		many = append(many, incident.Target{Kind: incident.Session, Value: strings.Repeat("0", n+1)})
+	}
+	if err := w.store.Incidents().Update(t.Context(), func(b incident.Casebook) (incident.Casebook, ports.Effects, error) {
+		b, _, err := b.Do(is.ID, incident.Step{}, incident.Contained, many...)
+		return b, ports.Effects{}, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.Contain(t.Context(), root, "", app.Containment{Users: []string{"ann"}}); !errors.Is(err, incident.ErrFull) {
+		t.Errorf("Contain: %v", err)
+	}
+	if _, err := w.admit(in); err != nil {
+		t.Errorf("something was done: %v", err)
+	}
+}
+
+// What anybody can cause any number of takes no room in a report from what was done.
+func TestReportUnderNoise(t *testing.T) {
+	w := newWorld(t)
+	i := w.incidents()
+	ann := w.user("ann")
+	is := opened(t, i)
+	kinds := []audit.Kind{audit.AuthenticationFailed, audit.AuthenticationSucceeded, audit.SessionRefreshed}
+	for n := range 2400 {
+		e := audit.Event{ID: newEventID(), Time: instant.Of(w.core.Now()), Kind: kinds[n%3], Severity: audit.Info, Outcome: audit.Success, Subject: ann.ID.String(), IPAddress: "198.51.100.7"}
+		if err := w.store.Events().Record(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := i.Contain(t.Context(), root, "", app.Containment{Users: []string{"ann"}}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := i.Report(t.Context(), root, is.ID)
+	if err != nil || r.Left != 0 || !strings.Contains(r.Markdown, "Incident contained") || !strings.Contains(r.Markdown, "Authentication failed, 800 times") {
+		t.Errorf("%d lines, %d left, %v", len(r.Timeline), r.Left, err)
+	}
+}
+
+// A token that has expired proves nothing of what was to end besides.
+func TestVerifyLater(t *testing.T) {
+	w := newWorld(t)
+	i := w.incidents()
+	w.user("ann")
+	w.signIn("ann")
+	is := opened(t, i)
+	asked := instant.Of(w.core.Now())
+	if err := w.store.Incidents().Update(t.Context(), func(b incident.Casebook) (incident.Casebook, ports.Effects, error) {
+		b, _, err := b.Do(is.ID, incident.Step{At: 1, Kind: "contained"}, incident.Contained, incident.Target{Kind: incident.Key, Value: "hs-none", Asked: asked}, incident.Target{Kind: incident.AllSessions, Asked: asked},
+			incident.Target{Kind: incident.IssuedBefore, Value: asked.String(), Asked: asked})
+		return b, ports.Effects{}, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.turn(40 * time.Minute)
+	v, err := i.Verify(t.Context(), root, is.ID)
+	if err != nil || v.OK {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	for _, tried := range v.Tried {
+		if tried.OK {
+			t.Errorf("what was not contained is refused: %+v", tried)
+		}
 	}
 }

@@ -178,6 +178,7 @@ type ComplexityRoot struct {
 		APIKeys  func(childComplexity int) int
 		ByHand   func(childComplexity int) int
 		Incident func(childComplexity int) int
+		Recorded func(childComplexity int) int
 		Signs    func(childComplexity int) int
 	}
 
@@ -189,11 +190,14 @@ type ComplexityRoot struct {
 	}
 
 	IncidentReport struct {
-		Affected func(childComplexity int) int
-		AuditOk  func(childComplexity int) int
-		Incident func(childComplexity int) int
-		Markdown func(childComplexity int) int
-		More     func(childComplexity int) int
+		Affected      func(childComplexity int) int
+		AuditFindings func(childComplexity int) int
+		AuditOk       func(childComplexity int) int
+		From          func(childComplexity int) int
+		Incident      func(childComplexity int) int
+		Markdown      func(childComplexity int) int
+		More          func(childComplexity int) int
+		To            func(childComplexity int) int
 	}
 
 	IncidentStatus struct {
@@ -225,13 +229,14 @@ type ComplexityRoot struct {
 	}
 
 	IncidentVerdict struct {
-		AuditOk      func(childComplexity int) int
-		AuditRecords func(childComplexity int) int
-		Incident     func(childComplexity int) int
-		MissingNodes func(childComplexity int) int
-		Nodes        func(childComplexity int) int
-		Ok           func(childComplexity int) int
-		Tried        func(childComplexity int) int
+		AuditFindings func(childComplexity int) int
+		AuditOk       func(childComplexity int) int
+		AuditRecords  func(childComplexity int) int
+		Incident      func(childComplexity int) int
+		MissingNodes  func(childComplexity int) int
+		Nodes         func(childComplexity int) int
+		Ok            func(childComplexity int) int
+		Tried         func(childComplexity int) int
 	}
 
 	Mutation struct {
@@ -1030,6 +1035,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.IncidentEradication.Incident(childComplexity), true
+	case "IncidentEradication.recorded":
+		if e.ComplexityRoot.IncidentEradication.Recorded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentEradication.Recorded(childComplexity), true
 	case "IncidentEradication.signs":
 		if e.ComplexityRoot.IncidentEradication.Signs == nil {
 			break
@@ -1068,12 +1079,24 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.IncidentReport.Affected(childComplexity), true
+	case "IncidentReport.auditFindings":
+		if e.ComplexityRoot.IncidentReport.AuditFindings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentReport.AuditFindings(childComplexity), true
 	case "IncidentReport.auditOk":
 		if e.ComplexityRoot.IncidentReport.AuditOk == nil {
 			break
 		}
 
 		return e.ComplexityRoot.IncidentReport.AuditOk(childComplexity), true
+	case "IncidentReport.from":
+		if e.ComplexityRoot.IncidentReport.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentReport.From(childComplexity), true
 	case "IncidentReport.incident":
 		if e.ComplexityRoot.IncidentReport.Incident == nil {
 			break
@@ -1092,6 +1115,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.IncidentReport.More(childComplexity), true
+	case "IncidentReport.to":
+		if e.ComplexityRoot.IncidentReport.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentReport.To(childComplexity), true
 
 	case "IncidentStatus.admittedPercent":
 		if e.ComplexityRoot.IncidentStatus.AdmittedPercent == nil {
@@ -1210,6 +1239,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.IncidentTarget.Value(childComplexity), true
 
+	case "IncidentVerdict.auditFindings":
+		if e.ComplexityRoot.IncidentVerdict.AuditFindings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentVerdict.AuditFindings(childComplexity), true
 	case "IncidentVerdict.auditOk":
 		if e.ComplexityRoot.IncidentVerdict.AuditOk == nil {
 			break
@@ -2623,6 +2658,8 @@ func (ec *executionContext) childFields_IncidentEradication(ctx context.Context,
 		return ec.fieldContext_IncidentEradication_apiKeys(ctx, field)
 	case "byHand":
 		return ec.fieldContext_IncidentEradication_byHand(ctx, field)
+	case "recorded":
+		return ec.fieldContext_IncidentEradication_recorded(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type IncidentEradication", field.Name)
 }
@@ -2651,8 +2688,14 @@ func (ec *executionContext) childFields_IncidentReport(ctx context.Context, fiel
 		return ec.fieldContext_IncidentReport_affected(ctx, field)
 	case "more":
 		return ec.fieldContext_IncidentReport_more(ctx, field)
+	case "from":
+		return ec.fieldContext_IncidentReport_from(ctx, field)
+	case "to":
+		return ec.fieldContext_IncidentReport_to(ctx, field)
 	case "auditOk":
 		return ec.fieldContext_IncidentReport_auditOk(ctx, field)
+	case "auditFindings":
+		return ec.fieldContext_IncidentReport_auditFindings(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type IncidentReport", field.Name)
 }
@@ -2729,6 +2772,8 @@ func (ec *executionContext) childFields_IncidentVerdict(ctx context.Context, fie
 		return ec.fieldContext_IncidentVerdict_auditOk(ctx, field)
 	case "auditRecords":
 		return ec.fieldContext_IncidentVerdict_auditRecords(ctx, field)
+	case "auditFindings":
+		return ec.fieldContext_IncidentVerdict_auditFindings(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type IncidentVerdict", field.Name)
 }
@@ -6149,6 +6194,29 @@ func (ec *executionContext) fieldContext_IncidentEradication_byHand(_ context.Co
 	return graphql.NewScalarFieldContext("IncidentEradication", field, false, false, "String")
 }
 
+func (ec *executionContext) _IncidentEradication_recorded(ctx context.Context, field graphql.CollectedField, obj *IncidentEradication) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentEradication_recorded(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Recorded, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentEradication_recorded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentEradication", field, false, false, "Boolean")
+}
+
 func (ec *executionContext) _IncidentRecovery_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentRecovery) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6351,6 +6419,52 @@ func (ec *executionContext) fieldContext_IncidentReport_more(_ context.Context, 
 	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "Boolean")
 }
 
+func (ec *executionContext) _IncidentReport_from(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentReport_from(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.From, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v instant.Instant) graphql.Marshaler {
+			return ec.marshalNTime2githubᚗcomᚋxteamᚋxteamᚋdomainᚋinstantᚐInstant(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentReport_from(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "Time")
+}
+
+func (ec *executionContext) _IncidentReport_to(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentReport_to(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.To, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v instant.Instant) graphql.Marshaler {
+			return ec.marshalNTime2githubᚗcomᚋxteamᚋxteamᚋdomainᚋinstantᚐInstant(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentReport_to(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "Time")
+}
+
 func (ec *executionContext) _IncidentReport_auditOk(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6372,6 +6486,29 @@ func (ec *executionContext) _IncidentReport_auditOk(ctx context.Context, field g
 }
 func (ec *executionContext) fieldContext_IncidentReport_auditOk(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentReport_auditFindings(ctx context.Context, field graphql.CollectedField, obj *IncidentReport) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentReport_auditFindings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AuditFindings, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentReport_auditFindings(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentReport", field, false, false, "String")
 }
 
 func (ec *executionContext) _IncidentStatus_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentStatus) (ret graphql.Marshaler) {
@@ -7006,6 +7143,29 @@ func (ec *executionContext) _IncidentVerdict_auditRecords(ctx context.Context, f
 }
 func (ec *executionContext) fieldContext_IncidentVerdict_auditRecords(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("IncidentVerdict", field, false, false, "Int")
+}
+
+func (ec *executionContext) _IncidentVerdict_auditFindings(ctx context.Context, field graphql.CollectedField, obj *IncidentVerdict) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentVerdict_auditFindings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AuditFindings, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentVerdict_auditFindings(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentVerdict", field, false, false, "String")
 }
 
 func (ec *executionContext) _Mutation_register(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
@@ -13390,6 +13550,11 @@ func (ec *executionContext) _IncidentEradication(ctx context.Context, sel ast.Se
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "recorded":
+			out.Values[i] = ec._IncidentEradication_recorded(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -13486,8 +13651,23 @@ func (ec *executionContext) _IncidentReport(ctx context.Context, sel ast.Selecti
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "from":
+			out.Values[i] = ec._IncidentReport_from(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "to":
+			out.Values[i] = ec._IncidentReport_to(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "auditOk":
 			out.Values[i] = ec._IncidentReport_auditOk(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "auditFindings":
+			out.Values[i] = ec._IncidentReport_auditFindings(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -13730,6 +13910,11 @@ func (ec *executionContext) _IncidentVerdict(ctx context.Context, sel ast.Select
 			}
 		case "auditRecords":
 			out.Values[i] = ec._IncidentVerdict_auditRecords(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "auditFindings":
+			out.Values[i] = ec._IncidentVerdict_auditFindings(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

@@ -189,13 +189,20 @@ func (m mutation) VerifyIncident(ctx context.Context, iid *string) (*IncidentVer
 	if err != nil {
 		return nil, err
 	}
-	out := &IncidentVerdict{Incident: got.Incident.ID, Ok: got.OK, Tried: []TriedTarget{}, Nodes: nodeTimes(got.Nodes), MissingNodes: append([]string{}, got.Missing...)}
+	out := &IncidentVerdict{Incident: got.Incident.ID, Ok: got.OK, Tried: []TriedTarget{}, Nodes: nodeTimes(got.Nodes), MissingNodes: append([]string{}, got.Missing...), AuditFindings: []string{}}
+	if got.TrailErr != nil {
+		m.log.Error("The audit trail cannot be read", "error", got.TrailErr.Error())
+		out.AuditFindings = append(out.AuditFindings, "the audit trail cannot be read; the server's log tells why")
+	}
 	for _, t := range got.Tried {
 		out.Tried = append(out.Tried, TriedTarget{string(t.Kind), t.Value, t.OK, t.Seen})
 	}
 	if got.Trail != nil {
 		ok := got.Trail.OK()
 		out.AuditOk, out.AuditRecords = &ok, got.Trail.Records
+		for _, f := range got.Trail.Findings {
+			out.AuditFindings = append(out.AuditFindings, f.String())
+		}
 	}
 	return out, nil
 }
@@ -213,7 +220,10 @@ func (m mutation) EradicateIncident(ctx context.Context, iid *string, signingKey
 	if err != nil {
 		return nil, err
 	}
-	out := &IncidentEradication{Incident: did.Incident.ID, APIKeys: []ReplacedAPIKey{}, ByHand: append([]string{}, did.ByHand...)}
+	out := &IncidentEradication{Incident: did.Incident.ID, APIKeys: []ReplacedAPIKey{}, ByHand: append([]string{}, did.ByHand...), Recorded: did.Recorded == nil}
+	if did.Recorded != nil {
+		m.log.Error("What was eradicated could not be written to its incident", "error", did.Recorded.Error())
+	}
 	if did.Key != nil {
 		out.Signs = &did.Key.Key.ID
 	}
@@ -264,7 +274,7 @@ func (m mutation) ReportIncident(ctx context.Context, iid *string) (*IncidentRep
 	if err != nil {
 		return nil, err
 	}
-	out := &IncidentReport{Incident: r.Incident.ID, Markdown: r.Markdown, Affected: []AffectedUser{}, More: r.MoreUsers, AuditOk: len(r.Evidence.Faults) == 0}
+	out := &IncidentReport{Incident: r.Incident.ID, Markdown: r.Markdown, Affected: []AffectedUser{}, More: r.MoreUsers, From: r.Evidence.From, To: r.Evidence.To, AuditOk: len(r.Evidence.Faults) == 0, AuditFindings: append([]string{}, r.Evidence.Faults...)}
 	for _, u := range r.Affected {
 		out.Affected = append(out.Affected, AffectedUser{u.ID, u.Username, u.Email, u.Why})
 	}

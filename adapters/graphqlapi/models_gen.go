@@ -2,6 +2,10 @@
 
 package graphqlapi
 
+import (
+	"github.com/xteam/xteam/domain/instant"
+)
+
 type AffectedUser struct {
 	ID       string   `json:"id"`
 	Username string   `json:"username"`
@@ -94,6 +98,8 @@ type IncidentEradication struct {
 	Signs   *string          `json:"signs,omitempty"`
 	APIKeys []ReplacedAPIKey `json:"apiKeys"`
 	ByHand  []string         `json:"byHand"`
+	// False: what is said here is done, and the incident could not be written to.
+	Recorded bool `json:"recorded"`
 }
 
 type IncidentRecovery struct {
@@ -108,8 +114,12 @@ type IncidentReport struct {
 	Markdown string         `json:"markdown"`
 	Affected []AffectedUser `json:"affected"`
 	// There are more than are listed.
-	More    bool `json:"more"`
-	AuditOk bool `json:"auditOk"`
+	More bool `json:"more"`
+	// From when to when the evidence is: the export of the audit trail takes both.
+	From          instant.Instant `json:"from"`
+	To            instant.Instant `json:"to"`
+	AuditOk       bool            `json:"auditOk"`
+	AuditFindings []string        `json:"auditFindings"`
 }
 
 type IncidentStatus struct {
@@ -135,6 +145,8 @@ type IncidentVerdict struct {
 	AuditOk *bool `json:"auditOk,omitempty"`
 	// How many records were read.
 	AuditRecords int `json:"auditRecords"`
+	// What is wrong with the trail.
+	AuditFindings []string `json:"auditFindings"`
 }
 
 type Mutation struct {

@@ -302,6 +302,7 @@ type eradicated struct {
 	Was      *string       `json:"was"`      // the kid of the one before
 	APIKeys  []replacedKey `json:"api_keys"` // those that were asked for
 	ByHand   []string      `json:"by_hand"`  // what people have to change: a sentence each
+	Recorded bool          `json:"recorded"` // false: what is said here is done, and the incident could not be written to
 }
 
 // replacedKey is an API key that ended, with the one in its place.
@@ -324,7 +325,10 @@ func (a *API) eradicateIncident(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	out := eradicated{Incident: did.Incident.ID, APIKeys: []replacedKey{}, ByHand: append([]string{}, did.ByHand...)}
+	out := eradicated{Incident: did.Incident.ID, APIKeys: []replacedKey{}, ByHand: append([]string{}, did.ByHand...), Recorded: did.Recorded == nil}
+	if did.Recorded != nil {
+		a.log.Error("What was eradicated could not be written to its incident", "request_id", x.id, "error", did.Recorded.Error())
+	}
 	if did.Key != nil {
 		out.Signs, out.Was = &did.Key.Key.ID, &did.Key.Was
 	}

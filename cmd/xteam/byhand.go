@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/xteam/xteam/domain/keyset"
+)
 
 // byHand is what only people can change after a break-in: of each secret that the settings name, where it is changed first and where then.
 func byHand(s settings, get lookup) (all []string) {
@@ -15,7 +19,11 @@ func byHand(s settings, get lookup) (all []string) {
 	} else {
 		add("ROOT_KEY", root)
 	}
-	add("SECRET_KEY", "put another value in its place, and tell whoever verifies with it; what the one before signed is verified no longer unless it stands in SECRET_KEY_PREVIOUS")
+	signs := s.Algorithm == "" || s.Algorithm == keyset.HS256
+	external := given(get, "SECRET_KEY") != "" || signs && s.SecretsURL != "env:"
+	if external {
+		all = append(all, "SECRET_KEY: put another value in its place, and tell whoever verifies with it; what the one before signed is verified no longer unless it stands in SECRET_KEY_PREVIOUS")
+	}
 	for _, name := range []string{"DATABASE_URL", "REDIS_URL", "REVOCATION_URL", "RATE_LIMIT_URL"} {
 		if _, after, found := strings.Cut(given(get, name), "://"); found && strings.Contains(after, "@") {
 			add(name, "give its user another password at the server, then here; look at the server's own list of sessions for strangers")
@@ -24,9 +32,17 @@ func byHand(s settings, get lookup) (all []string) {
 	add("VAULT_TOKEN", "revoke it in Vault, and give another")
 	add("VAULT_SECRET_ID", "destroy it in Vault, and give another")
 	add("SSL_KEYFILE", "have the certificate revoked by who issued it, and give another key with a new certificate; SIGHUP takes both up")
-	add("ALERT_WEBHOOK_SECRET", "agree on another one with the receiver of alerts")
-	add(notifySecret, "agree on another one with the receiver of notices")
-	add(headersSetting, "give the collector's other credential")
+	use := func(used bool, name, how string) {
+		if used {
+			all = append(all, name+": "+how)
+		}
+	}
+	use(s.AlertURL != "", webhookSecret, "agree on another one with the receiver of alerts")
+	use(s.NotifyURL != "", notifySecret, "agree on another one with the receiver of notices")
+	use(strings.HasPrefix(s.FirewallURL, "http"), firewallSecret, "agree on another one with the firewall's webhook")
+	use(strings.HasPrefix(s.FirewallURL, "awswaf:") || strings.HasPrefix(s.SecretsURL, "awssm:"), "The credentials of AWS", "replace them, or the role that this machine has")
+	use(strings.HasPrefix(s.SecretsURL, "azurekv:"), "The credentials of Azure", "replace them, or the identity that this machine has")
+	use(s.Collector != "" && given(get, headersSetting) != "", headersSetting, "give the collector's other credential")
 	if s.AuditCheckpoints == "" {
 		all = append(all, "The audit trail's checkpoints are kept nowhere else (AUDIT_CHECKPOINTS): against whoever had the store and its keys it proves nothing")
 	}

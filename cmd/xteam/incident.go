@@ -504,7 +504,8 @@ type eradication struct {
 		Key  *string `json:"key"`
 		Seen string  `json:"seen"`
 	} `json:"api_keys"`
-	ByHand []string `json:"by_hand"`
+	ByHand   []string `json:"by_hand"`
+	Recorded bool     `json:"recorded"`
 }
 
 func (e *eradication) text() string {
@@ -551,6 +552,9 @@ lists what only people can change, such as ROOT_KEY and the passwords of databas
 		var e eradication
 		if err := api.post(cmd.Context(), at+"/eradicate", in, &e); err != nil {
 			return nil, "", incidentLost(err)
+		}
+		if !e.Recorded {
+			return e, e.text(), errors.New("it is done, and the incident could not be written to")
 		}
 		for _, k := range e.APIKeys {
 			if k.Key == nil {

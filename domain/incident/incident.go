@@ -83,7 +83,7 @@ type Step struct {
 type Incident struct {
 	ID       string
 	Name     string
-	Drill    bool // it is a rehearsal: of those that are resolved, the last is kept
+	Drill    bool // it is a rehearsal, which holds nobody back and isolates nobody: of those that are resolved, the last is kept
 	State    State
 	Opened   instant.Instant
 	By       string
@@ -196,7 +196,7 @@ func (b Casebook) changed() (Casebook, error) {
 	return b, nil
 }
 
-// Find answers an incident: the one with that id or, of the empty id, the one that is not resolved.
+// Find answers an incident: the one with that id or, of the empty id, the one that is not resolved and no drill.
 func (b Casebook) Find(id string) (Incident, error) {
 	at, err := b.at(id)
 	if err != nil {
@@ -211,7 +211,7 @@ func (b Casebook) at(id string) (int, error) {
 		switch {
 		case id != "" && b.Incidents[i].ID == id:
 			return i, nil
-		case id != "" || b.Incidents[i].State == Resolved:
+		case id != "" || b.Incidents[i].State == Resolved || b.Incidents[i].Drill:
 		case found >= 0:
 			return -1, ErrSeveral
 		default:
@@ -281,26 +281,32 @@ func clip(s string, n int) string {
 	return s[:n]
 }
 
-// Seen notes which nodes refuse what a target names, by now; who was noted before keeps that time.
-func (b Casebook) Seen(id string, kind Kind, value string, nodes []Seen, missing []string) (Casebook, error) {
+// Seen notes of targets which nodes refuse them by now. One that was contained again since is left as it is, and so is an incident that is resolved.
+func (b Casebook) Seen(id string, targets []Target) (Casebook, error) {
 	at, err := b.at(id)
-	if err != nil {
+	if err != nil || b.Incidents[at].State == Resolved {
 		return b, err
 	}
+	was := b
 	b = b.Clone()
-	for i := range b.Incidents[at].Targets {
-		t := &b.Incidents[at].Targets[i]
-		if t.Kind != kind || t.Value != value {
-			continue
-		}
-		for _, n := range nodes {
-			if !slices.ContainsFunc(t.Nodes, func(o Seen) bool { return o.Node == n.Node }) {
-				t.Nodes = append(t.Nodes, n)
+	for _, seen := range targets {
+		for i := range b.Incidents[at].Targets {
+			t := &b.Incidents[at].Targets[i]
+			if t.Kind != seen.Kind || t.Value != seen.Value || t.Asked != seen.Asked {
+				continue
 			}
+			for _, n := range seen.Nodes {
+				if !slices.ContainsFunc(t.Nodes, func(o Seen) bool { return o.Node == n.Node }) {
+					t.Nodes = append(t.Nodes, n)
+				}
+			}
+			t.Missing = seen.Missing
 		}
-		t.Missing = missing
 	}
-	return b.changed()
+	if b, err = b.changed(); err != nil {
+		return was, err
+	}
+	return b, nil
 }
 
 // Recover lets the sign-ins of that percentage of users in: of the same ones as before, and more of them, or fewer. It is the step of an incident.
@@ -309,7 +315,7 @@ func (b Casebook) Recover(id string, percent int, s Step) (Casebook, Incident, e
 		return b, Incident{}, ErrPercent
 	}
 	b, is, err := b.Do(id, s, Recovering)
-	if err != nil {
+	if err != nil || is.Drill {
 		return b, is, err
 	}
 	return b.hold(percent, is.ID), is, nil
@@ -329,7 +335,7 @@ func (b Casebook) hold(percent int, salt string) Casebook {
 // Halt holds all sign-ins back, but those of administrators, until Recover lets them in.
 func (b Casebook) Halt(id string) (Casebook, error) {
 	is, err := b.Find(id)
-	if err != nil {
+	if err != nil || is.Drill {
 		return b, err
 	}
 	return b.Clone().hold(0, is.ID).changed()
@@ -343,6 +349,7 @@ func (b Casebook) Isolate(id, node string, release bool, s Step) (Casebook, Inci
 	}
 	at := slices.IndexFunc(b.Isolated, func(i Isolation) bool { return i.Node == node })
 	switch {
+	case is.Drill:
 	case release && at < 0:
 		return b, is, ErrNotAlone
 	case release:

@@ -189,14 +189,14 @@ func TestRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 * incident.MaxSteps {
-			if b, _, err = b.Do("", incident.Step{At: 1, Kind: "verified", Note: strings.Repeat("n", 2*incident.MaxNote)}, incident.Open); err != nil {
+			if b, _, err = b.Do(fmt.Sprint(i), incident.Step{At: 1, Kind: "verified", Note: strings.Repeat("n", 2*incident.MaxNote)}, incident.Open); err != nil {
 				t.Fatal(err)
 			}
 			if i > 3 {
 				break
 			}
 		}
-		if b, _, err = b.Resolve("", incident.Step{}, false); err != nil {
+		if b, _, err = b.Resolve(fmt.Sprint(i), incident.Step{}, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -236,7 +236,7 @@ func TestCasebookIsAValue(t *testing.T) {
 			case 4:
 				next, _, _ = b.Resolve(iid, incident.Step{}, rapid.Bool().Draw(t, "force"))
 			case 5:
-				next, _ = b.Seen(iid, incident.User, "u", []incident.Seen{{Node: "n", Micros: 1}}, nil)
+				next, _ = b.Seen(iid, []incident.Target{{Kind: incident.User, Value: "u", Nodes: []incident.Seen{{Node: "n", Micros: 1}}}})
 			}
 			if string(was.Encode()) != string(before) {
 				t.Fatal("a method changed the value that it was asked of")
@@ -318,5 +318,66 @@ func TestReportTellsInOrder(t *testing.T) {
 	}
 	if diff := cmp.Diff(told.Markdown(), told.Markdown()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What nodes say of a target that was contained again since is of the containment before.
+func TestSeenIsOfOneContainment(t *testing.T) {
+	first := incident.Target{Kind: incident.User, Value: "u", Asked: 5, Missing: []string{"n"}}
+	b, _, err := begun(t, "a").Do("a", incident.Step{}, incident.Contained, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := first
+	seen.Missing, seen.Nodes = nil, []incident.Seen{{Node: "n", Micros: 7}}
+	later := first
+	later.Asked = 6
+	again, _, err := b.Do("a", incident.Step{}, incident.Contained, later)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		of   incident.Casebook
+		left int // missing
+	}{"the same": {b, 0}, "contained again": {again, 1}} {
+		got, err := c.of.Seen("a", []incident.Target{seen})
+		is, _ := got.Find("a")
+		if err != nil || len(is.Targets[0].Missing) != c.left {
+			t.Errorf("%s: %+v, %v", name, is.Targets, err)
+		}
+	}
+	over, _, err := b.Resolve("a", incident.Step{}, false)
+	if got, lost := over.Seen("a", []incident.Target{seen}); err != nil || lost != nil || got.Revision != over.Revision {
+		t.Errorf("of one that is resolved: %v, %v", err, lost)
+	}
+}
+
+// A drill holds nobody back, lets nobody in, isolates nobody, and is never the incident that is meant.
+func TestADrillChangesNothingElse(t *testing.T) {
+	b, err := begun(t, "real").Halt("real")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _, err = b.Begin("drill", "drill", "operator", true, 0, 9); err != nil {
+		t.Fatal(err)
+	}
+	if is, err := b.Find(""); err != nil || is.ID != "real" {
+		t.Errorf("meant is %q, %v", is.ID, err)
+	}
+	after, _, err := b.Recover("drill", 100, incident.Step{})
+	if g := after.Gate(); err != nil || g.Percent() != 0 {
+		t.Errorf("after a drill's recovery %d %% are let in, %v", g.Percent(), err)
+	}
+	after, _, err = after.Isolate("drill", "n", false, incident.Step{})
+	if g := after.Gate(); err != nil || g.Isolates("n") {
+		t.Errorf("a drill isolates, %v", err)
+	}
+	alone, _, err := begun(t).Begin("drill", "drill", "operator", true, 0, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err = alone.Halt("drill")
+	if g := after.Gate(); err != nil || g.Percent() != 100 {
+		t.Errorf("a drill holds sign-ins back, %v", err)
 	}
 }
