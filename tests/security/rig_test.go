@@ -335,7 +335,7 @@ func (a answer) text(member string) string {
 // request is what a client sends.
 type request struct {
 	method, path string
-	body         any    // a string or bytes as they are, else as JSON
+	body         any    // a string or bytes as they are, what a function answers, else as JSON
 	bearer       string // in Authorization
 	header       http.Header
 	from         string // the address; default 192.0.2.1
@@ -345,6 +345,9 @@ type request struct {
 func (r *request) build() *http.Request {
 	var body io.Reader = http.NoBody
 	kind := ""
+	if later, ok := r.body.(func() string); ok {
+		r.body = later()
+	}
 	switch b := r.body.(type) {
 	case nil:
 	case string:

@@ -47,7 +47,7 @@ func everyCheckRefuses(t *testing.T) {
 	header, claims := parts(t, n.ann().access)
 	now := time.Now().Unix()
 	for name, change := range map[string]object{
-		"iss": {"iss": "somebody"}, "aud": {"aud": "other"}, "exp": {"exp": now - 3600}, "no exp": {"exp": gone}, "exp of text": {"exp": "tomorrow"}, "exp beyond": {"exp": 1e300}, "nbf": {"nbf": now + 3600}, "iat": {"iat": now + 3600}, "no iat": {"iat": gone}, "no jti": {"jti": gone}, "an empty jti": {"jti": ""}, "no sub": {"sub": gone}, "sub of a number": {"sub": 1}, "no sid": {"sid": gone},
+		"iss": {"iss": "somebody"}, "aud": {"aud": "other"}, "exp": {"exp": now - 3600}, "expired": {"exp": now - 3600, "iat": now - 7200, "nbf": now - 7200}, "no exp": {"exp": gone}, "exp of text": {"exp": "tomorrow"}, "exp beyond": {"exp": 1e300}, "nbf": {"nbf": now + 3600}, "iat": {"iat": now + 3600}, "no iat": {"iat": gone}, "no jti": {"jti": gone}, "an empty jti": {"jti": ""}, "no sub": {"sub": gone}, "sub of a number": {"sub": 1}, "no sid": {"sid": gone},
 		"gen of text": {"gen": "0"}, "gen below": {"gen": -1}, "ep of text": {"ep": "1"}, "no gen": {"gen": gone},
 	} {
 		if a := n.get(v1+"/users/me", hs256(t, header, with(claims, change), signingSecret)); a.status != http.StatusUnauthorized {

@@ -15,6 +15,7 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -240,7 +241,7 @@ func sorted[V any](m map[string]V) (names []string) { return slices.Sorted(maps.
 
 // hostile are values in JSON that no field wants. The mark is in the texts, but for fields that are kept as they were said.
 func hostile(field string) (all []named) {
-	values := hostileValues()
+	values := theHostile()
 	for _, name := range sorted(values) {
 		value := values[name]
 		if slices.Contains([]string{"note", "reason", "name"}, field) { // whoever acts says these, and the log and the audit trail tell them
@@ -250,6 +251,9 @@ func hostile(field string) (all []named) {
 	}
 	return all
 }
+
+// theHostile and theBodies are made once: some are large.
+var theHostile, theBodies = sync.OnceValue(hostileValues), sync.OnceValue(bodies)
 
 func hostileValues() map[string]string {
 	text := func(s string) string { b, _ := json.Marshal(s); return string(b) }
@@ -393,7 +397,7 @@ func standing(path string) string {
 
 func (a *auditor) route(t *testing.T, d *described, method, path string, op operation) {
 	_, streams := op.Responses["200"].Content["text/event-stream"]
-	plain, whole := standing(path), bodies()
+	plain, whole := standing(path), theBodies()
 	for _, c := range a.callers {
 		a.try(t, c, "as it should be", request{method: method, path: plain}, streams)
 		if strings.Contains(path, "{") {
@@ -462,7 +466,7 @@ func (a *auditor) body(t *testing.T, c *caller, r request, kind string, d *descr
 				form.Set(field, strings.Trim(value, `"`))
 				r.body = form.Encode()
 			default:
-				r.body = jsonWith(good, field, value)
+				r.body = func() string { return jsonWith(good, field, value) }
 			}
 			a.try(t, c, name+" as "+field, r, false)
 		}
