@@ -39,7 +39,14 @@ func sessionOf(s *scene, tk app.Tokens) string { return s.caller(tk).Session().S
 // signedIn is the event of a sign-in of Ann.
 func signedIn(s *scene, tk app.Tokens) audit.Event {
 	return audit.Event{Kind: audit.AuthenticationSucceeded, Severity: audit.Info, Outcome: audit.Success, Actor: s.ann.ID.String(), Subject: s.ann.ID.String(), Email: "ann@example.com",
-		Details: about{"session": sessionOf(s, tk)}}
+		Details: about{"session": sessionOf(s, tk), "new_network": "198.51.100.0/24"}}
+}
+
+// begunAnew is that of a new session of hers, for which she did not sign in.
+func begunAnew(s *scene, tk app.Tokens) audit.Event {
+	e := signedIn(s, tk)
+	delete(e.Details, "new_network")
+	return e
 }
 
 // notSignedIn is the event of a sign-in that failed.
@@ -79,7 +86,7 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 		return []audit.Event{revokedBy(s.ann.ID.String(), s.ann.ID.String(), revocation.UserRevoked, nil)}
 	},
 	"change of password": func(s *scene, tk app.Tokens) []audit.Event {
-		return []audit.Event{{Kind: audit.PasswordChanged, Severity: audit.Warning, Outcome: audit.Success, Actor: s.ann.ID.String(), Subject: s.ann.ID.String(), Reason: "password_changed"}, signedIn(s, tk)}
+		return []audit.Event{{Kind: audit.PasswordChanged, Severity: audit.Warning, Outcome: audit.Success, Actor: s.ann.ID.String(), Subject: s.ann.ID.String(), Reason: "password_changed"}, begunAnew(s, tk)}
 	},
 	"change of password with a wrong one": func(s *scene, _ app.Tokens) []audit.Event {
 		return []audit.Event{notSignedIn(s.ann.ID.String(), "ann@example.com")}

@@ -17,6 +17,7 @@ type drilled struct {
 	barred    map[string]bool // by id, which is the name
 	revoked   bool
 	blocked   bool
+	open      bool // the incident
 }
 
 func (d *drilled) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -59,28 +60,49 @@ func (d *drilled) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			refuses = false
 		}
 		say(http.StatusOK, map[string]any{"taken": !refuses})
-	case "admin/revocations":
-		d.revoked = true
-		answer := map[string]any{"sessions_ended": 1, "nodes": []map[string]any{{"node": "a", "ms": 2.5}}}
+	case "admin/incidents":
+		d.open = true
+		if d.fault == "interrupted" {
+			d.interrupt()
+		}
+		say(http.StatusCreated, map[string]any{"id": "0123456789abcdef"})
+	case "admin/incidents/0123456789abcdef/contain":
+		d.revoked, d.blocked, d.barred[stolen] = true, true, true
+		nodes := []map[string]any{{"node": "a", "ms": 2.5}}
+		user, network := map[string]any{"kind": "user", "value": stolen, "done": true, "sessions_ended": 1, "nodes": nodes}, map[string]any{"kind": "ip", "value": "x", "done": true, "nodes": nodes}
+		answer := map[string]any{"contained": true, "recorded": true, "targets": []any{user, network}}
 		switch d.fault {
-		case "interrupted":
+		case "interrupted at the containment":
 			d.interrupt()
 		case "silent node":
-			answer["missing"] = []string{"b"}
+			answer["contained"], answer["missing_nodes"] = false, []string{"b"}
 		case "hits none":
-			answer["sessions_ended"] = 0
+			user["sessions_ended"] = 0
+		case "no block":
+			network["done"], network["failed"], answer["contained"] = false, "there is no room", false
 		}
 		say(http.StatusOK, answer)
+	case "admin/incidents/0123456789abcdef":
+		say(http.StatusOK, map[string]any{"state": "contained", "contained": d.fault != "not contained", "targets": []any{map[string]any{}, map[string]any{}}})
+	case "admin/incidents/0123456789abcdef/verify":
+		say(http.StatusOK, map[string]any{"ok": d.fault != "verify finds", "audit": map[string]any{"ok": true}})
+	case "admin/incidents/0123456789abcdef/report":
+		affected := []any{map[string]any{"id": stolen}}
+		switch d.fault {
+		case "names nobody":
+			affected = nil
+		case "names another":
+			affected = append(affected, map[string]any{"id": "xteam-drill-other"})
+		}
+		say(http.StatusOK, map[string]any{"affected": affected, "audit": map[string]any{"ok": d.fault != "broken trail"}})
+	case "admin/incidents/0123456789abcdef/eradicate", "admin/incidents/0123456789abcdef/recover":
+		say(http.StatusOK, map[string]any{"recorded": true})
+	case "admin/incidents/0123456789abcdef/resolve":
+		d.open = false
+		say(http.StatusOK, nil)
 	case "admin/blocked-ips":
 		d.blocked = r.Method == http.MethodPost
-		answer := map[string]any{"cidr": "x"}
-		if d.blocked && d.fault == "silent at the block" {
-			answer["missing"] = []string{"b"}
-		}
-		if d.blocked && d.fault == "interrupted at the block" {
-			d.interrupt()
-		}
-		say(http.StatusOK, answer)
+		say(http.StatusOK, map[string]any{"cidr": "x"})
 	default:
 		say(http.StatusNotFound, nil)
 	}
@@ -89,17 +111,22 @@ func (d *drilled) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestDrillFindsFaults: a drill says at which step a system is wanting, and leaves nothing open behind it, though it is interrupted.
 func TestDrillFindsFaults(t *testing.T) {
 	for fault, want := range map[string]string{
-		"":                         "",
-		"takes still":              `"verify: tokens"`,
-		"takes the refresh token":  "the refresh token of xteam-drill-stolen is still taken",
-		"hits all":                 `"verify: others"`,
-		"lets in":                  "the barred account can sign in",
-		"cannot say":               `"verify: sign-in"`,
-		"silent node":              "b did not say in time that it refuses",
-		"silent at the block":      "b did not say in time that it turns the address away",
-		"hits none":                "0 sessions ended, and one was begun",
-		"interrupted":              `interrupted before "contain: bar"`,
-		"interrupted at the block": `interrupted before "verify: tokens"`,
+		"":                               "",
+		"takes still":                    `"verify: tokens"`,
+		"takes the refresh token":        "the refresh token of xteam-drill-stolen is still taken",
+		"hits all":                       `"verify: others"`,
+		"lets in":                        "the barred account can sign in",
+		"cannot say":                     `"verify: sign-in"`,
+		"silent node":                    "b did not say in time that it refuses",
+		"no block":                       "there is no room",
+		"hits none":                      "0 sessions ended, and one was begun",
+		"not contained":                  `"status"`,
+		"verify finds":                   `"verify"`,
+		"names nobody":                   "does not name whose account was stolen",
+		"names another":                  "names somebody whom it does not concern",
+		"broken trail":                   "the audit trail does not hold",
+		"interrupted":                    `interrupted before "contain"`,
+		"interrupted at the containment": `interrupted before "status"`,
 	} {
 		t.Run(fault, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -112,10 +139,10 @@ func TestDrillFindsFaults(t *testing.T) {
 			case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 				t.Errorf("the drill says %v, want %s\n%s", err, want, text)
 			}
-			if sys.blocked || !sys.barred["xteam-drill-stolen"] || !sys.barred["xteam-drill-other"] {
+			if sys.blocked || sys.open || !sys.barred["xteam-drill-stolen"] || !sys.barred["xteam-drill-other"] {
 				t.Errorf("it left behind: blocked %v, barred %v", sys.blocked, sys.barred)
 			}
-			if contained := strings.Contains(text, "Time to contain: "); contained == (fault == "silent node" || fault == "hits none") {
+			if contained := strings.Contains(text, "Time to contain: "); contained == (fault == "silent node" || fault == "hits none" || fault == "no block" || fault == "interrupted") {
 				t.Errorf("a time to contain: %v\n%s", contained, text)
 			}
 		})
