@@ -11,6 +11,7 @@
 //	m/blocks                       block.List, as it encodes itself                    for ever
 //	m/alerts                       alert.Book, sealed                                  for ever
 //	m/incidents                    incident.Casebook, sealed                           for ever
+//	m/incidents.revision           8 bytes: its revision                               for ever
 //	m/trail                        audit.Head                                          for ever
 //	a/ user                        account.Account, sealed                             for ever
 //	n/e digest                     user: who has the e-mail of that Sealer.Index       for ever

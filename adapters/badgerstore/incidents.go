@@ -3,6 +3,7 @@ package badgerstore
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 
 	"github.com/dgraph-io/badger/v4"
@@ -32,6 +33,7 @@ func (p *Incidents) Update(ctx context.Context, change func(incident.Casebook) (
 			if err := p.db.setSealed(w, []byte(incidentsKey), plain, 0); err != nil {
 				return err
 			}
+			w.sets = append(w.sets, badger.NewEntry([]byte(incidentsRevisionKey), binary.BigEndian.AppendUint64(nil, next.Revision)))
 		}
 		return p.db.effects(w, effects)
 	})
@@ -55,8 +57,20 @@ func (p *Incidents) Load(ctx context.Context) (b incident.Casebook, err error) {
 	return b, err
 }
 
-// Revision reads the book's.
-func (p *Incidents) Revision(ctx context.Context) (uint64, error) {
-	b, err := p.Load(ctx)
-	return b.Revision, err
+// Revision reads the book's, which stands beside it in the clear.
+func (p *Incidents) Revision(ctx context.Context) (n uint64, err error) {
+	err = p.db.view(ctx, func(txn *badger.Txn) error {
+		value, err := p.db.get(txn, []byte(incidentsRevisionKey))
+		switch {
+		case errors.Is(err, ports.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		case len(value) != 8:
+			return p.db.unreadable("the revision of the casebook", errors.New("it has another length"))
+		}
+		n = binary.BigEndian.Uint64(value)
+		return nil
+	})
+	return n, err
 }

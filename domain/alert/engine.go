@@ -245,10 +245,12 @@ func (e *Engine) add(r *state, w *window, v *audit.Event, group string, what uin
 		}
 		w.seen = append(w.seen, seen{at, what})
 	}
-	if len(w.sample) == sampled {
-		w.sample = w.sample[1:]
+	if len(w.seen)+sampled > r.Threshold || r.usual { // of a group that is far from being told of, none is kept
+		if len(w.sample) == sampled {
+			w.sample = w.sample[1:]
+		}
+		w.sample = append(w.sample, e.sampleOf(v))
 	}
-	w.sample = append(w.sample, e.sampleOf(v))
 	most := r.usual && r.hours.unusual()
 	if again || len(w.seen) < r.Threshold && !most || w.quiet > at {
 		return Firing{}, false
