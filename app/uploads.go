@@ -31,14 +31,18 @@ type Uploads struct {
 
 	mu     sync.Mutex
 	coming map[id.User]int64 // bytes of files that are on their way, on this node
+	read   map[id.User]int   // files that are being read, on this node
 }
+
+// mostRead is how many files of a user may be read at a time, on one node.
+const mostRead = 16
 
 // NewUploads keeps the bytes in files. Settle is to be called before the first is taken, and Run should be running.
 func NewUploads(c *Core, files ports.Files, o UploadsOptions) *Uploads {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	u := &Uploads{core: c, files: files, options: o, coming: map[id.User]int64{}}
+	u := &Uploads{core: c, files: files, options: o, coming: map[id.User]int64{}, read: map[id.User]int{}}
 	for i := range u.turns {
 		u.turns[i] = make(chan struct{}, 1)
 	}
@@ -133,6 +137,9 @@ func (in *Incoming) End(ctx context.Context) (upload.File, error) {
 	if err := u.core.View.Check(in.c.Claims); err != nil {
 		return upload.File{}, err
 	}
+	if u.core.Incidents.Isolated() {
+		return upload.File{}, ErrIsolated
+	}
 	all, err := u.core.Stores.Uploads.OfUser(ctx, owner)
 	if err != nil {
 		return upload.File{}, err
@@ -196,13 +203,27 @@ func (u *Uploads) own(ctx context.Context, c Caller, fid id.File) (upload.File, 
 	return f, nil
 }
 
-// Open answers a file of the caller's with its bytes, which are to be closed. One that is not theirs is ports.ErrNotFound, as one that never was; one whose bytes cannot be found, ports.ErrUnavailable.
+// Open answers a file of the caller's with its bytes, which are to be closed; so many at a time that one more is a *CrowdedError. One that is not theirs is ports.ErrNotFound, as one that never was; one whose bytes cannot be found, ports.ErrUnavailable.
 func (u *Uploads) Open(ctx context.Context, c Caller, fid id.File) (upload.File, ports.StoredFile, error) {
 	f, err := u.own(ctx, c, fid)
 	if err != nil {
 		return f, nil, err
 	}
+	u.mu.Lock()
+	crowded := u.read[f.Owner] >= mostRead
+	if !crowded {
+		u.read[f.Owner]++
+	}
+	u.mu.Unlock()
+	if crowded {
+		return f, nil, &CrowdedError{Own: true}
+	}
 	bytes, err := u.files.Open(ctx, fid)
+	if err != nil {
+		u.closed(f.Owner)
+	} else {
+		bytes = &reading{bytes, sync.OnceFunc(func() { u.closed(f.Owner) })}
+	}
 	if errors.Is(err, ports.ErrNotFound) {
 		if _, err := u.own(ctx, c, fid); err != nil { // it was deleted meanwhile
 			return f, nil, err
@@ -210,6 +231,27 @@ func (u *Uploads) Open(ctx context.Context, c Caller, fid id.File) (upload.File,
 		return f, nil, unavailable("open a file", errors.New("the bytes of "+fid.String()+" are not in the folder of files: is it the one that they were written to?"))
 	}
 	return f, bytes, err
+}
+
+// closed counts one file less that is read.
+func (u *Uploads) closed(owner id.User) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.read[owner]--; u.read[owner] <= 0 {
+		delete(u.read, owner)
+	}
+}
+
+// reading is a file that is counted while it is open.
+type reading struct {
+	ports.StoredFile
+	done func()
+}
+
+// Close is of io.Closer.
+func (r *reading) Close() error {
+	defer r.done()
+	return r.StoredFile.Close()
 }
 
 // Delete takes a file of the caller's away, for good. One that is not theirs is ports.ErrNotFound, as one that never was.
@@ -265,6 +307,8 @@ func (u *Uploads) delete(ctx context.Context, by Actor, f *upload.File) error {
 	err = u.core.Stores.Uploads.Delete(ctx, f.ID, eff)
 	gone := err == nil || errors.Is(err, ports.ErrNotFound)
 	switch {
+	case bytes == nil && err == nil:
+		u.options.Logger.Warn("A file was deleted whose bytes are not in the folder of files: if they are in another, take them away there", "file", f.ID.String())
 	case bytes == nil:
 	case gone:
 		u.noted("dropped", f.ID, bytes.Drop())
@@ -303,16 +347,20 @@ func (u *Uploads) turn(ctx context.Context, owner id.User) (leave func(), err er
 const (
 	// settleEvery is how often it is looked for what crashes and faults have left.
 	settleEvery = 5 * time.Minute
-	// settleYoung is how long a commit may still be on its way to a database that other nodes use too.
+	// settleYoung is how long a commit may still be on its way to the database.
 	settleYoung = time.Minute
 )
 
-// Settle takes away what was never kept, or was deleted, and keeps what was: whatever a crash or a fault has left. What other nodes are about is left alone.
+// Settle takes away what was never kept, or was deleted, and keeps what was: whatever a crash or a fault has left. What other nodes are about is left alone. It is for the start of a node: of one that is alone nothing is on
+// its way.
 func (u *Uploads) Settle(ctx context.Context) error {
-	var young time.Duration
-	if u.core.Stores.Turns != nil {
-		young = settleYoung
+	if u.core.Stores.Turns == nil {
+		return u.settle(ctx, 0)
 	}
+	return u.settle(ctx, settleYoung)
+}
+
+func (u *Uploads) settle(ctx context.Context, young time.Duration) error {
 	dropped, err := u.files.Settle(ctx, young, func(ctx context.Context, fid id.File) (bool, error) {
 		_, err := u.core.Stores.Uploads.Find(ctx, fid)
 		if errors.Is(err, ports.ErrNotFound) {
@@ -333,7 +381,7 @@ func (u *Uploads) Run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			if err := u.Settle(ctx); err != nil && ctx.Err() == nil {
+			if err := u.settle(ctx, settleYoung); err != nil && ctx.Err() == nil {
 				u.options.Logger.Warn("What is in doubt among the files could not be settled; it is tried again", "error", err.Error())
 			}
 		case <-ctx.Done():

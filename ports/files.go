@@ -13,13 +13,13 @@ import (
 type Files interface {
 	// Create begins the file of an id. The caller must end it by Keep, Drop or Leave. It fails with ErrTaken when the id exists, and with ErrNoSpace while the disk keeps its last free space.
 	Create(ctx context.Context, fid id.File) (NewFile, error)
-	// Open answers the bytes of a file that is sealed, kept or in doubt, or ErrNotFound. What is dropped while it is open can be read to its end.
+	// Open answers the bytes of a file that is sealed, kept or in doubt, or ErrNotFound. What is dropped while it is open may end early.
 	Open(ctx context.Context, fid id.File) (StoredFile, error)
 	// Withdraw puts a file that is kept in doubt, durably, before it is deleted of Uploads. The caller must end it as one that is new. One whose bytes are not there is ErrNotFound; one that another
 	// has in doubt, ErrTaken.
 	Withdraw(ctx context.Context, fid id.File) (Doubt, error)
-	// Settle ends every doubt that nobody holds, of this process or another: what kept says is kept, is; the rest is dropped, unless its bytes changed less than young ago: whoever held it may be heard of
-	// in Uploads yet. It answers how many it dropped. An error of kept leaves that file in doubt; the first such error is answered when the others are settled.
+	// Settle ends every doubt that nobody holds, of this process or another: what kept says is kept, is; the rest is dropped. What changed, or was left, less than young ago stays in doubt: what whoever
+	// held it did may be on its way to Uploads yet. It answers how many it dropped. An error of kept leaves that file in doubt; the first such error is answered when the others are settled.
 	Settle(ctx context.Context, young time.Duration, kept func(context.Context, id.File) (bool, error)) (dropped int, err error)
 }
 
@@ -27,7 +27,7 @@ type Files interface {
 type Doubt interface {
 	// Keep ends the doubt: the file stays. When it fails, the file is in doubt still, and Open finds it there.
 	Keep() error
-	// Drop takes the bytes away, and their space with them.
+	// Drop takes the bytes away, and their space with them, whoever reads them.
 	Drop() error
 	// Leave ends the hold and not the doubt: Settle will.
 	Leave() error

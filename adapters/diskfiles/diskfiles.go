@@ -20,6 +20,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +40,8 @@ type Options struct {
 type Store struct {
 	dir     string
 	options Options
+
+	unasked atomic.Int64 // bytes that were written since the free space was asked for
 
 	mu     sync.Mutex
 	root   *os.Root // nil: not opened yet
@@ -74,7 +77,9 @@ func (s *Store) Prepare() error {
 	const probe = doubt + "/probe"
 	f, err := r.OpenFile(probe, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err == nil {
-		err = errors.Join(f.Close(), r.Remove(probe))
+		if err = errors.Join(f.Close(), r.Remove(probe)); errors.Is(err, fs.ErrNotExist) { // another that starts has taken it away
+			err = nil
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("the folder of files %s cannot be written to: %w", s.dir, err)
@@ -319,10 +324,13 @@ func (s *Store) settle(ctx context.Context, r *os.Root, fid id.File, young time.
 	if err != nil {
 		return false, failed("settle a file", err)
 	}
-	defer func() { _ = h.Leave() }() // unless it is over
+	defer func() { _ = h.leave() }() // unless it is over
 	at, err := h.file.Stat()
 	if err != nil || !h.stands() {
 		return false, failed("settle a file", err)
+	}
+	if young > 0 && time.Since(at.ModTime()) < young {
+		return false, nil
 	}
 	keep, err := isKept(ctx, fid)
 	switch {
@@ -330,8 +338,6 @@ func (s *Store) settle(ctx context.Context, r *os.Root, fid id.File, young time.
 		return false, err
 	case keep:
 		return false, h.Keep()
-	case young > 0 && time.Since(at.ModTime()) < young:
-		return false, nil
 	}
 	return true, h.Drop()
 }
@@ -344,7 +350,7 @@ type held struct {
 	file    *os.File
 	over    bool
 	size    int64
-	unasked int64 // bytes since the free space was asked for
+	unasked int64 // bytes since their writing was begun
 }
 
 // stands reports whether the file is the one in doubt under its id.
@@ -356,10 +362,13 @@ func (h *held) stands() bool {
 
 // Write adds bytes at the end.
 func (h *held) Write(p []byte) (int, error) {
-	if h.unasked += int64(len(p)); h.unasked >= askEvery {
+	if h.s.unasked.Add(int64(len(p))) >= askEvery { // of all files: many at once use up space as fast as one
+		h.s.unasked.Store(0)
 		if err := h.s.room(int64(len(p))); err != nil {
 			return 0, err
 		}
+	}
+	if h.unasked += int64(len(p)); h.unasked >= askEvery {
 		beginWriting(h.file, h.size-h.unasked+int64(len(p)), h.unasked) // so that less is left for Seal to wait for
 		h.unasked = 0
 	}
@@ -370,7 +379,13 @@ func (h *held) Write(p []byte) (int, error) {
 
 // Seal syncs the file, and its name.
 func (h *held) Seal() error {
-	return failed("make a file durable", errors.Join(h.file.Sync(), syncFolder(h.root, doubt)))
+	if err := errors.Join(h.file.Sync(), syncFolder(h.root, doubt)); err != nil {
+		return failed("make a file durable", err)
+	}
+	if !h.stands() { // where locks do not hold, it may have been settled
+		return failed("make a file durable", errors.New("it was taken away meanwhile"))
+	}
+	return nil
 }
 
 // Keep moves the file to those that are kept.
@@ -387,7 +402,7 @@ func (h *held) Keep() error {
 			err = h.root.Rename(doubtful(h.fid), keptAs(h.fid))
 		}
 	}
-	return failed("keep a file", errors.Join(err, h.Leave()))
+	return failed("keep a file", errors.Join(err, h.leave()))
 }
 
 // Drop takes the file away.
@@ -395,14 +410,25 @@ func (h *held) Drop() error {
 	if h.over {
 		return nil
 	}
+	_ = h.file.Truncate(0) // its space is free at once, though somebody reads it
 	if !movesOpen {
 		_ = h.file.Close()
 	}
-	return failed("drop a file", errors.Join(h.root.Remove(doubtful(h.fid)), h.Leave()))
+	return failed("drop a file", errors.Join(h.root.Remove(doubtful(h.fid)), h.leave()))
 }
 
-// Leave gives back the lock.
+// Leave gives back the lock of a file that stays in doubt, which is young from now on.
 func (h *held) Leave() error {
+	if h.over {
+		return nil
+	}
+	now := time.Now()
+	_ = h.root.Chtimes(doubtful(h.fid), now, now) // else it is settled sooner
+	return h.leave()
+}
+
+// leave gives back the lock.
+func (h *held) leave() error {
 	if h.over {
 		return nil
 	}

@@ -103,7 +103,7 @@ type paced struct {
 // Read lifts the deadline at the body's end: the server goes on reading the connection to see the client leave, and would take a deadline that passes
 // while the request is being answered for that.
 func (p *paced) Read(b []byte) (int, error) {
-	_ = p.conn.SetReadDeadline(p.began.Add(bodyPatience + p.n*time.Second/leastRate)) // not every writer has a connection
+	_ = p.conn.SetReadDeadline(p.began.Add(bodyPatience + p.n*(time.Second/leastRate))) // not every writer has a connection
 	n, err := p.ReadCloser.Read(b)
 	p.n += time.Duration(n)
 	if err == io.EOF {

@@ -281,7 +281,7 @@ func (a *API) download(x *exchange) error {
 	}
 	defer content.Close()
 	tag := `"` + f.ID.String() + `"` // what is under an id never changes
-	if err := oneRange(x.r.Header, tag, f.Size); err != nil {
+	if err := oneRange(x.r, tag, f.Size); err != nil {
 		return err
 	}
 	h := x.Header()
@@ -289,27 +289,36 @@ func (a *API) download(x *exchange) error {
 	h["Content-Disposition"] = []string{dispositionOf(f.Label)}
 	h["Content-Security-Policy"] = filePolicy
 	h["Etag"] = []string{tag}
-	http.ServeContent(&unhurried{x, http.NewResponseController(x.ResponseWriter)}, x.r, "", f.Created.Time(), content)
+	http.ServeContent(&unhurried{exchange: x, control: http.NewResponseController(x.ResponseWriter), began: time.Now()}, x.r, "", f.Created.Time(), content)
 	return nil
 }
 
-// unhurried is an answer that may take as long as it makes progress.
+// unhurried is an answer that may take its time, but no less than leastRate: what is read holds a file open, and its space if it is deleted meanwhile.
 type unhurried struct {
 	*exchange
 	control *http.ResponseController
+	began   time.Time
+	n       time.Duration // bytes so far
 }
 
 // Write is of http.ResponseWriter.
 func (u *unhurried) Write(b []byte) (int, error) {
-	_ = u.control.SetWriteDeadline(time.Now().Add(exportPatience))
-	return u.exchange.Write(b)
+	_ = u.control.SetWriteDeadline(u.began.Add(exportPatience + u.n*(time.Second/leastRate)))
+	n, err := u.exchange.Write(b)
+	u.n += time.Duration(n)
+	return n, err
 }
 
 // oneRange judges the Range of a request (RFC 9110, section 14.2), and takes it out where it is to be ignored: one that is malformed, of another version, or of several ranges, which would be answered by
 // more bytes than the file has. A range that the file has nothing of is a *rangeError.
-func oneRange(h http.Header, tag string, size int64) error {
+func oneRange(r *http.Request, tag string, size int64) error {
+	h := r.Header
 	sent := h["Range"]
 	if len(sent) == 0 {
+		return nil
+	}
+	if r.Method != http.MethodGet { // it is defined for GET alone
+		h.Del("Range")
 		return nil
 	}
 	if with := h["If-Range"]; len(with) > 0 && (len(with) > 1 || with[0] != tag) {
@@ -326,6 +335,9 @@ func oneRange(h http.Header, tag string, size int64) error {
 		h.Del("Range")
 		return nil
 	case first == "" && to == 0, first != "" && from >= uint64(size), first == "" && size == 0:
+		if len(h["If-Match"])+len(h["If-None-Match"])+len(h["If-Modified-Since"])+len(h["If-Unmodified-Since"]) > 0 {
+			return nil // those are judged first (section 13.2.2)
+		}
 		return &rangeError{size}
 	}
 	return nil

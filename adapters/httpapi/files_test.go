@@ -472,33 +472,39 @@ func TestALongUploadIsAnswered(t *testing.T) {
 	})
 }
 
-// TestADownloadMayBeSlow: a client that reads a little at a time gets all of it, longer than the server's own time for an answer.
+// TestADownloadMayBeSlow: a client that reads no faster than it must gets all of it, longer than the server's own time for an answer; one that stalls is cut off, and holds nothing open.
 func TestADownloadMayBeSlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newService(t)
-		s.user("ann", account.RoleUser)
-		p := s.signIn("ann")
-		content := strings.Repeat("x", mostFile)
-		f := s.uploaded(p, "a.md", content)
-		l := piped(t, s)
-		c := l.dial()
-		defer c.Close()
-		go func() {
-			_, _ = fmt.Fprintf(c, "GET %s/%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n\r\n", filesAt, f.ID, bearer(p))
-		}()
-		var got []byte
-		piece := make([]byte, 20_000)
-		begun := time.Now()
-		for {
-			n, err := c.Read(piece)
-			got = append(got, piece[:n]...)
-			if err != nil {
-				break
+	const long = 8 << 20
+	for pause, whole := range map[time.Duration]bool{800 * time.Millisecond: true, 10 * time.Second: false} { // a piece has 65,536 bytes
+		synctest.Test(t, func(t *testing.T) {
+			s := newService(t)
+			s.user("ann", account.RoleUser)
+			p := s.signIn("ann")
+			s.all.Uploads = app.NewUploads(s.core, s.files, app.UploadsOptions{Rules: upload.Rules{Extensions: s.extensions(), MaxSize: long, Quota: long}, Detect: mimetypes.Detect})
+			s.h = httpapi.New(s.all, httpapi.Options{}).Handler()
+			content := strings.Repeat("x", long)
+			f := s.uploaded(p, "a.md", content)
+			l := piped(t, s)
+			c := l.dial()
+			defer c.Close()
+			go func() {
+				_, _ = fmt.Fprintf(c, "GET %s/%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n\r\n", filesAt, f.ID, bearer(p))
+			}()
+			var got []byte
+			piece := make([]byte, 65_536)
+			begun := time.Now()
+			for {
+				n, err := io.ReadFull(c, piece)
+				got = append(got, piece[:n]...)
+				if err != nil {
+					break
+				}
+				<-time.After(pause)
 			}
-			<-time.After(10 * time.Second)
-		}
-		if _, rest, _ := bytes.Cut(got, []byte("\r\n\r\n")); string(rest) != content || time.Since(begun) < 90*time.Second {
-			t.Errorf("got %d bytes in %v, want %d", len(rest), time.Since(begun), len(content))
-		}
-	})
+			_, rest, _ := bytes.Cut(got, []byte("\r\n\r\n"))
+			if whole && (string(rest) != content || time.Since(begun) < 90*time.Second) || !whole && (len(rest) == long || time.Since(begun) > 2*time.Minute) {
+				t.Errorf("with pauses of %v: got %d bytes in %v, of %d", pause, len(rest), time.Since(begun), len(content))
+			}
+		})
+	}
 }
