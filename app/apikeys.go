@@ -335,6 +335,9 @@ func (c *Core) revokeText(ctx context.Context, by Actor, text secret.Text, note 
 	case err != nil || dry:
 		return err
 	}
+	if acct, err := c.Stores.Accounts.Find(ctx, k.Owner); err == nil && acct.Decoy { // revoked by chance, it would tell of nobody any more
+		return &SelectorError{"token", "is the API key of a decoy: bar the account to put it away"}
+	}
 	e, err := c.endedKey(by, p.ID, note)
 	if err != nil {
 		return err

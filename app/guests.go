@@ -104,8 +104,15 @@ func (g *Guests) Stores() (names []string) {
 	return names
 }
 
-// Foreign is how many connections to a store come from outside, as this node has seen; -1 when it has looked and others may be there.
+// Foreign is how many connections to a store come from outside, as the node that looks has seen; -1 when others may be there, and 0 on other nodes.
 func (g *Guests) Foreign(store string) int {
+	st := g.duty.Status()
+	switch {
+	case !st.Holding:
+		return 0
+	case st.Err != nil: // it does not come to look
+		return -1
+	}
 	for _, st := range g.Status() {
 		switch {
 		case st.Store != store:

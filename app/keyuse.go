@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -164,6 +165,7 @@ func (a *APIKeys) WarnInTurn(ctx context.Context) error {
 // Warn records an event for each key that ends within 14 days, and another within one: each once, however many nodes do it at once, and whenever one dies at it.
 func (a *APIKeys) Warn(ctx context.Context) error {
 	now := a.core.now()
+	var failed error
 	for after := (id.APIKey{}); ; {
 		page, err := a.core.Stores.APIKeys.Ending(ctx, now, now.Add(apikey.FirstWarning+time.Second), after, warnPage)
 		if err != nil {
@@ -171,12 +173,15 @@ func (a *APIKeys) Warn(ctx context.Context) error {
 		}
 		for i := range page {
 			if err := a.warn(ctx, &page[i], now); err != nil {
-				return err
+				if ctx.Err() != nil {
+					return err
+				}
+				failed = errors.Join(failed, fmt.Errorf("warn of the end of API key %s: %w", page[i].ID, err)) // it keeps nobody else from being warned
 			}
 			after = page[i].ID
 		}
 		if len(page) < warnPage {
-			return nil
+			return failed
 		}
 	}
 }

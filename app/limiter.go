@@ -271,6 +271,9 @@ func (l *Limiter) demand(d *demands, c Charge) {
 		default:
 			d.named(&l.families[Verify][0], c.Session)
 		}
+		if !c.Key.IsZero() && c.KeyLimit != nil { // its own limit is of all classes
+			d.named(c.KeyLimit, c.Key)
+		}
 		return
 	case c.Class == Verify:
 		c.Class = Unclassed

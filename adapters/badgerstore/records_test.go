@@ -56,7 +56,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 		return session.Origin{Address: netip.MustParseAddr(a), UserAgent: "agent of " + a + " \xff\x00"}
 	}
 	a := account.Account{ID: newID[id.User](), Email: must(account.ParseEmail("ann@example.com")), Username: must(account.ParseUsername("Ann")),
-		FullName: must(account.ParseFullName("Ann Ö.")), Role: account.RoleAdmin, Password: secret.New("$2b$"), Disabled: true, Generation: 3, SessionsFrom: 2,
+		FullName: must(account.ParseFullName("Ann Ö.")), Role: account.RoleAdmin, Password: secret.New("$2b$"), Disabled: true, Decoy: true, Generation: 3, SessionsFrom: 2,
 		SessionsEnded: revocation.UserRevoked, KeysFrom: 1, KeysEnded: revocation.UserDisabled, Created: -5, Updated: instant.Forever}
 	full(t, a)
 	x := session.Session{ID: newID[id.Session](), User: a.ID, Generation: 3, Epoch: 4, Counter: 1<<64 - 1, LiveHash: [32]byte{31: 1}, Idle: now().Add(time.Hour),

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,9 +22,11 @@ import (
 )
 
 const (
-	scanSniff = 8000 // bytes: what has a zero among its first so many is binary, as for git
-	scanMiB   = 64   // files that are larger are not looked into, unless it is said otherwise
-	scanMost  = 1000 // secrets that are listed one by one, and withdrawn
+	scanSniff    = 8000   // bytes: what has a zero among its first so many is binary, as for git
+	scanMiB      = 64     // files that are larger are not looked into, unless it is said otherwise
+	scanPlaces   = 20     // of one secret that are listed
+	scanDistinct = 10_000 // secrets that are listed and withdrawn
+	scanMost     = 1000   // from so many on, a secret that is listed already is not listed again
 )
 
 // scanned is what a scan has found.
@@ -157,10 +160,11 @@ func (g *scanned) text() string {
 
 // scanner goes through files.
 type scanner struct {
-	ctx  context.Context //nolint:containedctx // of one run
-	in   io.Reader
-	most int64 // bytes of a file; 0: any
-	got  scanned
+	places map[string]int  // how often each secret was listed
+	ctx    context.Context //nolint:containedctx // of one run
+	in     io.Reader
+	most   int64 // bytes of a file; 0: any
+	got    scanned
 }
 
 // path looks through what an argument names. That may itself be a link, or a pipe.
@@ -177,14 +181,22 @@ func (s *scanner) path(path string) error {
 	case info.IsDir():
 		return s.tree(path)
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer is not waited for
 	if err != nil {
 		s.failed(path, err)
 		return nil
 	}
 	defer f.Close()
+	defer context.AfterFunc(s.ctx, func() { _ = f.Close() })() // a pipe whose writer says nothing
+	if info.Mode().IsRegular() && isStream(f) {
+		s.got.Skipped.Other++
+		return nil
+	}
 	return s.file(f, path, info.Mode().IsRegular())
 }
+
+// isStream reports whether what calls itself a plain file has no end, as some of /proc and /sys do, which takes from others what is read of it: a file on a disk knows no deadlines.
+func isStream(f *os.File) bool { return f.SetReadDeadline(time.Time{}) == nil }
 
 // tree looks through a folder. Whatever changes in it meanwhile, nothing outside it is opened.
 func (s *scanner) tree(path string) error {
@@ -224,7 +236,7 @@ func (s *scanner) tree(path string) error {
 			return nil
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || isStream(f) {
 			s.got.Skipped.Other++
 			return nil
 		}
@@ -298,10 +310,15 @@ func (s *scanner) read(r io.Reader, path string, most int64) error {
 }
 
 func (s *scanner) found(path string, l leak.Leak) {
-	if len(s.got.Found) == scanMost {
-		s.got.More++
+	text := l.Text.RevealPlaintext()
+	if s.places == nil {
+		s.places = map[string]int{}
+	}
+	if known := s.places[text]; known >= scanPlaces || known > 0 && len(s.got.Found) >= scanMost || known == 0 && len(s.places) >= scanDistinct {
+		s.got.More++ // one that stands in a thousand places hides no other
 		return
 	}
+	s.places[text]++
 	f := scanFinding{Path: path, Line: l.Line, Column: l.Column, Kind: "refresh_token", Secret: l.Shown(), is: l}
 	if l.APIKey.IsZero() {
 		f.Session = l.Session.String()

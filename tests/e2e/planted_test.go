@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -22,7 +23,7 @@ type planted map[string]string
 
 // make is a new secret that has the form of no name and no e-mail address.
 func (p planted) make(place string) string {
-	p[place] = fmt.Sprintf("Planted!%d!secret#of(this-place)", 1000+len(p))
+	p[place] = fmt.Sprintf("Planted!%d!secret#of(%s)", 1000+len(p), rand.Text())
 	return p[place]
 }
 

@@ -24,6 +24,7 @@ const patience = 60 * time.Second
 
 // process is a server of the test's own, which may be killed and started again.
 type process struct {
+	from  int // where in the log what it writes now begins
 	t     testing.TB
 	name  string
 	args  []string
@@ -39,7 +40,22 @@ type process struct {
 func (p *process) start() {
 	p.t.Helper()
 	p.launch()
-	until(p.t, p.name+" answers", p.ready)
+	until(p.t, p.name+" answers", func() bool {
+		if p.ready() {
+			return true
+		}
+		if p.refused() { // what PostgreSQL has started before ends by itself, a moment after it was killed
+			p.kill()
+			p.launch()
+		}
+		return false
+	})
+}
+
+// refused reports whether the server has ended because another's processes were still there.
+func (p *process) refused() bool {
+	text, err := os.ReadFile(p.log.Name())
+	return err == nil && bytes.Contains(text[min(p.from, len(text)):], []byte("pre-existing shared memory block"))
 }
 
 // launch is start without the waiting.
@@ -58,6 +74,9 @@ func (p *process) launch() {
 			}
 			_ = p.log.Close()
 		})
+	}
+	if info, err := p.log.Stat(); err == nil {
+		p.from = int(info.Size())
 	}
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Env, p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = append(os.Environ(), p.env...), p.dir, p.log, p.log
