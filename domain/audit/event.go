@@ -43,7 +43,7 @@ const (
 	CanaryFailed            Kind = "canary_failed"         // nodes have not said that they refuse a token that was revoked
 	SourceHealed            Kind = "source_healed"         // what a source of revocations had lost was put back
 	StoreSessionForeign     Kind = "store_session_foreign" // somebody has a session of the database or of Redis from outside the networks that are allowed
-	HoneytokenTouched       Kind = "honeytoken_touched" // a credential was tried that nobody is to use
+	HoneytokenTouched       Kind = "honeytoken_touched"    // a credential was tried that nobody is to use
 	AlertRaised             Kind = "alert_raised"          // or raised again
 	AlertAcknowledged       Kind = "alert_acknowledged"
 	AlertSilenced           Kind = "alert_silenced"
