@@ -141,18 +141,13 @@ func (d *Disowner) Disown(ctx context.Context, r Request, text secret.Text) (end
 	case err != nil:
 		return 0, err
 	}
-	lived, err := d.end(ctx, r, &x, audit.SignInDisowned)
-	if errors.Is(err, errNothing) { // of those who use it at once, one is the first
+	if x.EndedReason == disownedReason {
 		return 0, ErrDisown
-	}
-	if err != nil {
-		return 0, err
 	}
 	all, err := d.core.Stores.Sessions.OfUser(ctx, x.User)
 	if err != nil {
-		return count(lived), err
+		return 0, err
 	}
-	ended = count(lived)
 	for i := range all {
 		o := &all[i]
 		if o.ID == sid || o.Ended != 0 || o.Created < x.Created || o.Device.Network() != x.Device.Network() {
@@ -164,7 +159,11 @@ func (d *Disowner) Disown(ctx context.Context, r Request, text secret.Text) (end
 		}
 		ended += count(lived)
 	}
-	return ended, nil
+	lived, err := d.end(ctx, r, &x, audit.SignInDisowned) // the last, for it uses the link up: what failed before can be asked for again
+	if errors.Is(err, errNothing) {                       // of those who use it at once, one is the first
+		return 0, ErrDisown
+	}
+	return ended + count(lived), err
 }
 
 // end ends one session, and tells of it as its user's doing, as far as that is known. It answers whether the session lived; of one that was disowned before it is errNothing.

@@ -462,6 +462,10 @@ func (i *Incidents) Contain(ctx context.Context, by Actor, iid string, c Contain
 			out.Incident, out.Recorded = is, err
 		}
 	}
+	held := make(chan Confirmation, 1)
+	if out.Held { // the others are told at once, and nothing waits for one that hangs
+		go func() { held <- i.confirm(ctx) }()
+	}
 	for k := range plans {
 		out.Targets = append(out.Targets, i.done(ctx, &plans[k], begun))
 	}
@@ -487,8 +491,7 @@ func (i *Incidents) Contain(ctx context.Context, by Actor, iid string, c Contain
 		}
 	}
 	if out.Held {
-		held := i.confirm(ctx)
-		for _, m := range held.Missing {
+		for _, m := range (<-held).Missing {
 			if !slices.Contains(out.Missing, m) {
 				out.Missing, out.Took = append(out.Missing, m), 0
 			}

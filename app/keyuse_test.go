@@ -283,10 +283,15 @@ func TestAKeyWithALimitOfItsOwn(t *testing.T) {
 	if _, err := issue(21, apikey.UsersRead, c); !errors.As(err, &bad) || bad.Field != "requests_per_minute" {
 		t.Errorf("more than the service gives: %v", err)
 	}
+	classes := []app.Class{app.Read, app.Verify} // forward-auth has no limit but that of the key
 	taken := func(k app.IssuedKey) (n int) {
 		who := w.bearer(k)
-		for range 30 {
-			v, err := limiter.Take(t.Context(), app.Charge{Class: app.Read, Address: abroad.Origin.Address, User: who.User(), Key: who.Claims.APIKey, KeyLimit: who.Limit})
+		for i := range 30 {
+			class := app.Read
+			if who.Limit != nil {
+				class = classes[i%2]
+			}
+			v, err := limiter.Take(t.Context(), app.Charge{Class: class, Address: abroad.Origin.Address, User: who.User(), Key: who.Claims.APIKey, KeyLimit: who.Limit})
 			var limited *ratelimit.LimitedError
 			switch {
 			case errors.As(err, &limited):

@@ -154,6 +154,25 @@ func TestWhatWasWithdrawnAfterTheAdmissionEnds(t *testing.T) {
 	}
 }
 
+// What is open at a node that is isolated ends; what the operator has at their own socket stays.
+func TestAnIsolatedNodeEndsWhatIsOpen(t *testing.T) {
+	w := newWorld(t)
+	var isolated atomic.Bool
+	tethers := w.tethers(app.TethersOptions{Isolated: isolated.Load})
+	w.user("ann")
+	ended, _ := hold(tethers, w.caller(w.signIn("ann")))
+	operator := make(chan error, 2)
+	tethers.Hold(app.Caller{}, netip.Addr{}, func(err error) { operator <- err })
+	isolated.Store(true)
+	tethers.Look()
+	if err := within(t, time.Second, ended); !errors.Is(err, app.ErrIsolated) {
+		t.Errorf("ended with %v", err)
+	} else if code, _ := app.EndCode(err); code != "stopping" {
+		t.Errorf("told as %s", code)
+	}
+	stays(t, operator)
+}
+
 func TestABlockedAddressAndTheStop(t *testing.T) {
 	w := newWorld(t)
 	var blocked atomic.Bool

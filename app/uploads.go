@@ -216,7 +216,7 @@ func (u *Uploads) Open(ctx context.Context, c Caller, fid id.File) (upload.File,
 	}
 	u.mu.Unlock()
 	if crowded {
-		return f, nil, &CrowdedError{Own: true}
+		return f, nil, &CrowdedError{Own: true, Max: mostRead}
 	}
 	bytes, err := u.files.Open(ctx, fid)
 	if err != nil {

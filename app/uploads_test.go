@@ -267,6 +267,12 @@ func TestWhoIsSignedOutMeanwhileKeepsNothing(t *testing.T) {
 		"signed out": {func(f *filing, c app.Caller) error {
 			return f.sessions.EndOwn(context.Background(), home, c, c.Session())
 		}, isA[*revocation.RevokedError]},
+		"isolated": {func(f *filing, _ app.Caller) error {
+			i := f.incidents()
+			opened(t, i)
+			_, _, err := i.Isolate(context.Background(), root, "", "node-1", false, true, "")
+			return err
+		}, func(err error) bool { return errors.Is(err, app.ErrIsolated) }},
 		"expired": {func(f *filing, _ app.Caller) error { f.turn(f.core.Tunables.Access * 2); return nil }, func(err error) bool { return errors.Is(err, token.ErrExpired) }},
 	} {
 		f := newFiling(t)
@@ -429,5 +435,45 @@ func TestAllFilesOfAUserAreTakenAway(t *testing.T) {
 	}
 	if n := f.count(audit.FileDeleted); n != 3 || f.events()[len(f.events())-1].Actor != app.Operator {
 		t.Errorf("%d events tell of it, want 3 by the operator", n)
+	}
+}
+
+// A user reads so many files at a time, and one more when one is closed.
+func TestReadingIsBounded(t *testing.T) {
+	f := newFiling(t)
+	f.user("ann")
+	ann := f.caller(f.signIn("ann"))
+	got, err := send(t.Context(), f.uploads, ann, "a.md", "text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open []io.Closer
+	var crowded *app.CrowdedError
+	for {
+		_, b, err := f.uploads.Open(t.Context(), ann, got.ID)
+		if errors.As(err, &crowded) {
+			break
+		}
+		if err != nil || len(open) > 100 {
+			t.Fatalf("with %d open: %v", len(open), err)
+		}
+		open = append(open, b)
+	}
+	if crowded.Max != len(open) || !crowded.Own {
+		t.Errorf("with %d open: %v", len(open), crowded)
+	}
+	if err := open[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	_ = open[0].Close() // once more counts nothing
+	_, b, err := f.uploads.Open(t.Context(), ann, got.ID)
+	if err != nil {
+		t.Fatalf("after one was closed: %v", err)
+	}
+	if _, _, err := f.uploads.Open(t.Context(), ann, got.ID); !errors.As(err, &crowded) {
+		t.Errorf("and one more: %v", err)
+	}
+	for _, c := range append(open[1:], b) {
+		_ = c.Close()
 	}
 }

@@ -97,15 +97,20 @@ type paced struct {
 	io.ReadCloser
 	conn  *http.ResponseController
 	began time.Time
-	n     time.Duration // bytes so far
+	n     int64 // bytes so far
+}
+
+// atLeast is by when n bytes must have passed, of what began then.
+func atLeast(began time.Time, patience time.Duration, n int64) time.Time {
+	return began.Add(patience + time.Duration(n)*(time.Second/leastRate)) // the product of bytes and a second would be too great from 8 GiB on
 }
 
 // Read lifts the deadline at the body's end: the server goes on reading the connection to see the client leave, and would take a deadline that passes
 // while the request is being answered for that.
 func (p *paced) Read(b []byte) (int, error) {
-	_ = p.conn.SetReadDeadline(p.began.Add(bodyPatience + p.n*(time.Second/leastRate))) // not every writer has a connection
+	_ = p.conn.SetReadDeadline(atLeast(p.began, bodyPatience, p.n)) // not every writer has a connection
 	n, err := p.ReadCloser.Read(b)
-	p.n += time.Duration(n)
+	p.n += int64(n)
 	if err == io.EOF {
 		_ = p.conn.SetReadDeadline(time.Time{})
 	}

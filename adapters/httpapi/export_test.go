@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/id"
@@ -83,3 +84,6 @@ var (
 	OneRange    = oneRange
 	Disposition = dispositionOf
 )
+
+// AtLeast is by when so many bytes must have passed of a body that began then.
+func AtLeast(began time.Time, n int64) time.Time { return atLeast(began, bodyPatience, n) }

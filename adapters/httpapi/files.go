@@ -298,14 +298,14 @@ type unhurried struct {
 	*exchange
 	control *http.ResponseController
 	began   time.Time
-	n       time.Duration // bytes so far
+	n       int64 // bytes so far
 }
 
 // Write is of http.ResponseWriter.
 func (u *unhurried) Write(b []byte) (int, error) {
-	_ = u.control.SetWriteDeadline(u.began.Add(exportPatience + u.n*(time.Second/leastRate)))
+	_ = u.control.SetWriteDeadline(atLeast(u.began, exportPatience, u.n))
 	n, err := u.exchange.Write(b)
-	u.n += time.Duration(n)
+	u.n += int64(n)
 	return n, err
 }
 

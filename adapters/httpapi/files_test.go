@@ -508,3 +508,15 @@ func TestADownloadMayBeSlow(t *testing.T) {
 		})
 	}
 }
+
+// The longest file that a setting allows is not too slow.
+func TestPaceOfLongFiles(t *testing.T) {
+	began := time.Now()
+	for last, n := began, int64(1); n <= 1<<40; n *= 2 {
+		at := httpapi.AtLeast(began, n)
+		if !at.After(last) {
+			t.Fatalf("%d bytes are due at %v, before fewer are", n, at)
+		}
+		last = at
+	}
+}
