@@ -52,6 +52,7 @@ type Alerts struct {
 	// These are the duty's.
 	engine  *alert.Engine
 	place   alertPlace
+	judged  uint64 // the position of place.Last when the duty came to this node
 	pending []alert.Firing
 	counted []id.Event // the events of a batch that was counted, and whose alerts could not be kept
 }
@@ -60,6 +61,7 @@ type Alerts struct {
 type alertPlace struct {
 	Marks [][2]int64 `json:"marks"` // the positions of events, and the times that had been reached there, one a minute: where to begin anew
 	Done  int64      `json:"done"`  // the latest time of an event that was counted
+	Last  id.Event   `json:"last"`  // the event that was counted last: those before it were judged, whatever their times are
 	Usual []byte     `json:"usual"`
 }
 
@@ -141,6 +143,7 @@ func (a *Alerts) begin(_ context.Context, c ports.Cursor) (uint64, error) {
 	}
 	a.engine.Restore(a.place.Usual)
 	a.place.Done = min(a.place.Done, int64(a.core.now())) // of a node whose clock was ahead
+	a.judged = c.Position
 	from, old := c.Position, int64(a.core.now().Add(-a.engine.Longest()))
 	for i, m := range slices.Backward(a.place.Marks) {
 		if from = uint64(max(m[0], 0)); m[1] < old || i == 0 {
@@ -153,13 +156,13 @@ func (a *Alerts) begin(_ context.Context, c ports.Cursor) (uint64, error) {
 // take holds a batch against the rules, and keeps what they find.
 func (a *Alerts) take(ctx context.Context, b Batch) ([]byte, error) {
 	now := a.core.now()
-	done := a.place.Done
+	again := a.seen(b)
 	for i := range b.Events {
 		e := &b.Events[i]
 		if slices.Contains(a.counted, e.ID) {
 			continue
 		}
-		a.pending = append(a.pending, a.engine.Take(e, now, int64(e.Time) <= done)...)
+		a.pending = append(a.pending, a.engine.Take(e, now, i < again)...)
 		a.place.Done = max(a.place.Done, int64(min(e.Time, now)))
 	}
 	a.counted = a.counted[:0]
@@ -173,7 +176,18 @@ func (a *Alerts) take(ctx context.Context, b Batch) ([]byte, error) {
 		return nil, err
 	}
 	a.pending, a.counted = nil, a.counted[:0]
+	if b.Last > a.judged && len(b.Events) > 0 {
+		a.place.Last = b.Events[len(b.Events)-1].ID
+	}
 	return a.marked(), nil
+}
+
+// seen is how many of a batch's events were judged before the duty came to this node. By their places, not by their times: another node's clock may be behind, and two events may be of one moment.
+func (a *Alerts) seen(b Batch) int {
+	if b.Last <= a.judged {
+		return len(b.Events)
+	}
+	return 1 + slices.IndexFunc(b.Events, func(e audit.Event) bool { return e.ID == a.place.Last })
 }
 
 // oldest is a position behind which all events are that still count.

@@ -145,6 +145,37 @@ func TestSprayingIsAlerted(t *testing.T) {
 	}
 }
 
+// TestAnotherClockBehind: what a node has recorded whose clock is behind is judged as what it is, new, whoever was judged before; and not told again when the work goes to another node.
+func TestAnotherClockBehind(t *testing.T) {
+	const rules = "failed_sign_ins_by_account=3/10m/1s"
+	w := newWatchtower(t, rules)
+	w.user("ann")
+	bob := w.user("bob")
+	w.turn(time.Minute)
+	w.guess("ann", "203.0.113.1")
+	if got := w.watch(w.alerts); len(got) != 0 {
+		t.Fatalf("told early: %+v", got)
+	}
+	w.turn(-30 * time.Second)
+	for range 3 {
+		w.guess("bob", "203.0.113.2")
+	}
+	w.turn(30 * time.Second)
+	got := w.watch(w.another(rules))
+	if len(got) != 1 || got[0].Group != bob.ID.String() || got[0].Count != 3 || len(w.raised()) != 1 {
+		t.Fatalf("alerts: %+v", got)
+	}
+	w.turn(time.Minute) // past the cool-down: told again, if it were taken for new
+	w.guess("ann", "203.0.113.1")
+	if got = w.watch(w.another(rules)); len(got) != 1 || len(w.raised()) != 1 {
+		t.Fatalf("told again: %+v", got)
+	}
+	w.guess("bob", "203.0.113.2")
+	if got = w.watch(w.another(rules)); len(got) != 1 || len(w.raised()) != 2 {
+		t.Fatalf("what is new on a node that counted the rest again: %+v", got)
+	}
+}
+
 // TestATypedAddressIsNoAddress: whoever signs in by the name of an address has that blocked for nobody.
 func TestATypedAddressIsNoAddress(t *testing.T) {
 	w := newWatchtower(t, "failed_sign_ins_by_account=3")

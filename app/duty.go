@@ -37,6 +37,7 @@ type DutyOptions struct {
 // Batch is what a Duty hands to its work.
 type Batch struct {
 	Events []audit.Event // in the order of their commits; without any in a round of one that is called Always
+	Last   uint64        // the position of the last of them
 	State  []byte        // as it was kept last
 	Tries  int           // how often these have failed
 	More   bool          // there are more behind them
@@ -191,7 +192,7 @@ func (d *Duty) step(ctx context.Context, st *DutyStatus) (more bool, err error) 
 	if held, err := d.stands(short); !held {
 		return false, err
 	}
-	b := Batch{Events: events, State: d.cursor.State, Tries: d.cursor.Tries, More: len(events) == d.o.Most}
+	b := Batch{Events: events, Last: last, State: d.cursor.State, Tries: d.cursor.Tries, More: len(events) == d.o.Most}
 	return b.More, d.do(ctx, b, last)
 }
 

@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,13 +33,24 @@ func TestAListIsOneStatement(t *testing.T) {
 		`{ apiKeys(first: 100, user: "user1") { nodes { id name scopes } edges { node { id } } } }`:                                                  {"ListAPIKeys :many": 1, "FindAccountByUsername :one": 1, "FindAccount :one": 1}, // by name, and what their keys may do
 		`{ securityEvents(first: 20) { nodes { id time kind actor subject email ipAddress details { name value } } edges { cursor node { id } } } }`: {"ListEvents :many": 2},                                                          // and whether there is one more
 	} {
-		was := c.postgres.statements(t)
-		text := asks(query)
-		is := c.postgres.statements(t)
-		for _, name := range []string{"ListAccounts :many", "FindAccount :one", "FindAccountByEmail :one", "FindAccountByUsername :one", "ListSessions :many", "FindSession :one", "ListAPIKeys :many", "FindAPIKey :one", "ListEvents :many"} {
-			if n := is.names[name] - was.names[name]; n != want[name] {
-				t.Errorf("%s: %s was asked %d times, want %d", query, name, n, want[name])
+		var text string
+		var wrong []string
+		for range 5 { // the node reads events for its own work too, now and then: what one request asks is what was asked once without any of that
+			was := c.postgres.statements(t)
+			text = asks(query)
+			is := c.postgres.statements(t)
+			wrong = wrong[:0]
+			for _, name := range []string{"ListAccounts :many", "FindAccount :one", "FindAccountByEmail :one", "FindAccountByUsername :one", "ListSessions :many", "FindSession :one", "ListAPIKeys :many", "FindAPIKey :one", "ListEvents :many"} {
+				if n := is.names[name] - was.names[name]; n != want[name] {
+					wrong = append(wrong, fmt.Sprintf("%s was asked %d times, want %d", name, n, want[name]))
+				}
 			}
+			if len(wrong) == 0 {
+				break
+			}
+		}
+		for _, w := range wrong {
+			t.Errorf("%s: %s", query, w)
 		}
 		if n := strings.Count(text, `"username"`); strings.Contains(query, "users(") && n != users+1 {
 			t.Errorf("%d users were answered", n)
