@@ -752,40 +752,45 @@ func (r *Rotator) revoke(ctx context.Context, by Actor, entry revocation.Entry, 
 	return successor, failed, nil
 }
 
-// step does what is due by itself. The turn is held.
-func (r *Rotator) step(ctx context.Context) error {
+// step does what is due by itself. A key whose time to sign has come, and which other nodes are to have before, it only answers: asked is one that they have. The turn is held, and so nobody is asked
+// here: a key that is to be revoked at once would wait for their answers.
+func (r *Rotator) step(ctx context.Context, asked string) (ask string, err error) {
 	held, now := r.ring.Load(), r.core.now()
 	wanted := func(keys keyset.Ring) bool { return keys.WantsNext(keyset.Sign, held.terms, now) }
 	if wanted(held.keys) {
 		if err := r.rotate(ctx, Actor{Name: System}, cmp.Or(r.o.Algorithm, held.primary().Algorithm), true, wanted); err != nil {
-			return err
+			return "", err
 		}
 		if err := r.load(ctx); err != nil {
-			return err
+			return "", err
 		}
 		held = r.ring.Load()
 	}
 	_, due := held.all.Step(keyset.Sign, held.terms, now)
 	if len(due) == 0 {
-		return nil
+		return "", nil
 	}
+	signs := ""
 	for _, k := range due {
-		if k.State != keyset.Primary {
-			continue
+		if k.State == keyset.Primary {
+			signs = k.ID
 		}
-		if _, err := r.core.Nodes.spread(ctx, k.ID); err != nil {
-			return err
-		}
+	}
+	if signs != "" && signs != asked && r.core.Nodes != nil && r.core.Nodes.accompanied() {
+		return signs, nil
 	}
 	e, err := r.changed(Actor{Name: System}, "", "")
 	if err != nil {
-		return err
+		return "", err
 	}
 	var eff ports.Effects
 	err = r.change(ctx, func(keys keyset.Ring) (keyset.Ring, ports.Effects, error) {
 		eff = ports.Effects{}
 		keys, due := keys.Step(keyset.Sign, held.terms, now)
 		for _, k := range due {
+			if k.State == keyset.Primary && k.ID != signs {
+				return keys, eff, errNothing // the ring changed meanwhile: it is looked at again
+			}
 			if k.State == keyset.Revoked {
 				continue // it was told of when it was revoked; what is gone now is its secret
 			}
@@ -800,11 +805,15 @@ func (r *Rotator) step(ctx context.Context) error {
 		}
 		return keys, eff, nil
 	})
+	if errors.Is(err, errNothing) {
+		r.again()
+		return "", nil
+	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	r.core.felt(ctx, eff)
-	return r.load(ctx)
+	return "", r.load(ctx)
 }
 
 // Run reads the ring again and again until ctx ends, for what other nodes did to it, and does what is due by itself. It is to be called once, after Start.
@@ -821,8 +830,12 @@ func (r *Rotator) Run(ctx context.Context) {
 	tick := time.NewTicker(ringEvery)
 	defer tick.Stop()
 	r.again() // for what became due while nobody ran
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	asked, under := make(chan answered, 1), false // the others are asked by one goroutine at a time
 	was := error(nil)
 	for {
+		var a answered
 		select {
 		case <-ctx.Done():
 			return
@@ -830,12 +843,25 @@ func (r *Rotator) Run(ctx context.Context) {
 			r.seek(ctx)
 			r.found(l)
 			continue
+		case a = <-asked:
+			under = false
 		case <-tick.C:
 		case <-r.wake:
 		}
-		err := r.pass(ctx)
+		ask, err := "", a.err
+		if err == nil {
+			ask, err = r.pass(ctx, a.kid)
+		}
+		if ask != "" && !under {
+			under = true
+			asking.Go(func() {
+				_, err := r.core.Nodes.spread(ctx, ask)
+				asked <- answered{ask, err}
+			})
+		}
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || ask != "": // how it goes is not known yet
+			continue
 		case err != nil && (was == nil || was.Error() != err.Error()):
 			r.o.Logger.Error("The signing keys could not be looked after", "error", err.Error())
 		case err == nil && was != nil:
@@ -843,6 +869,12 @@ func (r *Rotator) Run(ctx context.Context) {
 		}
 		was = err
 	}
+}
+
+// answered is what the other nodes said when they were asked whether they have a key.
+type answered struct {
+	kid string
+	err error
 }
 
 func (r *Rotator) again() {
@@ -863,12 +895,13 @@ func (r *Rotator) stop() {
 	}
 }
 
-func (r *Rotator) pass(ctx context.Context) error {
+// pass reads the ring and does what is due, as step has it.
+func (r *Rotator) pass(ctx context.Context, asked string) (ask string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ringWithin)
 	defer cancel()
 	r.turn.Lock()
 	defer r.turn.Unlock()
-	err := r.load(ctx)
+	err = r.load(ctx)
 	if errors.Is(err, errNoPrimary) {
 		nobody := func(keys keyset.Ring) bool { _, ok := keys.Primary(keyset.Sign); return !ok }
 		if err = r.rotate(ctx, Actor{Name: System}, cmp.Or(r.o.Algorithm, r.ring.Load().primary().Algorithm), false, nobody); err == nil || errors.Is(err, errNothing) {
@@ -876,9 +909,9 @@ func (r *Rotator) pass(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
-	return r.step(ctx)
+	return r.step(ctx, asked)
 }
 
 // Reload reads the ring now. On a node that has heard that its signing key is revoked, before it has read which key follows, it keeps who signs in from being turned away.

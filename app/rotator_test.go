@@ -602,6 +602,64 @@ func TestKeysRotateByThemselves(t *testing.T) {
 	})
 }
 
+// A key is revoked at once, also while a rotation by itself waits for a node that does not answer; and the key that was asked about signs only once it does.
+func TestRevokeGoesBeforeARotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, board := memstore.New(), memstore.NewBoard()
+		n := started(t, store, newSafe(app.SecretKey, keyOne), app.RotatorOptions{Interval: time.Hour})
+		var mute atomic.Bool
+		mute.Store(true)
+		asked := make(chan string, 1)
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer cancel()
+		for name, core := range map[string]*app.Core{"one": n.core, "two": newWorld(t).core} {
+			nodes, err := app.NewNodes(core, app.NodesOptions{Name: name}, app.Board{Name: "memory", Nodes: board.Nodes()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "two" {
+				nodes.Answer("key", func(_ context.Context, kid []byte) bool {
+					select {
+					case asked <- string(kid):
+					default:
+					}
+					return !mute.Load()
+				})
+			}
+			running.Go(func() { nodes.Run(ctx) })
+		}
+		n.run()
+		was, next := kidOf(keyOne), <-asked
+		begun := time.Now()
+		successor := n.revoke(was)
+		if took := time.Since(begun); took > 100*time.Millisecond {
+			t.Errorf("the revocation waited %v for a rotation", took)
+		}
+		if successor != next || n.signs() != next {
+			t.Errorf("after the revocation %s signs (answered: %s), want %s, which waited", n.signs(), successor, next)
+		}
+
+		for len(asked) > 0 {
+			<-asked
+		}
+		pass(10 * time.Second) // what was asked before is over
+		for len(asked) > 0 {
+			<-asked
+		}
+		third := <-asked
+		pass(time.Minute)
+		same(t, "who signs while a node does not have the next key", n.signs(), next)
+		mute.Store(false)
+		pass(20 * time.Second)
+		same(t, "who signs once it has", n.signs(), third)
+		if log := n.log.String(); strings.Count(log, "could not be looked after") > 2 || strings.Count(log, "are looked after again") > 2 {
+			t.Errorf("the log repeats itself:\n%s", log)
+		}
+	})
+}
+
 // A key that is revoked takes with it everything that it signed, whatever it was; and what signs then is admitted.
 func TestRevokeKey(t *testing.T) {
 	for name, c := range map[string]struct {
