@@ -25,7 +25,7 @@ const (
 	// keyMemory is how long a key is known without being read again. Every revocation outlives that: it is in the view for token.Margin at least, so that
 	// whatever ends a key, or changes what its owner may do, is seen by every node that still knows the key of before.
 	keyMemory = token.Margin / 2
-	// maxKnownKeys bounds the keys that are known, and with some 750 bytes each their memory.
+	// maxKnownKeys bounds the keys that are known, and with some 750 to 1,400 bytes each their memory.
 	maxKnownKeys = 8192
 	// maxReads is how often a key is read for one request while its owner goes on changing.
 	maxReads = 3
@@ -208,7 +208,7 @@ type usage struct {
 	from atomic.Pointer[session.Origin] // replaced, never changed
 
 	mu       sync.Mutex
-	networks []netip.Prefix // that it was used from, at most apikey.MaxNetworks, and beside them that of from
+	networks []netip.Prefix // that it was used from, at most session.MaxPlaces, and beside them that of from
 }
 
 // note counts one use.
@@ -228,7 +228,7 @@ func (u *usage) saw(all ...netip.Prefix) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, p := range all {
-		if p.IsValid() && len(u.networks) < apikey.MaxNetworks && !slices.Contains(u.networks, p) {
+		if p.IsValid() && len(u.networks) < session.MaxPlaces && !slices.Contains(u.networks, p) {
 			u.networks = append(u.networks, p)
 		}
 	}

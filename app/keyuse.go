@@ -114,12 +114,16 @@ func (a *APIKeys) noticed(k *apikey.Key, use *apikey.Use, seen apikey.Noticed) (
 		e.Reason, err = reason, errors.Join(err, failed)
 		events = append(events, e)
 	}
-	if len(seen.Networks) > 0 {
-		from := session.Origin{Address: seen.Networks[len(seen.Networks)-1].Addr()}
-		if use.From.Network() == seen.Networks[len(seen.Networks)-1] {
+	for reason, networks := range map[string][]netip.Prefix{alert.NewNetwork: seen.Networks, alert.ManyNetworks: seen.Roams} { // never both
+		if len(networks) == 0 {
+			continue
+		}
+		last := networks[len(networks)-1]
+		from := session.Origin{Address: last.Addr()}
+		if use.From.Network() == last {
 			from = use.From
 		}
-		tell(alert.NewNetwork, from, map[string]string{"networks": joined(seen.Networks)})
+		tell(reason, from, map[string]string{"networks": joined(networks)})
 	}
 	if seen.Unusual {
 		tell(alert.UnusualUse, use.From, map[string]string{"uses": strconv.FormatUint(k.Habit.Uses, 10), "usual": strconv.FormatUint(k.Habit.Usual(), 10)})
@@ -127,7 +131,9 @@ func (a *APIKeys) noticed(k *apikey.Key, use *apikey.Use, seen apikey.Noticed) (
 	return events, err
 }
 
+// joined is the last networks as a text, as many as are kept for people to read.
 func joined(all []netip.Prefix) string {
+	all = all[max(0, len(all)-apikey.MaxNetworks):]
 	texts := make([]string, len(all))
 	for i, p := range all {
 		texts[i] = p.String()

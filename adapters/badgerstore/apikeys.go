@@ -224,6 +224,8 @@ func encodeAPIKey(k *apikey.Key) []byte {
 	e.int(23, int64(k.Habit.Hours))
 	e.int(24, k.Limit)
 	e.int(25, int64(k.Warned))
+	e.bytes(26, k.Known.Bytes())
+	e.int(27, int64(k.Roamed))
 	return e
 }
 
@@ -314,6 +316,10 @@ func decodeAPIKey(kid id.APIKey, value []byte) (apikey.Key, error) {
 			k.Limit = f.int()
 		case 25:
 			k.Warned = uint8(f.int())
+		case 26:
+			k.Known = f.places()
+		case 27:
+			k.Roamed = instant.Instant(f.int())
 		default:
 			f.unknown()
 		}

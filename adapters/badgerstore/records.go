@@ -88,6 +88,14 @@ func encodeOrigin(o session.Origin) []byte {
 	return e
 }
 
+func (f field) places() session.Places {
+	p, err := session.ParsePlaces(f.raw)
+	if err != nil {
+		f.fail(errDamaged)
+	}
+	return p
+}
+
 func (f field) origin() session.Origin {
 	var o session.Origin
 	err := fields(f.raw, func(f field) {

@@ -66,7 +66,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 	p := apikey.Key{ID: newID[id.APIKey](), Owner: a.ID, Generation: 5, Environment: apikey.Production, Name: must(apikey.ParseName("bot é")), Scopes: 1<<31 | 1, Hash: [32]byte{31: 1},
 		Created: -3, Expires: now().Add(time.Hour), MadeBy: apikey.Maker{Session: newID[id.Session](), Key: newID[id.APIKey]()}, Successor: newID[id.APIKey](), Retires: now().Add(time.Minute), Revoked: now(), RevokedReason: revocation.KeyRevoked,
 		LastUsed: 6, LastFrom: origin("2001:db8::1"), Uses: 1<<64 - 1,
-		Networks: apikey.Networks{netip.MustParsePrefix("1.2.3.0/24"), {}, netip.MustParsePrefix("2001:db8::/64")}, Habit: apikey.Habit{Hour: 1, Uses: 1<<64 - 1, Unusual: true, Average: 1 << 63, Hours: 2}, Limit: 3, Warned: 2}
+		Networks: apikey.Networks{netip.MustParsePrefix("1.2.3.0/24"), {}, netip.MustParsePrefix("2001:db8::/64")}, Habit: apikey.Habit{Hour: 1, Uses: 1<<64 - 1, Unusual: true, Average: 1 << 63, Hours: 2}, Limit: 3, Warned: 2, Known: session.Places{}.With(netip.MustParsePrefix("1.2.3.0/24"), now()), Roamed: 7}
 	full(t, p)
 	k := keyset.Key{ID: "k1", Purpose: keyset.Sign, Algorithm: "ES256", State: keyset.Primary, Created: 1, Changed: 2, Public: []byte{1}, Wrapped: []byte{2}}
 	full(t, k, "Key.Secret")

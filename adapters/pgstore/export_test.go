@@ -38,6 +38,7 @@ func Mode(text string) (pgx.QueryExecMode, error) {
 
 // The codec, for tests of records.
 var (
-	EncodeEvent = encodeEvent
-	DecodeEvent = decodeEvent
+	EncodeEvent  = encodeEvent
+	DecodeEvent  = decodeEvent
+	DecodeAPIKey = decodeAPIKey
 )

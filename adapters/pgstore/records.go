@@ -206,6 +206,8 @@ type apiKeyRecord struct {
 	Habit         *habitRecord `json:"habit,omitempty"`
 	Limit         int64        `json:"limit,omitempty"`
 	Warned        uint8        `json:"warned,omitempty"`
+	Known         []byte       `json:"known,omitempty"`
+	Roamed        int64        `json:"roamed,omitempty"`
 }
 
 type habitRecord struct {
@@ -246,7 +248,7 @@ func readNetworks(all []string) (n apikey.Networks, err error) {
 func encodeAPIKey(k apikey.Key) []byte {
 	return encode(apiKeyRecord{k.Owner[:], uint64(k.Generation), string(k.Environment), k.Name.String(), uint64(k.Scopes), k.Hash[:], int64(k.Created), int64(k.Expires),
 		unless(k.Successor.IsZero(), k.Successor[:]), int64(k.Retires), int64(k.Revoked), uint8(k.RevokedReason), int64(k.LastUsed), originOf(k.LastFrom), k.Uses, unless(k.MadeBy.Session.IsZero(), k.MadeBy.Session[:]), unless(k.MadeBy.Key.IsZero(), k.MadeBy.Key[:]),
-		networksOf(k.Networks), habitOf(k.Habit), k.Limit, k.Warned})
+		networksOf(k.Networks), habitOf(k.Habit), k.Limit, k.Warned, k.Known.Bytes(), int64(k.Roamed)})
 }
 
 func decodeAPIKey(kid id.APIKey, b []byte) (apikey.Key, error) {
@@ -257,16 +259,17 @@ func decodeAPIKey(kid id.APIKey, b []byte) (apikey.Key, error) {
 	}
 	k := apikey.Key{ID: kid, Generation: token.Generation(r.Generation), Environment: apikey.Environment(r.Environment), Scopes: apikey.Scopes(r.Scopes),
 		Created: instant.Instant(r.Created), Expires: instant.Instant(r.Expires), Retires: instant.Instant(r.Retires), Revoked: instant.Instant(r.Revoked),
-		RevokedReason: revocation.Reason(r.RevokedReason), LastUsed: instant.Instant(r.LastUsed), LastFrom: r.LastFrom.origin(&err), Uses: r.Uses, Limit: r.Limit, Warned: r.Warned}
+		RevokedReason: revocation.Reason(r.RevokedReason), LastUsed: instant.Instant(r.LastUsed), LastFrom: r.LastFrom.origin(&err), Uses: r.Uses, Limit: r.Limit, Warned: r.Warned, Roamed: instant.Instant(r.Roamed)}
 	if h := r.Habit; h != nil {
 		k.Habit = apikey.Habit{Hour: h.Hour, Uses: h.Uses, Unusual: h.Unusual, Average: h.Average, Hours: h.Hours}
 	}
-	var wrong, lost error
+	var wrong, lost, unread error
 	k.Networks, lost = readNetworks(r.Networks)
+	k.Known, unread = session.ParsePlaces(r.Known)
 	if r.Name != "" {
 		k.Name, wrong = apikey.ParseName(r.Name)
 	}
-	if errors.Join(err, wrong, lost, fixed(k.Owner[:], r.Owner), fixed(k.Hash[:], r.Hash), optional(k.Successor[:], r.Successor),
+	if errors.Join(err, wrong, lost, unread, fixed(k.Owner[:], r.Owner), fixed(k.Hash[:], r.Hash), optional(k.Successor[:], r.Successor),
 		optional(k.MadeBy.Session[:], r.MadeBySession), optional(k.MadeBy.Key[:], r.MadeByKey)) != nil {
 		return apikey.Key{}, errDamaged
 	}

@@ -78,6 +78,7 @@ func Rules() []Rule {
 		{Name: "api_key_refusals", Meaning: "API keys that were refused, from one address", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.APIKeyRefused), Grouping: Address, group: addressOf, contain: blockAddress},
 		{Name: "api_key_misused", Meaning: "requests with one API key, which is known, that were refused", Severity: audit.Warning, Threshold: 20, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.APIKeyRefused), Grouping: Key, group: keyOf, contain: revokeKey},
 		{Name: "api_key_new_network", Meaning: "an API key was used from a network that it was not used from before", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, of: anomaly(NewNetwork), Grouping: Key, group: keyOf, contain: revokeKey},
+		{Name: "api_key_many_networks", Meaning: "an API key was used from more networks within 30 days than are remembered of it: it roams, or many have it; new ones are not told of meanwhile", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, of: anomaly(ManyNetworks), Grouping: Key, group: keyOf, contain: revokeKey},
 		{Name: "api_key_unusual_use", Meaning: "an API key was used ten times as often within an hour as it usually is", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: time.Hour, of: anomaly(UnusualUse), Grouping: Key, group: keyOf, contain: revokeKey},
 		{Name: "canary_failed", Meaning: "a node has not said that it refuses what was revoked", Severity: audit.Critical, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.CanaryFailed), contain: fixed("xteam nodes")},
 		{Name: "source_healed", Meaning: "a store had lost revocations, which were put back", Severity: audit.Warning, Threshold: 1, Window: minutes(10), Cooldown: minutes(15), of: kinds(audit.SourceHealed), contain: fixed("xteam config --failure-modes")},
@@ -96,8 +97,9 @@ func kinds(all ...audit.Kind) func(*audit.Event) bool {
 
 // The reasons of an audit.APIKeyAnomaly.
 const (
-	NewNetwork = "new_network"
-	UnusualUse = "unusual_use"
+	NewNetwork   = "new_network"
+	ManyNetworks = "many_networks"
+	UnusualUse   = "unusual_use"
 )
 
 func anomaly(reason string) func(*audit.Event) bool {

@@ -147,6 +147,8 @@ type Key struct {
 	LastFrom session.Origin
 	Uses     uint64
 	Networks Networks
+	Known    session.Places  // the networks that it is known to be used from, far more than those with names
+	Roamed   instant.Instant // when it was told of as used from more than that
 	Habit    Habit
 
 	Limit  int64 // requests a minute that its owner gave it; 0: as many as the service gives each key
@@ -259,7 +261,7 @@ func (k Key) Rotate(p Proof, g token.Generation, life, overlap time.Duration, a 
 		life = k.Expires.Sub(k.Created)
 	}
 	next = New(p, k.Owner, g, Wish{Name: k.Name, Scopes: k.Scopes, Life: life, Limit: k.Limit}, a.Now)
-	next.Networks, next.Habit = k.Networks, k.Habit
+	next.Networks, next.Known, next.Roamed, next.Habit = k.Networks, k.known(), k.Roamed, k.Habit
 	k.Successor = next.ID
 	if overlap > 0 {
 		k.Retires = min(a.Now.Add(min(max(overlap, MinOverlap), MaxOverlap)), k.Expires)

@@ -224,7 +224,7 @@ func TestALifeOfAKey(t *testing.T) {
 					l = before.Expires.Sub(before.Created)
 				}
 				want2 := apikey.New(proof(drawn), id.User{2}, 9, wish(l), now)
-				want2.Networks, want2.Habit = before.Networks, before.Habit
+				want2.Networks, want2.Known, want2.Roamed, want2.Habit = before.Networks, before.Known, before.Roamed, before.Habit
 				if next != want2 || old.Successor != next.ID {
 					t.Fatalf("the successor is %+v, want %+v", next, want2)
 				}

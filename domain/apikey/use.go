@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// MaxNetworks is how many networks of a key are remembered; the one that it has not been used from for longest goes.
+	// MaxNetworks is how many networks of a key are kept for people to read; the one that it has not been used from for longest goes.
 	MaxNetworks = 8
+	// Roams is for how long a key that is used from more networks than are known of it (session.MaxPlaces) is not told of again, nor any new network of its.
+	Roams = 30 * day
 	// Unusually is how many times the usual are unusual.
 	Unusually = 10
 
@@ -21,7 +23,7 @@ const (
 	most       = 1 << 40
 )
 
-// Networks are those that a key was used from, the latest first; the others are zero.
+// Networks are the last ones that a key was used from, the latest first; the others are zero. They are for people: what is new is decided by Key.Known.
 type Networks [MaxNetworks]netip.Prefix
 
 // List is the networks without the zero ones.
@@ -29,16 +31,15 @@ func (n Networks) List() []netip.Prefix {
 	return slices.DeleteFunc(n[:], func(p netip.Prefix) bool { return !p.IsValid() })
 }
 
-// with has p be the latest, and reports whether it was there.
-func (n Networks) with(p netip.Prefix) (Networks, bool) {
+// with has p be the latest.
+func (n Networks) with(p netip.Prefix) Networks {
 	at := slices.Index(n[:], p)
-	known := at >= 0
-	if !known {
+	if at < 0 {
 		at = len(n) - 1
 	}
 	copy(n[1:at+1], n[:at])
 	n[0] = p
-	return n, known
+	return n
 }
 
 // Habit is how often a key is used. Hours in which it is not used at all say nothing: what works through the night is as usual as what goes on all day.
@@ -96,30 +97,41 @@ type Use struct {
 	N        uint64
 	Last     instant.Instant
 	From     session.Origin // of the last
-	Networks []netip.Prefix // of the others, in no order
+	Networks []netip.Prefix // of the others, in no order, each once
 }
 
 // Noticed is what is unusual about uses.
 type Noticed struct {
-	Networks []netip.Prefix // that the key was not used from before; none of the very first ones
+	Networks []netip.Prefix // that the key was not used from before; none of the very first ones, and none of a key that roams
+	Roams    []netip.Prefix // the same of a key that was used from more networks within Roams than are known of it: it is told of once in that time, whatever others come
 	Unusual  bool           // the hour has Unusually times the usual by now
 }
 
 // Used adds uses. They may be told late, and out of order.
 func (k Key) Used(u Use) (Key, Noticed) {
 	var seen Noticed
-	if k.Networks == (Networks{}) && k.LastFrom.Network().IsValid() { // of a version that did not keep them
-		k.Networks[0] = k.LastFrom.Network()
-	}
-	first := k.Networks == (Networks{})
-	for _, p := range append(slices.Clone(u.Networks), u.From.Network()) {
+	k.Known = k.known()
+	before, last := k.Known, u.From.Network()
+	for _, p := range append(slices.DeleteFunc(slices.Clone(u.Networks), func(p netip.Prefix) bool { return p == last }), last) {
 		if !p.IsValid() {
 			continue
 		}
-		known := false
-		if k.Networks, known = k.Networks.with(p); !known && !first {
+		fresh := before != (session.Places{}) && before.Last(p) == 0
+		roams := fresh && k.Known.Since(u.Last.Add(-Roams)).Len() == session.MaxPlaces
+		k.Networks, k.Known = k.Networks.with(p), k.Known.With(p, u.Last)
+		switch {
+		case roams:
+			seen.Roams = append(seen.Roams, p)
+		case fresh:
 			seen.Networks = append(seen.Networks, p)
 		}
+	}
+	switch {
+	case seen.Roams == nil:
+	case k.Roamed != 0 && u.Last < k.Roamed.Add(Roams):
+		seen.Roams = nil
+	default:
+		k.Roamed, seen.Roams, seen.Networks = u.Last, append(seen.Networks, seen.Roams...), nil
 	}
 	k.Habit, seen.Unusual = k.Habit.used(u.N, u.Last)
 	k.Uses += u.N
@@ -127,6 +139,18 @@ func (k Key) Used(u Use) (Key, Noticed) {
 		k.LastUsed, k.LastFrom = u.Last, u.From
 	}
 	return k, seen
+}
+
+// known is what is known of a key, of a version too that kept eight networks, or the last one alone.
+func (k *Key) known() session.Places {
+	if k.Known != (session.Places{}) {
+		return k.Known
+	}
+	known := session.Places{}.With(k.LastFrom.Network(), k.LastUsed)
+	for _, p := range slices.Backward(k.Networks.List()) {
+		known = known.With(p, k.LastUsed)
+	}
+	return known
 }
 
 // warnings are how long before its end the owner of a key is warned, the earliest first.

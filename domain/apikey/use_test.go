@@ -54,16 +54,67 @@ func TestNewNetworks(t *testing.T) {
 	if diff := cmp.Diff([]string{"2001:db8::/64", "10.0.0.0/24", "192.0.2.0/24", "203.0.113.0/24", "198.51.100.0/24"}, texts(k.Networks.List())); diff != "" {
 		t.Errorf("what is known (-want +got):\n%s", diff)
 	}
-	for i := range 7 { // the one that it was not used from for longest goes
+	for i := range 20 { // far more than are kept with their names
 		use(session.Origin{Address: netip.AddrFrom4([4]byte{10, 1, byte(i), 1})})
 	}
 	expect(use(from("2001:db8::2")))
-	expect(use(from("192.0.2.1")), "192.0.2.0/24")
+	expect(use(from("192.0.2.1")))
 	if got := len(k.Networks.List()); got != apikey.MaxNetworks {
 		t.Errorf("%d networks are known", got)
 	}
 	k = apikey.Key{LastFrom: from("192.0.2.1")} // from before they were kept
 	expect(use(from("198.51.100.1")), "198.51.100.0/24")
+	k = apikey.Key{LastFrom: from("192.0.2.1"), Networks: apikey.Networks{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")}} // from before more than those were known
+	expect(use(from("203.0.113.1"), "198.51.100.0/24", "192.0.2.0/24"), "203.0.113.0/24")
+}
+
+// TestAKeyThatRoams uses keys from so many networks in turn, a round a day: each network is told of once, and of one that is used from more than are known, that it is.
+func TestAKeyThatRoams(t *testing.T) {
+	for what, c := range map[string]struct {
+		networks, days int
+		news, roams    int
+	}{
+		"eight":                      {8, 100, 7, 0},
+		"nine":                       {9, 100, 8, 0},
+		"as many as are known":       {session.MaxPlaces, 100, session.MaxPlaces - 1, 0},
+		"one more":                   {session.MaxPlaces + 1, 30, session.MaxPlaces - 1, 1},
+		"very many":                  {1000, 30, session.MaxPlaces - 1, 1},
+		"very many, for a long time": {200, 91, session.MaxPlaces - 1, 4},
+	} {
+		t.Run(what, func(t *testing.T) {
+			var k apikey.Key
+			news, roams, at := 0, 0, begin
+			for range c.days {
+				for i := range c.networks {
+					var seen apikey.Noticed
+					k, seen = k.Used(apikey.Use{N: 1, Last: at, From: session.Origin{Address: netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1})}})
+					news += len(seen.Networks)
+					if len(seen.Roams) > 0 {
+						roams++
+					}
+				}
+				at = at.Add(24 * time.Hour)
+			}
+			if news != c.news || roams != c.roams {
+				t.Errorf("told of %d new networks, and %d times that it roams, want %d and %d", news, roams, c.news, c.roams)
+			}
+			// When it does not roam any more, what is new is told of.
+			at = at.Add(2 * apikey.Roams)
+			if _, seen := k.Used(apikey.Use{N: 1, Last: at, From: from("192.0.2.1")}); len(seen.Networks) != 1 || seen.Roams != nil {
+				t.Errorf("a new network after a rest: %+v", seen)
+			}
+		})
+	}
+	// All that comes with the one that is too many is told of together.
+	var k apikey.Key
+	k, _ = k.Used(apikey.Use{N: 1, Last: begin, From: from("192.0.2.1")})
+	var all []netip.Prefix
+	for i := range session.MaxPlaces {
+		all = append(all, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i)}), 24))
+	}
+	if _, seen := k.Used(apikey.Use{N: 1, Last: begin, From: from("192.0.2.1"), Networks: all}); seen.Networks != nil || len(seen.Roams) != session.MaxPlaces {
+		t.Errorf("so many at once: %+v", seen)
+	}
 }
 
 func TestTenTimesTheUsual(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -41,7 +42,7 @@ func newAPIKey() apikey.Key {
 	return apikey.Key{ID: newID[id.APIKey](), Owner: newID[id.User](), Generation: 1 << 41, Environment: apikey.Staging, Name: must(apikey.ParseName("deploy bot 李")),
 		Scopes: 1<<31 | apikey.UsersRead, Hash: [32]byte{1, 31: 2}, Created: at, Expires: at + 3e12, MadeBy: apikey.Maker{Session: newID[id.Session](), Key: newID[id.APIKey]()}, Successor: newID[id.APIKey](), Retires: at + 2e12,
 		Revoked: at + 5, RevokedReason: revocation.KeyRevoked, LastUsed: at + 4, LastFrom: origin("2001:db8::7"), Uses: 1 << 43,
-		Networks: networks(), Habit: apikey.Habit{Hour: 1 << 20, Uses: 1 << 42, Unusual: true, Average: 1 << 44, Hours: 1 << 19}, Limit: 1 << 29, Warned: 2}
+		Networks: networks(), Known: places(), Roamed: at + 3, Habit: apikey.Habit{Hour: 1 << 20, Uses: 1 << 42, Unusual: true, Average: 1 << 44, Hours: 1 << 19}, Limit: 1 << 29, Warned: 2}
 }
 
 // networks are as many as can be kept, of both families.
@@ -51,6 +52,14 @@ func networks() (n apikey.Networks) {
 	}
 	n[3] = netip.MustParsePrefix("2001:db8:0:7::/64")
 	return n
+}
+
+// places are as many as can be remembered.
+func places() (p session.Places) {
+	for i := range session.MaxPlaces {
+		p = p.With(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i)}), 24), wall())
+	}
+	return p
 }
 
 // APIKeys proves a ports.APIKeys, and that its effects reach the ports.Revocations and ports.Events of the same store.
