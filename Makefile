@@ -48,7 +48,7 @@ faults: deps ## three nodes, real Redis and PostgreSQL, and what goes wrong with
 
 verify: format vet wire sql gql api tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
 
-bench: ## the figures of the Speed section, each beside its goal (about 4 min; a quiet machine)
+bench: ## the figures of the Speed section, each beside its goal (about 5 min; a quiet machine)
 	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./tests/bench
 
 fuzz: ## each fuzz target for FUZZTIME (10s)

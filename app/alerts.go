@@ -92,6 +92,9 @@ func (a *Alerts) Run(ctx context.Context) {
 		for {
 			select {
 			case <-ctx.Done():
+				last, done := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
+				defer done()
+				a.hand(last)
 				return
 			case <-tick.C:
 				a.look(ctx)
@@ -101,24 +104,9 @@ func (a *Alerts) Run(ctx context.Context) {
 	both.Wait()
 }
 
-// look records what was counted of refusals, and raises what this node finds itself. What fails is tried again the next time; refusals that could not be recorded then are lost, as are those of a
-// node that dies: they are told of in the log.
+// look hands over what was counted of refusals, and raises what this node finds itself. What fails is tried again the next time.
 func (a *Alerts) look(ctx context.Context) {
-	if a.core.Limiter != nil {
-		events := a.core.Limiter.sums.drain()
-		now := a.core.now()
-		for i := range events {
-			events[i].Time = now
-			eid, err := id.New[id.Event](a.core.Random)
-			if err != nil {
-				return
-			}
-			events[i].ID = eid
-		}
-		if len(events) > 0 {
-			_ = a.core.Stores.Events.Record(ctx, events...)
-		}
-	}
+	a.hand(ctx)
 	for _, f := range a.own() {
 		if since, again := a.told[f.Rule]; again && time.Since(since) < a.rule(f.Rule).Cooldown {
 			continue
@@ -129,6 +117,28 @@ func (a *Alerts) look(ctx context.Context) {
 	}
 	if a.raise(ctx, a.unkept) == nil {
 		a.unkept = nil
+	}
+}
+
+// hand records what was counted of refusals. What the store does not take is counted still; only what a node has counted that dies is lost, of which its log tells.
+func (a *Alerts) hand(ctx context.Context) {
+	if a.core.Limiter == nil {
+		return
+	}
+	taken := a.core.Limiter.sums.take()
+	events, now := taken.events(), a.core.now()
+	var err error
+	for i := range events {
+		events[i].Time = now
+		if events[i].ID, err = id.New[id.Event](a.core.Random); err != nil {
+			break
+		}
+	}
+	if len(events) > 0 && err == nil {
+		err = a.core.Stores.Events.Record(ctx, events...)
+	}
+	if err != nil {
+		a.core.Limiter.sums.restore(taken)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +17,9 @@ import (
 	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -311,5 +315,107 @@ func TestRefusalsThatAreOnlyToldAreCounted(t *testing.T) {
 	}
 	if kept := len(w.events()) - before; kept > 30 {
 		t.Errorf("%d events are kept", kept)
+	}
+}
+
+// comes waits until something is so.
+func comes(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick, late := time.NewTicker(time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
+// absent is a store of events that does not answer while it is away.
+type absent struct {
+	ports.Events
+	away  atomic.Bool
+	tries atomic.Int64
+}
+
+func (s *absent) Record(ctx context.Context, events ...audit.Event) error {
+	if s.tries.Add(1); s.away.Load() {
+		return ports.ErrUnavailable
+	}
+	return s.Events.Record(ctx, events...)
+}
+
+// TestCountedRefusalsOutliveTheStore: what was counted while the store was away is told of once it is back, and is bounded until then, whatever comes.
+func TestCountedRefusalsOutliveTheStore(t *testing.T) {
+	store := &absent{}
+	w := newWatchtower(t, "", func(c *app.Core) {
+		store.Events, c.Stores.Events = c.Stores.Events, store
+		l, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), c.Journal, rand.Reader, app.LimiterOptions{Now: c.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Limiter = l
+	})
+	store.away.Store(true)
+	store.tries.Store(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.alerts.Run(ctx) }()
+	const rounds, each = 4, 3000
+	for round := range rounds {
+		for i := range each {
+			address := netip.AddrFrom4([4]byte{10, byte(round), byte(i >> 8), byte(i)})
+			w.guard.Refused(t.Context(), app.Request{Origin: session.Origin{Address: address}}, app.Caller{Claims: &token.Claims{APIKey: id.APIKey{1, byte(round), byte(i >> 8), byte(i)}, Subject: id.User{1}}}, "GET /", apikey.ErrInvalid)
+		}
+		before := store.tries.Load()
+		comes(t, "it was tried again to hand the counts over", func() bool { return store.tries.Load() > before+1 })
+		if n := w.core.Limiter.Counted(); n > app.MaxCounted {
+			t.Fatalf("%d entries are held, want at most %d", n, app.MaxCounted)
+		}
+	}
+	store.away.Store(false)
+	of := func() (n int) {
+		for _, e := range w.events() {
+			if e.Kind == audit.APIKeyRefused && e.Details["api_key"] == "" {
+				more, err := strconv.Atoi(e.Details["of"])
+				if err != nil {
+					t.Fatal(err)
+				}
+				n += more
+			}
+		}
+		return n
+	}
+	comes(t, "all were told of", func() bool { return of() == rounds*each })
+	cancel()
+	<-done
+	if n := of(); n != rounds*each {
+		t.Errorf("%d refusals are told of, want %d", n, rounds*each)
+	}
+}
+
+// TestCountedRefusalsAreHandedOverAtTheEnd: a node that stops loses none.
+func TestCountedRefusalsAreHandedOverAtTheEnd(t *testing.T) {
+	w := newWatchtower(t, "", func(c *app.Core) {
+		l, err := app.NewLimiter(memstore.NewBuckets(memstore.BucketsOptions{}), c.Journal, rand.Reader, app.LimiterOptions{Now: c.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Limiter = l
+	})
+	alerts, err := app.NewAlerts(w.core, nil, w.blocks, w.revoker, app.AlertsOptions{Counts: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 7 {
+		w.guard.Refused(t.Context(), abroad, app.Caller{}, "GET /", apikey.ErrInvalid)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	alerts.Run(ctx)
+	all := w.events()
+	if len(all) == 0 || all[len(all)-1].Kind != audit.APIKeyRefused || all[len(all)-1].Details["of"] != "7" || all[len(all)-1].IPAddress != abroadIP {
+		t.Errorf("at the end: %+v", all)
 	}
 }

@@ -98,15 +98,7 @@ func (a *attempt) end(ctx context.Context) {
 }
 
 func (c *Core) exceededAttempts(ctx context.Context, r Request, login string, uid id.User, v Verdict) {
-	e := audit.Event{Kind: audit.AttemptsLimited, Severity: audit.Warning, Outcome: audit.Failure, UserAgent: cut(r.Origin.UserAgent, audit.MaxUserAgent), RequestID: r.ID,
-		Email: login, Reason: "too_many_attempts", Details: map[string]string{}}
-	if r.Origin.Address.IsValid() {
-		e.IPAddress = r.Origin.Address.String()
-	}
-	if !uid.IsZero() {
-		e.Subject = uid.String()
-	}
-	c.Limiter.guesses.note(ctx, v.bucket, e)
+	c.Limiter.guesses.note(ctx, v.bucket, refusal{kind: audit.AttemptsLimited, request: r, reason: "too_many_attempts", email: login, subject: uid})
 }
 
 // networks remembers which networks the accounts that are tried sign in from, so that a flood of tries does not have their sessions listed each time. What does not exist is

@@ -51,3 +51,13 @@ func (l *Live) At(u id.User, place string) (after uint64, known bool) { return l
 func (l *Live) PlaceAt(u id.User, after uint64) string {
 	return (&Subscription{live: l, user: u}).Place(LiveEvent{after: after})
 }
+
+// Counted is how many entries are held of refusals that are counted for the alerts, and MaxCounted bounds them.
+func (l *Limiter) Counted() int {
+	l.sums.mu.Lock()
+	defer l.sums.mu.Unlock()
+	return len(l.sums.counts) + len(l.sums.keys)
+}
+
+// MaxCounted is of addresses, those of three kinds that have none, and API keys.
+const MaxCounted = summed + 3 + summed

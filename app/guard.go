@@ -8,6 +8,7 @@ import (
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
@@ -187,20 +188,19 @@ func (g *Guard) Require(ctx context.Context, r Request, c Caller, s apikey.Scope
 
 // deniedKey tells the journal that a good API key asked for what is not for it.
 func (g *Guard) deniedKey(ctx context.Context, r Request, c Caller, what string) {
-	g.core.tellRefused(ctx, r, audit.APIKeyRefused, c.User().String(), "forbidden", map[string]string{"endpoint": cut(what, 200), "api_key": c.Claims.APIKey.String()})
+	g.core.tellRefused(ctx, refusal{kind: audit.APIKeyRefused, request: r, reason: "forbidden", subject: c.User(), key: c.Claims.APIKey, endpoint: what})
 }
 
 // Refused tells the journal of a request for what that Admit or AdmitKey refused with c and err.
 func (g *Guard) Refused(ctx context.Context, r Request, c Caller, what string, err error) {
-	details := map[string]string{"endpoint": cut(what, 200)}
-	subject := ""
+	f := refusal{request: r, endpoint: what}
 	switch {
 	case c.IsKey():
-		subject, details["api_key"] = c.User().String(), c.Claims.APIKey.String()
+		f.subject, f.key = c.User(), c.Claims.APIKey
 	case c.Claims != nil:
-		subject, details["session"] = c.User().String(), c.Session().String()
+		f.subject, f.session = c.User(), c.Session()
 	}
-	g.core.refused(ctx, r, subject, details, err)
+	g.core.refused(ctx, f, err)
 }
 
 // Lacks tells the journal of a good credential that has not what a proxy demands for a request, and answers ErrForbidden. As of a credential that is refused it is told,
@@ -209,53 +209,49 @@ func (g *Guard) Lacks(ctx context.Context, r Request, c Caller, what string) err
 	if c.IsKey() {
 		g.deniedKey(ctx, r, c, what)
 	} else {
-		g.core.tellRefused(ctx, r, audit.AccessRefused, c.User().String(), "forbidden", map[string]string{"endpoint": cut(what, 200), "session": c.Session().String()})
+		g.core.tellRefused(ctx, refusal{kind: audit.AccessRefused, request: r, reason: "forbidden", subject: c.User(), session: c.Session(), endpoint: what})
 	}
 	return ErrForbidden
 }
 
 // Turned tells the journal of a request for what that its transport refused by itself, with the code of its answer, and that may be somebody's attack.
 func (g *Guard) Turned(ctx context.Context, r Request, what, code string) {
-	g.core.tellRefused(ctx, r, audit.AccessRefused, "", code, map[string]string{"endpoint": cut(what, 200)})
+	g.core.tellRefused(ctx, refusal{kind: audit.AccessRefused, request: r, reason: code, endpoint: what})
 }
 
 // refused tells the journal of a credential that was refused, unless err is a fault.
-func (c *Core) refused(ctx context.Context, r Request, subject string, details map[string]string, err error) {
-	reason := RefusalCode(err)
-	if reason == "" || reason == "token_missing" {
+func (c *Core) refused(ctx context.Context, f refusal, err error) {
+	f.reason = RefusalCode(err)
+	if f.reason == "" || f.reason == "token_missing" {
 		return
 	}
-	kind := audit.AccessRefused
-	if ofAPIKey(err) {
-		kind = audit.APIKeyRefused
+	if f.kind = audit.AccessRefused; ofAPIKey(err) {
+		f.kind = audit.APIKeyRefused
 	}
 	var revoked *revocation.RevokedError
 	var ended *session.EndedError
 	switch {
 	case errors.As(err, &revoked):
-		details["revoked"] = revoked.Reason.String()
+		f.revoked = revoked.Reason.String()
 	case errors.As(err, &ended):
-		details["revoked"] = ended.Reason.String()
+		f.revoked = ended.Reason.String()
 	}
-	c.tellRefused(ctx, r, kind, subject, reason, details)
+	c.tellRefused(ctx, f)
 }
 
 // tellRefused tells the journal of a refusal. Such events are told, not kept, and those of one address, reason and subject that follow within
-// the minute are only counted: anybody can make any number of them. The details are no longer the caller's.
-func (c *Core) tellRefused(ctx context.Context, r Request, k audit.Kind, subject, reason string, details map[string]string) {
-	e, err := c.event(r, k, audit.Warning, audit.Failure)
-	if err != nil {
+// the minute are only counted: anybody can make any number of them.
+func (c *Core) tellRefused(ctx context.Context, f refusal) {
+	now := c.Now()
+	f.at = instant.Of(now)
+	if c.Limiter != nil && c.Limiter.refused.counted(f.alike(), &f, now) {
 		return
 	}
-	e.Subject, e.Reason, e.Details = subject, reason, details
-	whence := r.Origin.Address.Unmap().String()
-	if !r.Origin.Address.Unmap().Is4() {
-		whence = r.Origin.Network().String() // of a /64 any address is the same client's
+	e := f.event()
+	var err error
+	if e.ID, err = id.New[id.Event](c.Random); err == nil {
+		c.Journal.Write(ctx, e)
 	}
-	if c.Limiter != nil && c.Limiter.refused.counted(string(k)+" "+reason+" "+subject+" "+whence, e, c.Now()) {
-		return
-	}
-	c.Journal.Write(ctx, e)
 }
 
 // ofAPIKey reports whether err refuses an API key.

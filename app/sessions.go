@@ -277,19 +277,19 @@ var errNothing = errors.New("nothing to store")
 // An earlier token of the chain ends the session, and its owner's access tokens with it. The journal is told of each refusal.
 func (s *Sessions) Refresh(ctx context.Context, r Request, refresh secret.Text) (Tokens, error) {
 	s.mayIssue(ctx)
-	details, subject := map[string]string{"credential": "refresh_token"}, ""
+	f := refusal{request: r, credential: "refresh_token"}
 	var tokens Tokens
 	t, err := s.proved(refresh)
 	if err == nil {
 		now := s.core.now() // before the state that judges is read: what is issued is of a time at which that was not yet known, and of its epoch
 		var is ports.Standing
 		if is, err = s.standing(ctx, t.Session); err == nil {
-			subject, details["session"] = is.Account.ID.String(), is.Session.ID.String()
+			f.subject, f.session = is.Account.ID, is.Session.ID
 			tokens, err = s.redeem(ctx, r, t, &is, now)
 		}
 	}
 	if err != nil {
-		s.core.refused(ctx, r, subject, details, err)
+		s.core.refused(ctx, f, err)
 	}
 	return tokens, err
 }

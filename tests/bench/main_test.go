@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 		serveBare(body, os.Getenv(bareHead))
 		return
 	}
+	if folder := os.Getenv(eventful); folder != "" {
+		beEventful(folder)
+		return
+	}
 	if plan := os.Getenv(keyUse); plan != "" {
 		useKeys(plan)
 		return
