@@ -19,7 +19,7 @@ LICENCES = Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
 # What tests need beside Go, as command:Debian package. The race detector is linked with C.
 NEEDS = strace:strace curl:curl bash:bash sslscan:sslscan systemd-analyze:systemd cc:gcc cc:libc6-dev node:nodejs npm:npm redis-server:redis-server redis-cli:redis-tools pg_ctlcluster:postgresql nginx:nginx-light caddy:caddy haproxy:haproxy promtool:prometheus
 
-.PHONY: help run test test-vault faults verify bench profile graphiql passwords fuzz fuzz-all build same sbom deps vulns format vet lint wire sql gql api tidy licences
+.PHONY: help run test test-vault faults museum-broken verify bench profile graphiql passwords fuzz fuzz-all build same sbom deps vulns format vet lint wire sql gql api tidy licences
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ test-vault: ## what a real Vault server proves; it is built once into the cache 
 
 faults: deps ## three nodes, real Redis and PostgreSQL, and what goes wrong with them, as a table (about 4 min on 2 cores)
 	XTEAM_TEST_REAL=1 XTEAM_TEST_FAULTS=1 go test -count=1 -timeout 20m -parallel 2 -v -run '^(TestFaults|TestThreeNodes|TestTheChecker.*|TestLink|TestComposeCluster)$$' ./tests/faults
+
+museum-broken: ## builds the product once for each of some 80 deliberate faults, and demands that the museum notices each, as a table (about 25 min on 2 quiet cores)
+	XTEAM_TEST_BROKEN=1 go test -count=1 -timeout 120m -v -run '^TestBroken$$' ./tests/security
 
 verify: format vet wire sql gql api tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
 

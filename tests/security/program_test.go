@@ -58,7 +58,7 @@ type result struct {
 func run(t *testing.T, env []string, stdin string, args ...string) result {
 	t.Helper()
 	name := binary(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), soon+10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env, cmd.Dir, cmd.Stdin = append([]string{"PATH=" + os.Getenv("PATH"), "HTTP_ADDR=127.0.0.1:0", "BCRYPT_COST=10"}, env...), t.TempDir(), strings.NewReader(stdin)

@@ -236,6 +236,27 @@ func anyOrderOfRevocations(t *testing.T) {
 			t.Errorf("order %v: who was not revoked: %d", order, a.status)
 		}
 	}
+	// Two cut-offs by time, of which the later counts, whichever came first.
+	for _, order := range [][2]time.Duration{{5 * time.Second, -time.Hour}, {-time.Hour, 5 * time.Second}} {
+		n := one(t, plan{})
+		n.user("boss", account.RoleAdmin)
+		ann, begun := n.ann(), n.now()
+		for range order { // after the later one
+			n.turn(10 * time.Second)
+		}
+		boss := n.signIn("boss").access
+		for _, at := range order {
+			if a := n.post(v1+"/admin/revocations", object{"issued_before": begun.Add(at).UTC().Format(time.RFC3339)}, boss); a.status != http.StatusOK {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+		}
+		if a := n.get(v1+"/users/me", ann.access); a.status != http.StatusUnauthorized || a.code() != "token_revoked" {
+			t.Errorf("issued between two cut-offs, of which %v came last: %d %s", order[1], a.status, a.body)
+		}
+		if a := n.get(v1+"/users/me", boss); a.status != http.StatusOK {
+			t.Errorf("issued after both cut-offs: %d %s", a.status, a.body)
+		}
+	}
 }
 
 func endedOnEveryNode(t *testing.T) {

@@ -25,9 +25,12 @@ var standardExhibits = []exhibit{
 	{ids: []string{"RFC8725-3.1", "RFC8725-3.2"}, play: algorithmConfusion, tests: []string{"adapters/jwtcodec/keys_test.go:TestAnAlgorithmIsItsKeys", "adapters/jwtcodec/wycheproof_test.go:TestWycheproofSignatures"}},
 	{ids: []string{"RFC8725-3.3"}, play: everyCheckRefuses, tests: []string{"adapters/jwtcodec/fuzz_test.go:FuzzParse"}},
 	{ids: []string{"RFC8725-3.5"}, play: weakSecrets, tests: []string{"domain/secret/weak_test.go:TestWeakKeys", "cmd/xteam/doctor_test.go:TestDoctorBefore"}},
-	{ids: []string{"RFC8725-3.7", "RFC8725-3.8", "RFC8725-3.9"}, play: claimsAreChecked},
+	{ids: []string{"RFC8725-3.7"}, play: utf8Alone},
+	{ids: []string{"RFC8725-3.8"}, play: issuerAndSubject},
+	{ids: []string{"RFC8725-3.9"}, play: anotherAudience},
 	{ids: []string{"RFC8725-3.10"}, play: kidIsAName},
-	{ids: []string{"RFC8725-3.11", "RFC8725-3.12"}, play: nothingElseIsAToken, tests: []string{"adapters/httpapi/audit_test.go:TestACheckpointIsNoToken"}},
+	{ids: []string{"RFC8725-3.11"}, play: typesOfTokens},
+	{ids: []string{"RFC8725-3.12"}, play: nothingElseIsAToken, tests: []string{"adapters/httpapi/audit_test.go:TestACheckpointIsNoToken"}},
 	{ids: []string{"RFC8725-crit"}, play: criticalHeaders},
 	{ids: []string{"RFC9700-2.2.2", "RFC9700-4.14"}, play: parentAlone},
 	{ids: []string{"RFC9700-4.3.2"}, play: tokensInURLs, tests: []string{"tests/proxies/cluster_test.go:TestClusterLogsNoQuery"}},
@@ -63,6 +66,18 @@ func everyCheckRefuses(t *testing.T) {
 	n.takenEverywhere(hs256(t, header, claims, signingSecret)) // so it was the change
 }
 
+func signaturesOfOthers(t *testing.T) {
+	n := one(t, plan{})
+	header, claims := parts(t, n.ann().access)
+	good := hs256(t, header, claims, signingSecret)
+	at, changed := strings.LastIndexByte(good, '.')+1, hs256(t, header, with(claims, object{"roles": []string{"admin"}}), "")
+	n.refusedAs(map[string]string{
+		"a signature under another secret": hs256(t, header, claims, signingSecret+"x"), "a signature under no secret": hs256(t, header, claims, ""), "a signature that was cut": good[:len(good)-4], "a signature of zeros": good[:at] + b64(strings.Repeat("\x00", 32)),
+		"another's signature": hs256(t, header, with(claims, object{"roles": []string{"admin"}}), signingSecret)[:at-1] + good[at-1:], "claims that were changed": changed[:strings.LastIndexByte(changed, '.')+1] + good[at:],
+	})
+	n.takenEverywhere(good)
+}
+
 func weakSecrets(t *testing.T) {
 	for _, environment := range []string{"development", "staging", "production"} {
 		r := serveOnce(t, "ENVIRONMENT="+environment, "SECRET_KEY="+signingSecret[:31], "ROOT_KEY="+signingSecret)
@@ -88,25 +103,49 @@ func weakSecrets(t *testing.T) {
 	}
 }
 
-func claimsAreChecked(t *testing.T) {
+// refusedAs wants 401 of every door for each token, named for what is wrong with it.
+func (n *node) refusedAs(tokens map[string]string) {
+	n.t.Helper()
+	for name, text := range tokens {
+		for door, v := range n.doors(text) {
+			if v.status != http.StatusUnauthorized {
+				n.t.Errorf("%s: %d %s at %s", name, v.status, v.code, door)
+			}
+		}
+	}
+}
+
+func utf8Alone(t *testing.T) {
 	n := one(t, plan{})
 	header, claims := parts(t, n.ann().access)
 	text, _ := json.Marshal(claims)
-	for name, payload := range map[string]any{
-		"invalid UTF-8": strings.Replace(string(text), `"iss":"xteam"`, "\"iss\":\"xteam\xff\"", 1), "invalid UTF-8 beside": strings.TrimSuffix(string(text), "}") + ",\"x\":\"\xff\"}", "an overlong form": strings.Replace(string(text), "xteam", "\xc1\xb8team", 1),
-		"iss": with(claims, object{"iss": "Xteam"}), "iss with a slash": with(claims, object{"iss": "xteam/"}), "aud": with(claims, object{"aud": "xteam2"}), "a client for the audience": with(claims, object{"aud": claims["client_id"].(string) + "x"}),
-	} {
-		n.refusedEverywhere(hs256(t, header, payload, signingSecret), "")
-		_ = name
-	}
+	n.refusedAs(map[string]string{
+		"invalid UTF-8":        hs256(t, header, strings.Replace(string(text), `"iss":"xteam"`, "\"iss\":\"xteam\xff\"", 1), signingSecret),
+		"invalid UTF-8 beside": hs256(t, header, strings.TrimSuffix(string(text), "}")+",\"x\":\"\xff\"}", signingSecret),
+		"an overlong form":     hs256(t, header, strings.Replace(string(text), "xteam", "\xc1\xb8team", 1), signingSecret),
+	})
+}
+
+func issuerAndSubject(t *testing.T) {
+	n := one(t, plan{})
+	header, claims := parts(t, n.ann().access)
+	with := func(members object) string { return hs256(t, header, with(claims, members), signingSecret) }
+	n.refusedAs(map[string]string{"another issuer": with(object{"iss": "somebody"}), "an issuer in another case": with(object{"iss": "Xteam"}), "an issuer with a slash": with(object{"iss": "xteam/"})})
 	// The user whom it names has never been.
-	nobody := hs256(t, header, with(claims, object{"sub": strings.Repeat("ab", 16)}), signingSecret)
+	nobody := with(object{"sub": strings.Repeat("ab", 16)})
 	if a := n.get(v1+"/users/me", nobody); a.status != http.StatusUnauthorized {
 		t.Errorf("sub of nobody: %d %s", a.status, a.body)
 	}
 	if a := n.graphql("{ me { id } }", nil, nobody); a.problem() == "" {
 		t.Errorf("sub of nobody, by GraphQL: %s", a.body)
 	}
+}
+
+func anotherAudience(t *testing.T) {
+	n := one(t, plan{})
+	header, claims := parts(t, n.ann().access)
+	with := func(members object) string { return hs256(t, header, with(claims, members), signingSecret) }
+	n.refusedAs(map[string]string{"another audience": with(object{"aud": "xteam2"}), "several others": with(object{"aud": []string{"x", "team"}}), "a client for the audience": with(object{"aud": claims["client_id"].(string) + "x"})})
 }
 
 func kidIsAName(t *testing.T) {

@@ -1,6 +1,8 @@
 package security_test
 
 import (
+	"bytes"
+	"compress/flate"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -207,7 +209,25 @@ func jsonSerialisation(t *testing.T) {
 
 func encryptedTokens(t *testing.T) {
 	n := one(t, plan{})
-	bomb := strings.Repeat(b64(strings.Repeat("\x00", 300)), 4)
+	var small bytes.Buffer
+	w, err := flate.NewWriter(&small, flate.BestCompression)
+	if err == nil {
+		_, err = w.Write(make([]byte, 3<<20))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	bomb := b64(small.String())
+	admit := func(text string) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				t.Errorf("%.60s…: it panics: %v", text, p)
+				err = errors.New("it panics")
+			}
+		}()
+		_, err = n.guard.Admit(text)
+		return err
+	}
 	for _, header := range []string{
 		`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2s":"AAAAAAAAAAA","p2c":2000000000}`,
 		`{"alg":"dir","enc":"A128GCM","zip":"DEF"}`,
@@ -218,9 +238,12 @@ func encryptedTokens(t *testing.T) {
 		for _, key := range []string{"", "AA", b64(strings.Repeat("k", 24))} {
 			text := b64(header) + "." + key + ".AAAAAAAAAAAAAAAA." + bomb + ".AAAAAAAAAAAAAAAAAAAAAA"
 			var err error
-			took := fastest(func() { _, err = n.guard.Admit(text) })
+			took := fastest(func() { err = admit(text) })
 			if took > 5*time.Millisecond*patience || err == nil {
 				t.Errorf("%s: %v after %v", header, err, took)
+			}
+			if took := allocated(t, 5, func() { _ = admit(text) }); took > 32<<10 {
+				t.Errorf("%s takes %d bytes of the guard", header, took)
 			}
 		}
 		n.refusedEverywhere(b64(header)+".AA.AAAA."+bomb+".AAAA", "token_malformed")
@@ -306,11 +329,13 @@ func verdictsAreNotCached(t *testing.T) {
 	n := one(t, plan{})
 	boss := n.boss()
 	n.user("ann", account.RoleUser)
+	_, key := n.key(boss.access, "introspect")
+	active := func(in tokens) bool { return n.form("introspect", "token="+in.access, key).json["active"] == true }
 	warm := func() (tokens, object) {
 		t.Helper()
 		ann := n.signIn("ann")
 		for range 3 {
-			if a := n.get(v1+"/users/me", ann.access); a.status != http.StatusOK {
+			if a := n.get(v1+"/users/me", ann.access); a.status != http.StatusOK || !active(ann) {
 				t.Fatalf("%d %s", a.status, a.body)
 			}
 		}
@@ -331,6 +356,9 @@ func verdictsAreNotCached(t *testing.T) {
 		revoke(n, boss, sel(claims))
 		if a := n.get(v1+"/users/me", ann.access); a.status != http.StatusUnauthorized || a.code() != "token_revoked" {
 			t.Errorf("after its %s was revoked: %d %s", name, a.status, a.body)
+		}
+		if active(ann) {
+			t.Errorf("after its %s was revoked it is introspected as active", name)
 		}
 	}
 	ann, _ := warm()
