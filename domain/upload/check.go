@@ -93,18 +93,30 @@ var binary = func() (is [256]bool) {
 	return is
 }()
 
-// hasBinary looks at eight bytes at once, and at each alone only where one of them is below a space or DEL.
+// hasBinary looks at eight bytes at once, without a branch, for a line may end in any eight; and at each alone only where one is binary, or ESC.
 func hasBinary(p []byte) bool {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	for len(p) >= 8 {
-		w := endian.LittleEndian.Uint64(p)
-		del := w ^ ones*0x7f
-		if ((w-ones*0x20)&^w|(del-ones)&^del)&tops != 0 && anyBinary(p[:8]) {
+	for len(p) >= 32 {
+		w := p[:32]
+		if texts(endian.LittleEndian.Uint64(w))&texts(endian.LittleEndian.Uint64(w[8:]))&texts(endian.LittleEndian.Uint64(w[16:]))&texts(endian.LittleEndian.Uint64(w[24:]))&tops != tops && anyBinary(w) {
 			return true
 		}
-		p = p[8:]
+		p = p[32:]
 	}
 	return anyBinary(p)
+}
+
+const (
+	ones = 0x0101010101010101
+	lows = ones * 0x7f
+	tops = ones * 0x80
+)
+
+// texts sets the top bit of each of eight bytes that is a tab, a line feed, a form feed, a carriage return, or no control character of ASCII. No sum of seven bits is carried into the next byte.
+func texts(w uint64) uint64 {
+	low := w & lows
+	left := low ^ lows // 0x7f less each
+	space, tab, noVT, noMore := low+ones*(0x80-' '), low+ones*(0x80-'\t'), (low^ones*'\v')+lows, left+ones*('\r'+1)
+	return (space|tab&noVT&noMore)&(left+lows) | w // the last sum leaves DEL out
 }
 
 func anyBinary(p []byte) bool {

@@ -146,6 +146,22 @@ func TestContentMustAgreeWithTheName(t *testing.T) {
 	}
 }
 
+// TestNoPlaceHidesABinaryByte: text is looked at many bytes at once, and each is seen wherever it stands, whatever stands beside it.
+func TestNoPlaceHidesABinaryByte(t *testing.T) {
+	for _, beside := range []string{"a", "\n", "\r", "\x1b", "é", "\u00ff"} {
+		line := strings.Repeat(beside, 80/len(beside))
+		for at := 0; at <= len(line); at += len(beside) {
+			for b := range 0x80 {
+				content := line[:at] + string(rune(b)) + line[at:]
+				want := b >= 0x20 && b != 0x7f || strings.ContainsRune("\t\n\f\r\x1b", rune(b))
+				if got := check(".md", []byte(content), len(content)) == nil; got != want {
+					t.Fatalf("%#x at %d among %q: taken %v, want %v", b, at, beside, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestAFileIsJudgedByItsHead(t *testing.T) {
 	e, _ := upload.ParseExtensions([]string{".md"})
 	k, _ := e.Kind(upload.Clean("a.md"))
