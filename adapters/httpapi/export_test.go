@@ -1,9 +1,11 @@
 package httpapi
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"time"
 
 	"github.com/xteam/xteam/app"
@@ -87,3 +89,35 @@ var (
 
 // AtLeast is by when so many bytes must have passed of a body that began then.
 func AtLeast(began time.Time, n int64) time.Time { return atLeast(began, bodyPatience, n) }
+
+// FormPart is a part of a form, as it was read.
+type FormPart struct {
+	Header  textproto.MIMEHeader
+	Content []byte
+}
+
+// FormParts reads all parts of a form, with a buffer of that many bytes, or with that of a body whose length is not known.
+func FormParts(body io.Reader, boundary string, buffer int) (all []FormPart, err error) {
+	f := newForm(body, boundary, -1)
+	if buffer > 0 {
+		f.buf = make([]byte, buffer)
+	}
+	for {
+		h, err := f.next()
+		if h == nil || err != nil {
+			return all, err
+		}
+		p := FormPart{Header: h}
+		for {
+			piece, err := f.content()
+			if err != nil {
+				return nil, err
+			}
+			if len(piece) == 0 {
+				break
+			}
+			p.Content = append(p.Content, piece...)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,15 +1,12 @@
 package httpapi
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"mime"
-	"mime/multipart"
 	"net/http"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"time"
@@ -21,18 +18,6 @@ import (
 )
 
 const filesPath = "/api/v1/files"
-
-// What a multipart body may have beside the bytes of its file.
-const (
-	formSlack   = 64 << 10 // bytes, in all
-	partHeader  = 16 << 10 // bytes before the file's own, and behind them
-	maxBoundary = 70       // RFC 2046, section 5.1.1
-)
-
-var (
-	errNotMultipart = errors.New("send the file as multipart/form-data, in a part called file")
-	errPart         = fmt.Errorf("the form is malformed: it is one part called file, whose header has at most %d bytes, and its end", partHeader)
-)
 
 // rangeError is a range of bytes that a file does not have.
 type rangeError struct{ size int64 }
@@ -77,34 +62,23 @@ func (a *API) upload(x *exchange) error {
 	_ = control.SetWriteDeadline(time.Time{}) // the body has a pace of its own; of what is no connection there is none
 	defer func() { _ = control.SetWriteDeadline(time.Now().Add(exportPatience)) }()
 	body := &bounded{http.MaxBytesReader(x.ResponseWriter, x.paced(), most+formSlack), x, &upload.SizeError{Most: most}}
-	f, err := a.receive(x, &form{Reader: bufio.NewReaderSize(body, 64<<10)}, boundary)
+	f, err := a.receive(x, newForm(body, boundary, x.r.ContentLength))
 	if err != nil {
 		return err
 	}
 	return x.write(http.StatusCreated, newFileOf(&f))
 }
 
-// boundaryOf is what parts the body.
-func boundaryOf(h http.Header) (string, error) {
-	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || media != "multipart/form-data" || len(h["Content-Type"]) != 1 {
-		return "", errNotMultipart
-	}
-	if b := params["boundary"]; b != "" && len(b) <= maxBoundary {
-		return b, nil
-	}
-	return "", errNotMultipart
-}
-
 // receive reads the form.
-func (a *API) receive(x *exchange, body *form, boundary string) (upload.File, error) {
-	parts := multipart.NewReader(body, boundary)
-	body.allow(partHeader)
-	part, err := parts.NextRawPart()
+func (a *API) receive(x *exchange, parts *form) (upload.File, error) {
+	header, err := parts.next()
 	if err != nil {
-		return upload.File{}, body.cause()
+		return upload.File{}, err
 	}
-	name, err := fileOf(part)
+	if header == nil {
+		return upload.File{}, errPart
+	}
+	name, err := fileOf(header)
 	if err != nil {
 		return upload.File{}, err
 	}
@@ -114,29 +88,41 @@ func (a *API) receive(x *exchange, body *form, boundary string) (upload.File, er
 		return upload.File{}, err
 	}
 	defer in.Abort()
-	body.allow(-1)
-	out := bufio.NewWriterSize(in, 256<<10)
-	if _, err := io.Copy(out, struct{ io.Reader }{part}); err != nil {
-		return upload.File{}, body.fault(err)
+	for {
+		piece, err := parts.content()
+		if err != nil {
+			return upload.File{}, err
+		}
+		if len(piece) == 0 {
+			break
+		}
+		if _, err := in.Write(piece); err != nil {
+			return upload.File{}, err
+		}
 	}
-	if err := out.Flush(); err != nil {
+	if header, err = parts.next(); err != nil {
 		return upload.File{}, err
 	}
-	body.allow(partHeader)
-	if next, err := parts.NextRawPart(); err == nil {
-		return upload.File{}, invalid(shown(next.FormName()), "is not taken here: there is one part, called file")
-	} else if err != io.EOF { // wrapped, it is another end than that of the form
-		return upload.File{}, body.cause()
+	if header != nil {
+		return upload.File{}, invalid(shown(formName(header)), "is not taken here: there is one part, called file")
 	}
 	return in.End(x.ctx())
 }
 
+// formName is what a form calls a part; empty where that cannot be told.
+func formName(header textproto.MIMEHeader) string {
+	if kind, params, err := mime.ParseMediaType(header.Get("Content-Disposition")); err == nil && kind == "form-data" {
+		return params["name"]
+	}
+	return ""
+}
+
 // fileOf is the name of the file in a part, which must be the one that is asked for.
-func fileOf(part *multipart.Part) (name string, err error) {
-	if encoding := part.Header.Get("Content-Transfer-Encoding"); encoding != "" && !strings.EqualFold(encoding, "binary") && !strings.EqualFold(encoding, "8bit") && !strings.EqualFold(encoding, "7bit") {
+func fileOf(header textproto.MIMEHeader) (name string, err error) {
+	if encoding := header.Get("Content-Transfer-Encoding"); encoding != "" && !strings.EqualFold(encoding, "binary") && !strings.EqualFold(encoding, "8bit") && !strings.EqualFold(encoding, "7bit") {
 		return "", errPart // RFC 7578, section 4.7: deprecated
 	}
-	said := part.Header["Content-Disposition"]
+	said := header["Content-Disposition"]
 	if len(said) != 1 {
 		return "", errPart
 	}
@@ -151,53 +137,6 @@ func fileOf(part *multipart.Part) (name string, err error) {
 		return "", invalid("file", "must be a file with a name")
 	}
 	return params["filename"], nil
-}
-
-// form reads a multipart body. Around the file it lets only so many bytes through; why it ended is not lost in the words of the multipart reader.
-type form struct {
-	*bufio.Reader
-	left  int64 // bytes that may still be read; negative: any number
-	ended error // why nothing more comes
-}
-
-func (f *form) allow(bytes int64) { f.left = bytes }
-
-// Read is of io.Reader.
-func (f *form) Read(p []byte) (int, error) {
-	if f.ended != nil {
-		return 0, f.ended
-	}
-	if f.left >= 0 && int64(len(p)) > f.left {
-		p = p[:f.left]
-	}
-	if len(p) == 0 {
-		f.ended = errPart
-		return 0, f.ended
-	}
-	n, err := f.Reader.Read(p)
-	if f.left >= 0 {
-		f.left -= int64(n)
-	}
-	if err != nil {
-		f.ended = err
-	}
-	return n, err
-}
-
-// cause is why the form could not be read: what the body ended with, or that it is malformed.
-func (f *form) cause() error {
-	if f.ended != nil && f.ended != io.EOF { //nolint:errorlint // as io.Reader has it
-		return f.ended
-	}
-	return errPart
-}
-
-// fault is err, or why the form could not be read where err is of the multipart reader.
-func (f *form) fault(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || f.ended != nil && errors.Is(err, f.ended) {
-		return f.cause()
-	}
-	return err
 }
 
 func (a *API) listFiles(x *exchange) error {
