@@ -94,7 +94,7 @@ type Stores struct {
 	Keys        ports.Keys
 	System      ports.System
 	Blocks      ports.Blocks
-	Revocations ports.Revocations
+	Revocations ports.StoredRevocations
 	Turns       ports.Turns // nil: no other process uses the database
 	Events      ports.Events
 	Trail       ports.Trail
@@ -158,7 +158,7 @@ func (t Tunables) Policy() token.Policy {
 	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
 }
 
-// Core is what all use cases stand on. All fields but Rotator, Pending, Nodes, Clocks, Incidents and Limiter are needed.
+// Core is what all use cases stand on. All fields but Rotator, Pending, Nodes, Healing, Clocks, Incidents and Limiter are needed.
 type Core struct {
 	Stores    Stores
 	View      *view.View
@@ -172,6 +172,7 @@ type Core struct {
 	Rotator   *Rotator   // of signing keys, which makes itself known; nil: they never change
 	Pending   *Pending   // keeps revocations that are in force and not written down yet; nil: what the database does not take is not in force
 	Nodes     *Nodes     // this one and the others, which makes itself known; nil: this one is alone
+	Healing   *Healing   // of what sources of revocations lost, which makes itself known; nil: there is none
 	Clocks    *Clocks    // of the stores; nil: there is none but this node's
 	Incidents *Incidents // who may sign in, and whether this node serves, which makes itself known; nil: everybody may, and it does
 	Limiter   *Limiter   // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both

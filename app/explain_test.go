@@ -87,7 +87,7 @@ func TestExplainWhatIsGone(t *testing.T) {
 }
 
 // silent is a source of revocations that fails.
-type silent struct{ ports.Revocations }
+type silent struct{ ports.StoredRevocations }
 
 func (silent) Follow(context.Context, func(ports.News) error) error { return outage{} }
 
@@ -112,10 +112,10 @@ func TestExplainFailsAsOne(t *testing.T) {
 }
 
 // repeats is a source that gives everything twice.
-type repeats struct{ ports.Revocations }
+type repeats struct{ ports.StoredRevocations }
 
 func (r repeats) Follow(ctx context.Context, fn func(ports.News) error) error {
-	return r.Revocations.Follow(ctx, func(n ports.News) error {
+	return r.StoredRevocations.Follow(ctx, func(n ports.News) error {
 		n.Entries = append(n.Entries[:len(n.Entries):len(n.Entries)], n.Entries...)
 		return fn(n)
 	})

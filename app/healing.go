@@ -13,6 +13,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
@@ -22,6 +23,10 @@ import (
 const (
 	// healers is how many records are mended at a time.
 	healers = 16
+	// owedPatience is how long a node that lives is waited for, that may owe the database what it lacks: it writes that down with what else it knows of it.
+	owedPatience = 10 * time.Second
+	// owedMemory is for how long such a node is remembered once it owes nothing any more, or is gone.
+	owedMemory = 30 * time.Second
 	// maxHealings bounds what waits to be told of; healingAgain is when it is tried again.
 	maxHealings  = 64
 	healingAgain = time.Second
@@ -41,19 +46,41 @@ type Healing struct {
 	kept   Mark // nil: there is none
 	at     mark // as it was stored last
 	unkept bool // logged as not stored
+
+	mu   sync.Mutex
+	owed struct { // by nodes, to the database
+		from        instant.Instant // the oldest
+		first, last time.Time       // when that was heard
+	}
 }
 
-// NewHealing makes itself known to the core's view. Run is to be running beside it.
+// NewHealing makes itself known to the core. Run is to be running beside it.
 func NewHealing(c *Core, log *slog.Logger) *Healing {
 	h := &Healing{core: c, log: log, told: make(chan view.Healing, maxHealings)}
-	c.View.HealBy(view.Healer{Begin: h.begin, PutBack: h.putBack, Healed: h.healed})
+	c.Healing = h
 	return h
 }
 
-// begin raises the epoch when the database was set back and nobody can vouch for the rest. It comes before the entries are put back: were the process to end between, the next start would see the
+// Heal makes it known to the core's view, which waits for that. It is to be called once, after the core's Nodes are there, who may know why the database lacks something.
+func (h *Healing) Heal() {
+	h.core.View.HealBy(view.Healer{Begin: h.begin, PutBack: h.putBack, Healed: h.healed})
+}
+
+// errOwed puts the healing off.
+var errOwed = errors.New("another node has what the database lacks in force, and is about to write it down")
+
+// begin raises the epoch when the database was set back and nobody can vouch for the rest. What a node that lives owes to the database was never there, and is not lost: that node is waited for; when it
+// does not write it down, or has gone meanwhile, it is put back, and the epoch stays. Begin comes before the entries are put back: were the process to end between, the next start would see the
 // loss again. Once they are back no start sees it.
 func (h *Healing) begin(ctx context.Context, loss view.Healing) error {
-	if !loss.Truth || !loss.Unvouched {
+	if !loss.Truth {
+		return nil
+	}
+	owed, wait := h.isOwed(ctx, loss.Oldest)
+	switch {
+	case wait:
+		return errOwed
+	case owed, !loss.Unvouched:
 		return nil
 	}
 	c := h.core
@@ -76,6 +103,30 @@ func (h *Healing) begin(ctx context.Context, loss view.Healing) error {
 	h.log.Error("The database was set back, and nobody can vouch for what it lost: the epoch was raised, and every client refreshes once", "epoch", int64(eff.Revocations[0].Epoch), "cause", loss.Cause)
 	c.felt(ctx, eff)
 	return nil
+}
+
+// isOwed reports whether what is missing since a time may be what another node owes to the database, and whether that node is to be waited for. A node's entries are as old as it says, and it ran
+// through whatever was lost since: what is younger it can vouch for.
+func (h *Healing) isOwed(ctx context.Context, since instant.Instant) (owed, wait bool) {
+	if h.core.Nodes == nil {
+		return false, false
+	}
+	from, some := h.core.Nodes.owing(ctx)
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := &h.owed
+	if now.Sub(o.last) > owedMemory {
+		o.from, o.first = 0, time.Time{}
+	}
+	if some {
+		if o.first.IsZero() {
+			o.from, o.first = from, now
+		}
+		o.from, o.last = min(o.from, from), now
+	}
+	owed = !o.first.IsZero() && o.from <= since
+	return owed, owed && some && now.Sub(o.first) < owedPatience
 }
 
 // putBack records entries in the database, each with the change of state that it tells of.

@@ -9,12 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xteam/xteam/adapters/memstore"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
+	words "github.com/xteam/xteam/domain/node"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
@@ -117,6 +119,64 @@ func TestALossThatNobodyCanVouchFor(t *testing.T) {
 		}
 		if !strings.Contains(log.String(), "the epoch was raised") {
 			t.Errorf("the log says %s", log.String())
+		}
+	})
+}
+
+// What another node that lives owes to the database is not taken for a loss: that node is waited for, and when it does not write it down, or goes, nothing is raised. What is older than all that it owes is one.
+func TestWhatIsOwedIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		board := memstore.NewBoard()
+		among := func(core *app.Core, name string) (leave func()) {
+			n, err := app.NewNodes(core, app.NodesOptions{Name: name}, app.Board{Name: "memory", Nodes: board.Nodes()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() { defer close(done); n.Run(ctx) }()
+			t.Cleanup(func() { cancel(); <-done })
+			return func() { cancel(); <-done }
+		}
+		o, starter := newOwing(t), newWorld(t)
+		leave := among(o.core, "one")
+		among(starter.core, "two")
+		h := app.NewHealing(starter.core, slog.New(slog.DiscardHandler)).Healer()
+		raised := func() int { return starter.count(audit.EpochRaised) }
+
+		o.fail(before)
+		at := o.now()
+		for range 2 {
+			if err := o.sessions.Logout(t.Context(), home, o.c); err == nil {
+				t.Fatal("no error")
+			}
+			o.turn(time.Hour)
+		}
+		loss := view.Healing{Source: "database", Truth: true, Unvouched: true, Oldest: at}
+		synctest.Wait()
+		for range 9 {
+			if err := h.Begin(t.Context(), loss); err == nil || raised() != 0 {
+				t.Fatalf("while another node owes it: %v, raised %d times; want it put off", err, raised())
+			}
+			after(time.Second)
+		}
+		after(2 * time.Second)
+		if err := h.Begin(t.Context(), loss); err != nil || raised() != 0 {
+			t.Errorf("when that node has not written it down: %v, raised %d times; want it put back", err, raised())
+		}
+		leave()
+		after(words.Silence)
+		if err := h.Begin(t.Context(), loss); err != nil || raised() != 0 {
+			t.Errorf("when that node has gone: %v, raised %d times; want it put back", err, raised())
+		}
+		older := loss
+		older.Oldest--
+		if err := h.Begin(t.Context(), older); err != nil || raised() != 1 {
+			t.Errorf("what is older: %v, raised %d times, want once", err, raised())
+		}
+		after(time.Minute)
+		if err := h.Begin(t.Context(), loss); err != nil || raised() != 2 {
+			t.Errorf("long after: %v, raised %d times, want twice", err, raised())
 		}
 	})
 }

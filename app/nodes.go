@@ -111,6 +111,8 @@ type wordText struct {
 	Canary  int64          `json:"canary"`
 	Failed  bool           `json:"canary_failed,omitempty"`
 	Left    bool           `json:"left,omitempty"` // it is its last word
+	Owes    bool           `json:"owes,omitempty"` // revocations that are in force and that the database has not taken yet,
+	From    int64          `json:"from,omitempty"` // and when the oldest of them was asked for, by its own clock
 	Asks    []questionWord `json:"asks,omitempty"`
 	Answers []string       `json:"answers,omitempty"`
 }
@@ -265,6 +267,20 @@ func (n *Nodes) names() (all []string) {
 	return all
 }
 
+// owing is when the oldest revocation was asked for that a node that lives, this one among them, has in force and owes to the database, by its clock; false when none does. It asks every board anew.
+func (n *Nodes) owing(ctx context.Context) (oldest instant.Instant, some bool) {
+	oldest, some = n.core.owes()
+	n.Greet(ctx)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, h := range n.others {
+		if from := instant.Instant(h.word.From); h.live() && h.word.Owes && (!some || from < oldest) {
+			oldest, some = from, true
+		}
+	}
+	return oldest, some
+}
+
 // List tells of every node that lives, this one first, the others by name.
 func (n *Nodes) List() []node.Status {
 	if n == nil {
@@ -294,11 +310,12 @@ func status(who id.Node, w wordText, seen time.Duration) node.Status {
 // word is what this node says now.
 func (n *Nodes) word() wordText {
 	st := n.core.View.Status()
+	from, owes := n.core.owes()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.serial++
 	w := wordText{Serial: n.serial, Name: n.o.Name, Version: n.o.Version, Started: int64(n.began), ViewAge: st.Age.Microseconds(), Fresh: st.OK, Live: st.Live,
-		Canary: int64(n.canary.At), Failed: n.canary.Failed, Answers: n.latestAnswers(), Asks: n.openAsks()}
+		Canary: int64(n.canary.At), Failed: n.canary.Failed, Owes: owes, From: int64(from), Answers: n.latestAnswers(), Asks: n.openAsks()}
 	return w
 }
 

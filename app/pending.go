@@ -21,8 +21,9 @@ const (
 	glimpse  = time.Second
 	// maxOwed bounds the revocations that wait to be written down, and with about 1 KiB each their memory.
 	maxOwed = 16384
-	// owedAgain is how often the database is asked whether it takes them.
+	// owedAgain is how often the database is asked whether it takes them. What it refuses again and again is left out of up to 2^maxSkip - 1 such attempts.
 	owedAgain = 500 * time.Millisecond
+	maxSkip   = 6
 	// owedTry bounds one such attempt; lastTry the one at the end of the process.
 	owedTry = 10 * time.Second
 	lastTry = 3 * time.Second
@@ -119,7 +120,10 @@ type Pending struct {
 type owed struct {
 	entries []revocation.Entry
 	write   writing
-	refused bool // logged as refused by the database
+	doubted bool // an attempt was not answered, and may have come through
+	told    bool // one did
+	refused int  // how often the database has refused it
+	skip    int  // attempts that it is not part of, since it was refused
 }
 
 // NewPending makes itself known to the core. Run is to be running beside it.
@@ -136,15 +140,40 @@ func (p *Pending) Len() int {
 	return len(p.owed)
 }
 
-// owe puts entries in force and keeps what is to be written down.
+// From is when the oldest of them was asked for; false when nothing is owed.
+func (p *Pending) From() (oldest instant.Instant, some bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, o := range p.owed {
+		for i := range o.entries {
+			if at := o.entries[i].At; !some || at < oldest {
+				oldest, some = at, true
+			}
+		}
+	}
+	return oldest, some
+}
+
+// owes is Pending.From where there is one.
+func (c *Core) owes() (oldest instant.Instant, some bool) {
+	if c.Pending == nil {
+		return 0, false
+	}
+	return c.Pending.From()
+}
+
+// owe puts entries in force and keeps what is to be written down. The other nodes hear that it is owed no later than they hear of it.
 func (p *Pending) owe(ctx context.Context, entries []revocation.Entry, write writing, cause error) error {
-	p.core.View.Publish(ctx, entries...)
 	p.mu.Lock()
 	n := len(p.owed)
 	if n < maxOwed {
-		p.owed = append(p.owed, &owed{entries: entries, write: write})
+		p.owed = append(p.owed, &owed{entries: entries, write: write, doubted: true})
 	}
 	p.mu.Unlock()
+	if p.core.Nodes != nil {
+		p.core.Nodes.say()
+	}
+	p.core.View.Publish(ctx, entries...)
 	switch n {
 	case 0:
 		p.log.Error("A revocation is in force, and not yet durable: the database does not take it", "error", cause.Error())
@@ -184,44 +213,68 @@ func (p *Pending) last(ctx context.Context) {
 	if p.Len() == 0 {
 		return
 	}
+	p.mu.Lock()
+	for _, o := range p.owed {
+		o.skip = 0
+	}
+	p.mu.Unlock()
 	p.settle(context.WithoutCancel(ctx), lastTry)
 	if n := p.Len(); n > 0 {
 		p.log.Error("Revocations that are in force could not be made durable before the stop: ask for them again once the database is back", "revocations", n)
 	}
 }
 
-// settle writes down what is owed as far as the database takes it.
+// settle writes down what is owed as far as the database takes it. What it refuses is offered to it ever more seldom.
 func (p *Pending) settle(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	due := p.due()
+	if len(due) == 0 {
+		return
+	}
 	if _, err := p.core.Stores.System.Load(ctx); err != nil {
 		return
 	}
-	p.mu.Lock()
-	all := append([]*owed(nil), p.owed...)
-	p.mu.Unlock()
-	told, err := p.told(ctx, all)
-	if err != nil {
+	if err := p.lookUp(ctx, due); err != nil {
 		return
 	}
 	done := 0
-	for _, o := range all {
-		eff, err := o.write(ctx, mode{again: true, told: told[o]})
+	for _, o := range due {
+		o.doubted = true
+		eff, err := o.write(ctx, mode{again: true, told: o.told})
+		if outage(err) {
+			return
+		}
+		o.doubted = false
 		switch {
 		case err == nil:
 			p.core.felt(ctx, eff)
 			p.settled(o)
 			done++
-		case outage(err):
-			return
-		case !o.refused:
-			o.refused = true
+			continue
+		case o.refused == 0:
 			p.log.Error("The database refuses a revocation that is in force; it is offered again", "error", err.Error())
 		}
+		o.skip = 1<<min(o.refused, maxSkip) - 1
+		o.refused++
 	}
 	if done > 0 {
 		p.log.Info("Revocations that were in force are durable now", "revocations", done, "left", p.Len())
 	}
+}
+
+// due are those to be written down now. What else there is of one is its own: one attempt at a time is made.
+func (p *Pending) due() (due []*owed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, o := range p.owed {
+		if o.skip > 0 {
+			o.skip--
+			continue
+		}
+		due = append(due, o)
+	}
+	return due
 }
 
 func (p *Pending) settled(done *owed) {
@@ -235,8 +288,8 @@ func (p *Pending) settled(done *owed) {
 	}
 }
 
-// told finds those of which the database has an entry after all: an attempt that was not answered may have come through. An entry that a node put back has no By, and tells of no attempt.
-func (p *Pending) told(ctx context.Context, all []*owed) (map[*owed]bool, error) {
+// lookUp finds out of which of them the database has an entry after all: an attempt that was not answered may have come through. An entry that a node put back has no By, and tells of no attempt.
+func (p *Pending) lookUp(ctx context.Context, due []*owed) error {
 	type mark struct {
 		what string
 		at   instant.Instant
@@ -249,26 +302,25 @@ func (p *Pending) told(ctx context.Context, all []*owed) (map[*owed]bool, error)
 		}
 		return mark{what, e.At, e.By}
 	}
-	marks := map[mark]*owed{}
-	for _, o := range all {
+	marks, names := map[mark]*owed{}, []string(nil)
+	for _, o := range due {
+		if !o.doubted {
+			continue
+		}
 		for i := range o.entries {
-			marks[of(&o.entries[i])] = o
+			m := of(&o.entries[i])
+			marks[m] = o
+			names = append(names, m.what)
 		}
 	}
-	told := map[*owed]bool{}
-	err := p.core.Stores.Revocations.Follow(ctx, func(n ports.News) error {
-		for i := range n.Entries {
-			if o, ok := marks[of(&n.Entries[i])]; ok {
-				told[o] = true
-			}
-		}
-		if n.Caught {
-			return errNothing
-		}
+	if len(names) == 0 {
 		return nil
-	})
-	if errors.Is(err, errNothing) {
-		err = nil
 	}
-	return told, err
+	found, err := p.core.Stores.Revocations.Find(ctx, names...)
+	for i := range found {
+		if o, ok := marks[of(&found[i])]; ok {
+			o.told = true
+		}
+	}
+	return err
 }

@@ -267,6 +267,65 @@ func TestPendingRuns(t *testing.T) {
 	})
 }
 
+// asked counts how a store of revocations is asked.
+type asked struct {
+	ports.StoredRevocations
+	follows, finds int
+	names          int // that were looked for
+}
+
+func (a *asked) Follow(ctx context.Context, fn func(ports.News) error) error {
+	a.follows++
+	return a.StoredRevocations.Follow(ctx, fn)
+}
+
+func (a *asked) Find(ctx context.Context, beginnings ...string) ([]revocation.Entry, error) {
+	a.finds++
+	a.names += len(beginnings)
+	return a.StoredRevocations.Find(ctx, beginnings...)
+}
+
+// refusing is a store of sessions that refuses every change.
+type refusing struct {
+	ports.Sessions
+	times int
+}
+
+func (r *refusing) Update(context.Context, id.Session, func(session.Session) (session.Session, ports.Effects, error)) error {
+	r.times++
+	return errors.New("a rule of the database's own")
+}
+
+// What the database refuses is offered to it ever more seldom, and only what is owed is looked for in it.
+func TestOwedAndRefused(t *testing.T) {
+	o := newOwing(t)
+	store := &asked{StoredRevocations: o.core.Stores.Revocations}
+	o.core.Stores.Revocations = store
+	o.fail(before)
+	if err := o.sessions.Logout(t.Context(), home, o.c); err == nil {
+		t.Fatal("no error")
+	}
+	good, bad := o.core.Stores.Sessions, &refusing{Sessions: o.store.Sessions()}
+	o.core.Stores.Sessions = bad
+	o.fail("")
+	for range 240 { // as in two minutes
+		o.pending.Settle(t.Context())
+	}
+	if store.follows != 0 || store.finds != 1 || store.names > 4 {
+		t.Errorf("it was read whole %d times and asked for %d names in %d calls, want never, and once for what is owed", store.follows, store.names, store.finds)
+	}
+	if bad.times < 8 || bad.times > 12 || strings.Count(o.log.String(), "refuses a revocation") != 1 {
+		t.Errorf("offered %d times, and the log says %s", bad.times, o.log)
+	}
+	o.core.Stores.Sessions = good
+	for range 64 {
+		o.pending.Settle(t.Context())
+	}
+	if o.pending.Len() != 0 {
+		t.Errorf("once it is taken %d are owed", o.pending.Len())
+	}
+}
+
 // A database that does not answer at all keeps a revocation from being in force for four seconds at most.
 func TestADatabaseThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,19 @@ type Revocations interface {
 	Follow(ctx context.Context, fn func(News) error) error
 }
 
+// Finder is a source of revocations that can be asked for some entries, where to follow it would be to read all.
+type Finder interface {
+	// Find answers the entries that are here and whose Key begins with one of the texts, in any order, each once. It takes any number of texts, none of which is empty. None that
+	// fits is no error.
+	Find(ctx context.Context, beginnings ...string) ([]revocation.Entry, error)
+}
+
+// StoredRevocations are those of a store of state, which is the truth.
+type StoredRevocations interface {
+	Revocations
+	Finder
+}
+
 // Claimer is a source of revocations that many nodes follow, of which one at a time is to put back what it has lost.
 type Claimer interface {
 	// Claim reports whether the caller is that one: for so long nobody else is told so.

@@ -16,7 +16,10 @@ import (
 // Revocations is the port of revocations.
 type Revocations struct{ db *DB }
 
-var _ ports.Revocations = (*Revocations)(nil)
+var (
+	_ ports.Revocations = (*Revocations)(nil)
+	_ ports.Finder      = (*Revocations)(nil)
+)
 
 // heartbeat is how long a follower waits at most to hear that there is nothing new.
 const heartbeat = 500 * time.Millisecond
@@ -138,6 +141,34 @@ func (p *Revocations) page(ctx context.Context, from []byte) (entries []revocati
 		return nil
 	})
 	return entries, next, err
+}
+
+// Find goes to where each text would lie among the keys.
+func (p *Revocations) Find(ctx context.Context, beginnings ...string) (found []revocation.Entry, err error) {
+	err = p.db.view(ctx, func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(entryPrefix)})
+		defer it.Close()
+		seen := map[string]bool{}
+		for _, text := range beginnings {
+			from := append([]byte(entryPrefix), text...)
+			for it.Seek(from); it.ValidForPrefix(from); it.Next() {
+				item := it.Item()
+				err := item.Value(func(value []byte) error {
+					e, err := p.db.decodeEntry(item.Key(), value)
+					if key := e.Key(); err == nil && !seen[key] {
+						seen[key] = true
+						found = append(found, e)
+					}
+					return err
+				})
+				if err != nil {
+					return p.db.unreadable("a revocation", err)
+				}
+			}
+		}
+		return nil
+	})
+	return found, err
 }
 
 // newEntry encodes an entry. Its key holds what it names.

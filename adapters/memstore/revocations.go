@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/xteam/xteam/domain/audit"
@@ -21,7 +22,10 @@ const heartbeat = 500 * time.Millisecond
 // Revocations is the store's ports.Revocations.
 type Revocations struct{ s *Store }
 
-var _ ports.Revocations = Revocations{}
+var (
+	_ ports.Revocations = Revocations{}
+	_ ports.Finder      = Revocations{}
+)
 
 // Revocations answers the port of revocations. None is ever dropped.
 func (s *Store) Revocations() Revocations { return Revocations{s} }
@@ -29,6 +33,19 @@ func (s *Store) Revocations() Revocations { return Revocations{s} }
 // Record keeps the entries, all or none of them.
 func (p Revocations) Record(ctx context.Context, entries ...revocation.Entry) error {
 	return p.s.commit(ctx, ports.Effects{Revocations: entries}, func() error { return nil })
+}
+
+// Find looks at every entry.
+func (p Revocations) Find(ctx context.Context, beginnings ...string) (found []revocation.Entry, err error) {
+	err = p.s.read(ctx, func() {
+		for i := range p.s.entries {
+			key := p.s.entries[i].Key()
+			if slices.ContainsFunc(beginnings, func(text string) bool { return strings.HasPrefix(key, text) }) {
+				found = append(found, p.s.entries[i])
+			}
+		}
+	})
+	return found, err
 }
 
 // Follow delivers all entries and then each as it is committed. A follower has a place in the one list of entries and no queue of its own: a slow one holds

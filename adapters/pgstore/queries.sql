@@ -90,6 +90,10 @@ WHERE xid >= pg_snapshot_xmin(sqlc.arg(seen)::text::pg_snapshot) AND NOT pg_visi
   AND (xid, key) > (sqlc.arg(after_xid)::text::xid8, sqlc.arg(after_key)::bytea)
 ORDER BY xid, key LIMIT sqlc.arg(most);
 
+-- name: FindRevocations :many
+SELECT r.key, r.reason, r.asked_by, r.note, r.at, r.until FROM (SELECT unnest(sqlc.arg(lows)::bytea[]) AS low, unnest(sqlc.arg(highs)::bytea[]) AS high) AS w
+JOIN revocations r ON r.key >= w.low AND r.key < w.high;
+
 -- name: AdoptRevocations :exec
 UPDATE revocations SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
 

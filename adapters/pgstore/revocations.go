@@ -19,7 +19,10 @@ import (
 // Revocations is the port of revocations.
 type Revocations struct{ db *DB }
 
-var _ ports.Revocations = (*Revocations)(nil)
+var (
+	_ ports.Revocations = (*Revocations)(nil)
+	_ ports.Finder      = (*Revocations)(nil)
+)
 
 // spacing is how long a follower rests after a round that this process' own commits woke it for.
 const spacing = 10 * time.Millisecond
@@ -181,6 +184,51 @@ func (f *following) page(ctx context.Context, at place) (entries []revocation.En
 		end = place{rows[i].AfterXid, rows[i].Key}
 	}
 	return entries, end, nil
+}
+
+// Find reads by the index of the keys, in which what begins with a text lies together.
+func (p *Revocations) Find(ctx context.Context, beginnings ...string) (found []revocation.Entry, err error) {
+	seen := map[string]bool{}
+	for part := range slices.Chunk(beginnings, finding) {
+		var lows, highs [][]byte
+		for _, text := range part {
+			if high, ok := behind(text); ok {
+				lows, highs = append(lows, []byte(text)), append(highs, high)
+			}
+		}
+		rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.FindRevocationsRow, error) {
+			return q.FindRevocations(ctx, queries.FindRevocationsParams{Lows: lows, Highs: highs})
+		})
+		if err != nil {
+			return nil, err
+		}
+		for i := range rows {
+			r := &rows[i]
+			if seen[string(r.Key)] {
+				continue
+			}
+			seen[string(r.Key)] = true
+			e, err := p.opened(&queries.ListRevocationsRow{Key: r.Key, Reason: r.Reason, AskedBy: r.AskedBy, Note: r.Note, At: r.At, Until: r.Until})
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, e)
+		}
+	}
+	return found, nil
+}
+
+// finding is for how many texts one statement looks.
+const finding = 1000
+
+// behind is the least text that is behind all that begin with one; false when there is none: no key begins so.
+func behind(text string) ([]byte, bool) {
+	for i := len(text) - 1; i >= 0; i-- {
+		if text[i] < 0xff {
+			return append([]byte(text[:i]), text[i]+1), true
+		}
+	}
+	return nil, false
 }
 
 // opened decodes an entry. Of a note that does not open nothing depends: the entry is good without it.

@@ -27,7 +27,8 @@ type Healing struct {
 	Source  string
 	Truth   bool
 	Entries int
-	Cause   string // what the source was lost for, in its own words; at a start, that it lacked what another source holds
+	Cause   string          // what the source was lost for, in its own words; at a start, that it lacked what another source holds
+	Oldest  instant.Instant // when the oldest was asked for of those that are missing as it begins
 	// Unvouched says that this node cannot know whether it holds everything that was acknowledged: it has just started, or its own view was stale.
 	Unvouched bool
 }
@@ -118,6 +119,18 @@ func (r *round) some() []revocation.Entry {
 	return batch
 }
 
+// oldest is when the oldest entry was asked for that is missing.
+func (r *round) oldest() (at instant.Instant) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.missing {
+		if at == 0 || e.At < at {
+			at = e.At
+		}
+	}
+	return at
+}
+
 // back notes that a batch was put back.
 func (r *round) back(batch []revocation.Entry) {
 	r.tell(batch)
@@ -140,6 +153,7 @@ func (v *View) heal(ctx context.Context, s *source, r *round) {
 		}
 		mine = true
 		if !begun {
+			r.Oldest = r.oldest()
 			if err := v.begin(ctx, r); err == nil {
 				begun = true
 			} else if rest(ctx) != nil {

@@ -58,7 +58,7 @@ type Options struct {
 	Server bool
 }
 
-// All runs every suite of state on a store: Accounts, Sessions, APIKeys, Keys, System, Blocks, Revocations, Events, Trail, Cursors, Alerts, Incidents and Uploads; for a durable one Durable too, and Syncs unless it is on a server.
+// All runs every suite of state on a store: Accounts, Sessions, APIKeys, Keys, System, Blocks, Revocations, Finder, Events, Trail, Cursors, Alerts, Incidents and Uploads; for a durable one Durable too, and Syncs unless it is on a server.
 func All(t *testing.T, open Open, o Options) {
 	t.Run("accounts", func(t *testing.T) { Accounts(t, open) })
 	t.Run("sessions", func(t *testing.T) { Sessions(t, open) })
@@ -67,6 +67,7 @@ func All(t *testing.T, open Open, o Options) {
 	t.Run("system", func(t *testing.T) { System(t, open) })
 	t.Run("blocks", func(t *testing.T) { Blocks(t, open) })
 	t.Run("revocations", func(t *testing.T) { Revocations(t, open) })
+	t.Run("finding revocations", func(t *testing.T) { Finder(t, open) })
 	t.Run("events", func(t *testing.T) { Events(t, open) })
 	t.Run("trail", func(t *testing.T) { Trail(t, open) })
 	t.Run("cursors", func(t *testing.T) { Cursors(t, open) })

@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -53,6 +55,85 @@ func Revocations(t *testing.T, open Open) {
 				f.has(t, all[i]...)
 			}
 		}
+	})
+}
+
+// Finder proves that a store's Revocations are a ports.Finder.
+func Finder(t *testing.T, open Open) {
+	finder := func(t *testing.T, s Store) ports.Finder {
+		f, ok := s.Revocations.(ports.Finder)
+		if !ok {
+			t.Fatal("its Revocations have no Find")
+		}
+		return f
+	}
+	find := func(t *testing.T, f ports.Finder, beginnings []string, want ...revocation.Entry) {
+		t.Helper()
+		got, err := f.Find(t.Context(), beginnings...)
+		if err != nil {
+			t.Fatalf("Find: %v", err)
+		}
+		all, found := map[string]revocation.Entry{}, map[string]revocation.Entry{}
+		for _, e := range want {
+			all[e.Key()] = e
+		}
+		for _, e := range got {
+			found[e.Key()] = e
+		}
+		if diff := differ(all, found); diff != "" || len(got) != len(found) {
+			t.Errorf("%d entries by %d texts (-want +got):\n%s", len(got), len(beginnings), diff)
+		}
+	}
+	sub(t, "Find answers the entries of the keys, whole, and nothing for others", func(t *testing.T) {
+		s := opened(t, open)
+		f := finder(t, s)
+		all := ofEachKind()
+		record(t, s, append(all, newEntries(20)...)...)
+		keys := []string{"\xff\xff", "\x7f"}
+		for i := range all {
+			keys = append(keys, all[i].Key())
+		}
+		find(t, f, append(keys, keys...), all...)
+		other := newEntry()
+		find(t, f, []string{other.Key()})
+		find(t, f, nil)
+	})
+	sub(t, "a text that only begins a key answers all that begin so", func(t *testing.T) {
+		s := opened(t, open)
+		f := finder(t, s)
+		of := func(user, last byte) revocation.Entry {
+			e := newEntry()
+			e.Kind, e.Token, e.Min = revocation.User, id.Token{}, token.Generation(last)
+			for i := range e.User {
+				e.User[i] = user
+			}
+			return e
+		}
+		before, one, two, next := of(0xfe, 0xff), of(0xff, 1), of(0xff, 0xff), newEntry()
+		record(t, s, before, one, two, next)
+		begins := one.Key()[:17]
+		find(t, f, []string{begins}, one, two)
+		find(t, f, []string{begins, one.Key(), before.Key()}, one, two, before)
+		find(t, f, []string{one.Key()[:1]}, before, one, two)
+	})
+	sub(t, "Find takes any number of texts", func(t *testing.T) {
+		s := opened(t, open)
+		f := finder(t, s)
+		all := newEntries(3000)
+		record(t, s, all...)
+		keys := make([]string, len(all))
+		for i := range all {
+			keys[i] = all[i].Key()
+		}
+		find(t, f, keys, all...)
+	})
+	sub(t, "a context that has ended ends Find with its error", func(t *testing.T) {
+		s := opened(t, open)
+		f := finder(t, s)
+		ended(t, map[string]func(context.Context) error{"Find": func(ctx context.Context) error {
+			_, err := f.Find(ctx, "\x01")
+			return err
+		}})
 	})
 }
 

@@ -64,12 +64,12 @@ var failureExhibits = []exhibit{
 
 // muted is a source of revocations that can fall silent.
 type muted struct {
-	ports.Revocations
+	ports.StoredRevocations
 	silent atomic.Bool
 }
 
 func (m *muted) Follow(ctx context.Context, fn func(ports.News) error) error {
-	return m.Revocations.Follow(ctx, func(n ports.News) error {
+	return m.StoredRevocations.Follow(ctx, func(n ports.News) error {
 		if m.silent.Load() {
 			return ports.ErrUnavailable
 		}
@@ -79,7 +79,7 @@ func (m *muted) Follow(ctx context.Context, fn func(ports.News) error) error {
 
 func closedWhenSilent(t *testing.T) {
 	m := &muted{}
-	n := one(t, plan{stores: func(s *app.Stores) { m.Revocations, s.Revocations = s.Revocations, m }, change: func(o *assembly.Options) { o.MaxStaleness = 1500 * time.Millisecond }})
+	n := one(t, plan{stores: func(s *app.Stores) { m.StoredRevocations, s.Revocations = s.Revocations, m }, change: func(o *assembly.Options) { o.MaxStaleness = 1500 * time.Millisecond }})
 	ann := n.ann()
 	socket, _ := n.dialFeed("?token="+ann.access, nil)
 	n.takenEverywhere(ann.access)

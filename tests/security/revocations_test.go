@@ -69,13 +69,13 @@ func storeFailsAtLogout(t *testing.T) {
 
 // gated delivers nothing that it holds until the gate is open.
 type gated struct {
-	ports.Revocations
+	ports.StoredRevocations
 	gate chan struct{}
 }
 
 func (g *gated) Follow(ctx context.Context, fn func(ports.News) error) error {
 	held := 0
-	return g.Revocations.Follow(ctx, func(n ports.News) error {
+	return g.StoredRevocations.Follow(ctx, func(n ports.News) error {
 		if held += len(n.Entries); held > 0 && g.gate != nil {
 			select {
 			case <-g.gate:
@@ -108,7 +108,7 @@ func nothingBeforeTheReplay(t *testing.T) {
 	if err := h.store.Revocations().Record(t.Context(), batch...); err != nil {
 		t.Fatal(err)
 	}
-	gate := &gated{Revocations: h.store.Revocations(), gate: make(chan struct{})}
+	gate := &gated{StoredRevocations: h.store.Revocations(), gate: make(chan struct{})}
 	// A view that has not heard everything takes nothing.
 	v := view.New(view.Options{MaxStaleness: time.Hour, AwaitHealer: true}, view.Source{Name: "database", Truth: true, Revocations: gate})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -503,6 +503,52 @@ func (q *Queries) FindLinks(ctx context.Context, seqs []int64) ([]Trail, error) 
 	return items, nil
 }
 
+const findRevocations = `-- name: FindRevocations :many
+SELECT r.key, r.reason, r.asked_by, r.note, r.at, r.until FROM (SELECT unnest($1::bytea[]) AS low, unnest($2::bytea[]) AS high) AS w
+JOIN revocations r ON r.key >= w.low AND r.key < w.high
+`
+
+type FindRevocationsParams struct {
+	Lows  [][]byte
+	Highs [][]byte
+}
+
+type FindRevocationsRow struct {
+	Key     []byte
+	Reason  int16
+	AskedBy []byte
+	Note    []byte
+	At      int64
+	Until   int64
+}
+
+func (q *Queries) FindRevocations(ctx context.Context, arg FindRevocationsParams) ([]FindRevocationsRow, error) {
+	rows, err := q.db.Query(ctx, findRevocations, arg.Lows, arg.Highs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FindRevocationsRow
+	for rows.Next() {
+		var i FindRevocationsRow
+		if err := rows.Scan(
+			&i.Key,
+			&i.Reason,
+			&i.AskedBy,
+			&i.Note,
+			&i.At,
+			&i.Until,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const findRing = `-- name: FindRing :one
 SELECT body FROM rings WHERE name = $1
 `

@@ -236,7 +236,7 @@ func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec
 	return c, nil
 }
 
-// StartPending writes down the revocations that the database could not take at once, and sees to what sources of revocations have lost, until the cleanup.
+// StartPending writes down the revocations that the database could not take at once, and sees to what sources of revocations have lost, until the cleanup; the latter from StartNodes on.
 func StartPending(ctx context.Context, c *app.Core, db Database, log *slog.Logger) (*app.Pending, func(), error) {
 	p, h := app.NewPending(c, log), app.NewHealing(c, log)
 	if err := h.Compare(ctx, db.Mark); err != nil {
@@ -286,6 +286,9 @@ func StartNodes(ctx context.Context, c *app.Core, db Database, boards Boards, bl
 	n.AnswerBlocks(blocks.Revision, blocks.Look)
 	incidents.AnswerTo(n)
 	n.Greet(ctx)
+	if c.Healing != nil {
+		c.Healing.Heal()
+	}
 	return n, background(ctx, n.Run), nil
 }
 

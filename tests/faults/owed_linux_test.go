@@ -1,0 +1,45 @@
+package faults_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A node that starts while another still owes the database a revocation holds it in force by Redis, takes the database for no lesser one, and raises nothing; once the database is reached it is
+// written down, with its event.
+func TestStartWhileAnotherOwes(t *testing.T) {
+	var database *link
+	c := newCluster(t, plan{nodes: 2, users: 2, shape: func(c *cluster) { database = newLink(c.t, c.postgres.port) }, each: func(c *cluster, n int) []string {
+		if n == 1 {
+			return []string{"DATABASE_URL=" + strings.Replace(c.postgres.url(), fmt.Sprint(c.postgres.port), fmt.Sprint(database.port), 1)}
+		}
+		return nil
+	}})
+	gone, stays := c.signIn(0, 0), c.signIn(0, 1)
+	database.cut(true, true)
+	if got := c.call(1, http.MethodPost, "/api/v1/auth/logout", gone.AccessToken, nil); got.status != http.StatusServiceUnavailable {
+		t.Fatalf("a log-out without the database: %d %s, want 503: in force, not yet durable", got.status, got.text)
+	}
+	c.nodes = append(c.nodes, c.join(2))
+	until(t, "the new node has compared what it was told", func() bool {
+		return c.call(2, http.MethodGet, me, gone.AccessToken, nil).status == http.StatusUnauthorized
+	})
+	for begun := time.Now(); time.Since(begun) < 6*time.Second; <-time.After(100 * time.Millisecond) {
+		if got := c.call(2, http.MethodGet, me, stays.AccessToken, nil); got.status != http.StatusOK {
+			t.Fatalf("another's token on the new node: %d %s", got.status, got.text)
+		}
+	}
+	database.whole()
+	until(t, "the log-out is written down", func() bool {
+		return strings.Contains(c.command("", "audit", "tail", "--json"), "token_revoked")
+	})
+	events := c.command("", "audit", "tail", "--json")
+	for _, not := range []string{"epoch_raised", "source_healed"} {
+		if strings.Contains(events, not) {
+			t.Errorf("an event that should not be: %s in\n%s", not, events)
+		}
+	}
+}
