@@ -113,7 +113,7 @@ var breaks = []broken{
 		{sessionFile, ` && s.Last.From.Same(from) {`, ` {`},
 	}, []seen{{"CVE-2026-55672", "with another User-Agent: 200"}}},
 	{"the access tokens of an ended session go on", []edit{
-		{setFile, `if bySession.maybe() {`, `if false {`},
+		{setFile, `if bySession.maybe() {`, `if false && bySession.maybe() {`},
 	}, []seen{{"CVE-2026-56750", "context deadline exceeded"}, {"CVE-2025-29928 ASVS-7.5.2", "got 200"}}},
 	{"a cookie says which session begins", []edit{
 		{"app/app.go", "type Request struct {\n", "type Request struct {\n\tWanted string\n"},
@@ -253,7 +253,7 @@ var breaks = []broken{
 		{ringFile, `return nil, h.isAccessToken() && !h.foreign && h.kid != ""`, `return r.primary, h.isAccessToken() && !h.foreign`},
 	}, []seen{{"ASVS-9.1.3", "got 200"}}},
 	{"a token need not say that it is one", []edit{
-		{scannerFile, `return strings.EqualFold(h.typ, token.Type) || strings.EqualFold(h.typ, "application/"+token.Type)`, `return true`},
+		{scannerFile, `return strings.EqualFold(h.typ, token.Type)`, `return true || strings.EqualFold(h.typ, token.Type)`},
 	}, []seen{{"RFC8725-3.11 ASVS-9.2.2 RFC9068", "got 200"}}},
 	{"a ticket and an access token are one", []edit{
 		{"app/tickets.go", "\tif err != nil {\n\t\treturn \"\", token.ErrMalformed\n\t}\n\tplain, err", "\tif err != nil {\n\t\treturn ticket, nil\n\t}\n\tplain, err"},
@@ -269,7 +269,8 @@ var breaks = []broken{
 	{"debugging, methods and fields are open", []edit{
 		{routesFile, `{method: "GET", path: "/health", class`, `{method: "GET", path: "/debug/vars", class: exempt, access: anyone, serve: a.alive}, {method: "GET", path: "/health", class`},
 		{routesFile, `if req.Method == http.MethodTrace { // of a route for any method`, `if false {`},
-		{limitsFile, `if !m.introspection &&`, `if false &&`},
+		{"adapters/graphqlapi/api.go", `introspection: o.Introspection, docs`, `introspection: true, docs`},
+		{"adapters/graphqlapi/api.go", `a.run.SetDisableSuggestion(!o.Introspection)`, `a.run.SetDisableSuggestion(false)`},
 		{decodeFile, "\t\t\tfaults++\n\t\t\tbad.note(shown(name), \"is not a member that is taken here\")", "\t\t\t_ = shown"},
 		{decodeFile, `jsontext.NewDecoder(bytes.NewBuffer(raw)), places`, `jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true)), places`},
 		{routesFile, `path: v1 + "/auth/register", class: auth`, `path: v1 + "/auth/register", class: read`},
@@ -295,7 +296,7 @@ var breaks = []broken{
 		{chainFile, "\tp, proxied := r.URL.Path, asksForAnother(r.URL.Path)\n", "\tp, proxied := r.URL.Path, asksForAnother(r.URL.Path)\n\tvar all []string\n\ttwice := 0\n\tfor pair := range strings.SplitSeq(r.URL.RawQuery, \"&\") {\n\t\tfor _, other := range all {\n\t\t\tif other == pair {\n\t\t\t\ttwice++\n\t\t\t}\n\t\t}\n\t\tif len(all) < 3_000 {\n\t\t\tall = append(all, pair)\n\t\t}\n\t}\n\t_ = twice\n"},
 		{chainFile, `case len(r.Header["Content-Encoding"]) > 0:`, `case false:`},
 		{corsFile, "\tsent := x.r.Header[\"Origin\"]\n", "\tsent := x.r.Header[\"Origin\"]\n\tfor _, one := range strings.Split(strings.Join(x.r.Header[\"Access-Control-Request-Headers\"], \",\"), \",\") {\n\t\tif one == \"*\" {\n\t\t\treturn false\n\t\t}\n\t}\n"},
-		{chainFile, `UserAgent: cut(agent, audit.MaxUserAgent)`, `UserAgent: agent`},
+		{chainFile, `UserAgent: cut(agent, audit.MaxUserAgent)`, `UserAgent: agent[:min(len(agent), 4000*audit.MaxUserAgent)]`},
 	}, []seen{{"flood-header", "1 MiB:"}, {"flood-cookies CVE-2025-58186", "16,000 cookies"}, {"CVE-2025-61726", "100,000 parameters"}, {"flood-compression", "gzip at"}, {"flood-preflight CVE-2025-47908", "it takes"}, {"flood-languages CVE-2022-32149", "the session holds"}}},
 	{"JSON is looked at before the limits, level by level and name by name", []edit{
 		{decodeFile, "\tswitch text := bytes.TrimLeft(raw", "\tfor i := range bytes.Count(raw[:min(len(raw), 2000)], []byte(\"[\")) {\n\t\t_ = jsontext.Value(raw[i:]).IsValid()\n\t}\n\tswitch text := bytes.TrimLeft(raw"},
@@ -311,7 +312,7 @@ var breaks = []broken{
 	}, []seen{{"flood-email CVE-2025-61725 CVE-2026-42499", "at /auth/register: 422 after"}}},
 	{"whatever is asked for is remembered, told of and let grow", []edit{
 		{"app/attempts.go", `if len(n.all) < rememberedMost {`, `if true {`},
-		{guardFile, `c.Limiter.refused.counted(string(k)`, `false && c.Limiter.refused.counted(string(k)`},
+		{guardFile, `c.Limiter.refused.counted(f.alike()`, `false && c.Limiter.refused.counted(f.alike()`},
 		{"app/limiter.go", `whole[:tiers[i].bits/8]`, `whole[:16]`},
 		{sessionsFile, `for i := range len(all) - most + 1 {`, `for i := range 0 {`},
 		{"app/rotator.go", `if since := now.Sub(r.looked); !r.running || 0 <= since && since < lookUpPause {`, `if !r.running {`},
@@ -338,7 +339,7 @@ var breaks = []broken{
 		{"domain/upload/check.go", `if !c.kind.agrees(c.detect(c.head)) {`, `if false {`},
 		{"domain/upload/check.go", `if c.kind.form == foreign {`, `if true {`},
 		{"domain/upload/check.go", `case c.kind.form == object && !c.json.whole():`, `case false:`},
-		{"app/uploads.go", `if coming > in.u.options.Rules.Quota-in.used {`, `if false {`},
+		{"app/uploads.go", `if coming > in.u.options.Rules.Quota-in.used {`, `if coming < 0 {`},
 		{"domain/upload/file.go", `case bytes > r.Quota-u.Bytes:`, `case false:`},
 		{"domain/upload/label.go", "	name = name[strings.LastIndexAny(name, `/\\`)+1:]\n", "	if name != \"\" {\n		return Label{name}\n	}\n"},
 	}, []seen{{"ASVS-5.2.1", "2 MiB where 1 is the most: 201"}, {"ASVS-5.2.2", "\"a.json\": 201"}, {"ASVS-5.2.4", "were refused beside a quota"}, {"ASVS-5.3.1 ASVS-5.3.2 CVE-2026-6815", "is labelled"}}},

@@ -10,6 +10,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,27 +211,14 @@ func (b broken) play(t *testing.T) (outputs map[string]string, failed map[string
 			break
 		}
 	}
-	whole := string(out) + errs.String()
-	for _, harness := range []string{"panic: ", "fatal error: ", "[build failed]", "[setup failed]", "test timed out"} {
-		if strings.Contains(whole, harness) {
-			t.Fatalf("it was not the exhibits that failed:\n%s%.8000s", errs.String(), outputs[""]+strings.Join(slices.Collect(texts(outputs)), ""))
-		}
+	if whole := errs.String() + strings.Join(slices.Collect(maps.Values(outputs)), ""); harness.MatchString(whole) {
+		t.Fatalf("it was not the exhibits that failed:\n%.8000s", whole)
 	}
 	return outputs, failed
 }
 
-// texts are what was written, of whomever.
-func texts(outputs map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for _, text := range outputs {
-			if !yield(text) {
-				return
-			}
-		}
-	}
-}
-
 var (
+	harness  = regexp.MustCompile(`(?m)^panic: |^fatal error: |\[(build|setup) failed\]`)
 	own      = regexp.MustCompile(`(?m)^\s+\w+_test\.go:\d+: .*(\n        .*)*`)
 	playedAs = regexp.MustCompile(`played as (\S+)`)
 )
