@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
@@ -23,7 +24,7 @@ func (e *AttemptsError) Error() string { return "too many wrong passwords of lat
 
 const (
 	attemptsPerMinute = 10                  // of each network that an account is known to sign in from, and of all others together
-	knownFor          = 30 * 24 * time.Hour // since it was last signed in or refreshed from there, by a session that is still listed
+	knownFor          = 30 * 24 * time.Hour // since it was last signed in from there, or refreshed by a session that is still listed
 	listedFor         = time.Minute         // before an account's sessions are listed anew
 	rememberedMost    = 1024                // accounts
 	networksMost      = 256                 // of one account
@@ -40,10 +41,10 @@ type attempt struct {
 	wrong   bool
 }
 
-// attempt charges a try at the password of the account that a login names; uid is zero when there is none. The refusal is *AttemptsError. end is to be called when
+// attempt charges a try at the password of the account that a login names; the zero one when there is none. The refusal is *AttemptsError. end is to be called when
 // the try has been judged, or could not be.
-func (c *Core) attempt(ctx context.Context, r Request, login string, uid id.User) (*attempt, error) {
-	l := c.Limiter
+func (c *Core) attempt(ctx context.Context, r Request, login string, acct *account.Account) (*attempt, error) {
+	l, uid := c.Limiter, acct.ID
 	if l == nil || l.mode == Off {
 		return nil, nil
 	}
@@ -55,7 +56,7 @@ func (c *Core) attempt(ctx context.Context, r Request, login string, uid id.User
 		}
 		a.who = hex.EncodeToString(mac[:16])
 	}
-	known, err := l.networks.of(a.who).knows(ctx, c, uid, a.network)
+	known, err := l.networks.of(a.who).knows(ctx, c, acct, a.network)
 	if err != nil {
 		return nil, err
 	}
@@ -137,12 +138,12 @@ type known struct {
 }
 
 // knows reports whether the account has signed in from a network.
-func (k *known) knows(ctx context.Context, c *Core, uid id.User, p netip.Prefix) (bool, error) {
+func (k *known) knows(ctx context.Context, c *Core, acct *account.Account, p netip.Prefix) (bool, error) {
 	now := c.now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if age := now.Sub(k.listed); k.listed == 0 || age < 0 || age >= listedFor {
-		all, err := c.Stores.Sessions.OfUser(ctx, uid)
+		all, err := c.Stores.Sessions.OfUser(ctx, acct.ID)
 		if err != nil {
 			return false, err
 		}
@@ -151,6 +152,9 @@ func (k *known) knows(ctx context.Context, c *Core, uid id.User, p netip.Prefix)
 			k.note(all[i].Device, all[i].Created, now)
 			k.note(all[i].LastFrom, all[i].LastUsed, now)
 		}
+	}
+	if acct.Knows(p, knownFor, now) && len(k.nets) < networksMost {
+		k.nets[p] = struct{}{}
 	}
 	_, ok := k.nets[p]
 	return ok && p.IsValid(), nil

@@ -143,6 +143,28 @@ func TestKnownNetworksHaveTheirOwn(t *testing.T) {
 	}
 }
 
+// Whoever signs out every evening has their own in the morning.
+func TestANetworkHasItsOwnWhenItsSessionsAreOver(t *testing.T) {
+	w := braked(t, app.LimiterOptions{})
+	w.user("ann")
+	if err := w.try(from("10.1.0.1"), "ann", password); err != nil {
+		t.Fatal(err)
+	}
+	w.core.Stores.Sessions = emptySessions{w.core.Stores.Sessions}
+	w.turn(20 * 24 * time.Hour)
+	if got := w.guesses(from(otherIP), "ann"); got != 10 {
+		t.Errorf("from a strange network: got %d, want 10", got)
+	}
+	if got := w.guesses(from("10.1.0.77"), "ann"); got != 10 {
+		t.Errorf("from home: got %d, want 10 of its own", got)
+	}
+	w.turn(20 * 24 * time.Hour)
+	w.guesses(from(otherIP), "ann")
+	if got := w.guesses(from("10.1.0.77"), "ann"); got != 0 {
+		t.Errorf("from home after 40 days: got %d, want 0: it shares with the strange ones", got)
+	}
+}
+
 // A sign-in makes its network known at once, and a refresh makes known where the owner is.
 func TestASignInMakesItsNetworkKnown(t *testing.T) {
 	w := braked(t, app.LimiterOptions{})

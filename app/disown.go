@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,22 +40,68 @@ const (
 // ErrDisown refuses a link that is none, too old, or used up.
 var ErrDisown = errors.New("this link is used up or too old, or the sign-in has ended already: if it was not you, sign in and change your password")
 
-// isNewNetwork reports whether a sign-in comes from where its user has not signed in from, as far as sessions are kept. What somebody ended, as not theirs perhaps, makes no network known.
+// isNewNetwork reports whether a sign-in comes from where its user has not signed in from, as far as sessions are kept and the account remembers. What somebody ended, as not theirs perhaps, makes no network known.
 func isNewNetwork(a *account.Account, from session.Origin, all []session.Session, now instant.Instant) bool {
 	p := from.Network()
 	if !p.IsValid() || len(all) == 0 && now.Sub(a.Created) < newcomer {
 		return false
 	}
-	for i := range all {
-		x := &all[i]
-		if x.Ended != 0 && x.EndedReason != revocation.Logout {
-			continue
-		}
-		if x.Device.Network() == p || x.LastFrom.Network() == p {
-			return false
-		}
+	return !a.Knows(p, account.KnownFor, now) && !usedFrom(p, all)
+}
+
+// usedFrom reports whether a session was used from a network that nobody but its user has ended.
+func usedFrom(p netip.Prefix, all []session.Session) bool {
+	return slices.ContainsFunc(all, func(x session.Session) bool {
+		return (x.Ended == 0 || x.EndedReason == revocation.Logout) && (x.Device.Network() == p || x.LastFrom.Network() == p)
+	})
+}
+
+// remember makes known from where somebody has signed in, when the session is there: what is told of is told of once, and at least once.
+func (c *Core) remember(ctx context.Context, acct *account.Account, from session.Origin, now instant.Instant) error {
+	if _, noted := acct.SignedIn(from.Network(), now); !noted {
+		return nil
 	}
-	return true
+	return orGone(c.Stores.Accounts.Update(ctx, acct.ID, func(a account.Account) (account.Account, ports.Effects, error) {
+		a, _ = a.SignedIn(from.Network(), now)
+		return a, ports.Effects{}, nil
+	}))
+}
+
+// forget makes an account not know a network any more.
+func (c *Core) forget(ctx context.Context, uid id.User, p netip.Prefix) error {
+	return orGone(c.Stores.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
+		a.Places = a.Places.Without(p)
+		return a, ports.Effects{}, nil
+	}))
+}
+
+// forgetAll makes an account know no network.
+func (c *Core) forgetAll(ctx context.Context, uid id.User) error {
+	return orGone(c.Stores.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
+		a.Places = session.Places{}
+		return a, ports.Effects{}, nil
+	}))
+}
+
+// orGone is err, unless it says that there is nothing to do anything with.
+func orGone(err error) error {
+	if errors.Is(err, ports.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// forgetEnded has the network forgotten that a session was begun in which somebody has ended, unless its user has used another from there.
+func (c *Core) forgetEnded(ctx context.Context, sid id.Session) error {
+	x, err := c.Stores.Sessions.Find(ctx, sid)
+	if err != nil || !x.Device.Network().IsValid() {
+		return orGone(err)
+	}
+	all, err := c.Stores.Sessions.OfUser(ctx, x.User)
+	if err != nil || usedFrom(x.Device.Network(), all) {
+		return err
+	}
+	return c.forget(ctx, x.User, x.Device.Network())
 }
 
 // Disowner tells users of sign-ins from networks that are new to them, each with a link by which the user has that sign-in ended. No store, log or event ever holds such a link.
@@ -114,7 +162,7 @@ func (d *Disowner) link(sid id.Session, at instant.Instant) (secret.Text, error)
 	return secret.New(d.base + DisownPath + "#token=" + url.QueryEscape(base64.RawURLEncoding.EncodeToString(sealed))), nil
 }
 
-// Disown ends the sign-in that a link is for, and with it whatever else its user has begun since from the same network: who was told once of a network is not told of it again. It answers how many sessions that were, which
+// Disown ends the sign-in that a link is for, and with it whatever else its user has begun since from the same network, which is not known any more: who was told once of a network is not told of it again. It answers how many sessions that were, which
 // may be none: whoever signed in may have ended theirs, and that keeps nobody from ending the others. A link is good once, for whoever has it: anything else is ErrDisown.
 func (d *Disowner) Disown(ctx context.Context, r Request, text secret.Text) (ended int, err error) {
 	plain := text.RevealPlaintext()
@@ -158,6 +206,9 @@ func (d *Disowner) Disown(ctx context.Context, r Request, text secret.Text) (end
 			return ended, err
 		}
 		ended += count(lived)
+	}
+	if err := d.core.forget(ctx, x.User, x.Device.Network()); err != nil {
+		return ended, err
 	}
 	lived, err := d.end(ctx, r, &x, audit.SignInDisowned) // the last, for it uses the link up: what failed before can be asked for again
 	if errors.Is(err, errNothing) {                       // of those who use it at once, one is the first

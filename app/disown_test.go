@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
@@ -47,7 +49,7 @@ func (w *world) from(name, address string) app.Tokens {
 }
 
 // tokenOf is what the link of a notice is good by.
-func tokenOf(t *testing.T, n *ports.Notice) secret.Text {
+func tokenOf(t testing.TB, n *ports.Notice) secret.Text {
 	t.Helper()
 	_, text, ok := strings.Cut(n.Link.RevealPlaintext(), app.DisownPath+"#token=")
 	plain, err := url.QueryUnescape(text)
@@ -221,5 +223,103 @@ func TestDisownThatFails(t *testing.T) {
 	}
 	if _, err := w.admit(second); err == nil {
 		t.Error("another session from there is let in")
+	}
+}
+
+// emptySessions is a store that lists no session: all have been over for more than an hour.
+type emptySessions struct{ ports.Sessions }
+
+func (emptySessions) OfUser(context.Context, id.User) ([]session.Session, error) { return nil, nil }
+
+// news is from where sign-ins were told of as from a new network, in order.
+func (w *world) news() (all []string) {
+	for _, e := range w.events() {
+		if n := e.Details["new_network"]; e.Kind == audit.AuthenticationSucceeded && n != "" {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func (w *world) expectNews(what string, want ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(want, w.news()); diff != "" {
+		w.t.Errorf("%s: told of new networks (-want +got):\n%s", what, diff)
+	}
+}
+
+// Whoever signs out each evening comes from a network that is known in the morning, for 90 days.
+func TestANetworkIsKnownWhenItsSessionsAreOver(t *testing.T) {
+	w := newWorld(t, func(c *app.Core) { c.Stores.Sessions = emptySessions{c.Stores.Sessions} })
+	w.user("ann")
+	w.turn(2 * time.Hour)
+	for range 60 {
+		if err := w.sessions.Logout(t.Context(), home, w.caller(w.from("ann", "192.0.2.7"))); err != nil {
+			t.Fatal(err)
+		}
+		w.turn(24 * time.Hour)
+	}
+	w.expectNews("from home each day", "192.0.2.0/24")
+	w.from("ann", "198.51.100.9")
+	w.expectNews("from elsewhere", "192.0.2.0/24", "198.51.100.0/24")
+	w.turn(80 * 24 * time.Hour)
+	w.from("ann", "192.0.2.200")
+	w.expectNews("from home after 80 days", "192.0.2.0/24", "198.51.100.0/24")
+	w.turn(12 * 24 * time.Hour)
+	w.from("ann", "198.51.100.9")
+	w.expectNews("from elsewhere after 92 days", "192.0.2.0/24", "198.51.100.0/24", "198.51.100.0/24")
+	w.user("bob")
+	w.turn(2 * time.Hour)
+	w.from("bob", "192.0.2.7")
+	w.expectNews("somebody else", "192.0.2.0/24", "198.51.100.0/24", "198.51.100.0/24", "192.0.2.0/24")
+}
+
+// A network is forgotten from which a sign-in was not its user's: by the link of its notice, or because somebody has ended it.
+func TestAForeignNetworkIsForgotten(t *testing.T) {
+	for what, c := range map[string]struct {
+		end    func(w *world, d *app.Disowner, n *ports.Notice, mine, strange app.Tokens) error
+		forgot bool
+	}{
+		"its link": {func(w *world, d *app.Disowner, n *ports.Notice, _, _ app.Tokens) error {
+			_, err := d.Disown(w.t.Context(), home, tokenOf(w.t, n))
+			return err
+		}, true},
+		"its user, from another session": {func(w *world, _ *app.Disowner, _ *ports.Notice, mine, strange app.Tokens) error {
+			return w.sessions.EndOwn(w.t.Context(), home, w.caller(mine), w.caller(strange).Session())
+		}, true},
+		"an administrator": {func(w *world, _ *app.Disowner, _ *ports.Notice, _, strange app.Tokens) error {
+			_, err := w.revoker.Revoke(w.t.Context(), root, app.Selector{Session: w.caller(strange).Session().String()}, "", false)
+			return err
+		}, true},
+		"whoever signed in": {func(w *world, _ *app.Disowner, _ *ports.Notice, _, strange app.Tokens) error {
+			return w.sessions.Logout(w.t.Context(), abroad, w.caller(strange))
+		}, false},
+		"its user, of one session of two from home": {func(w *world, _ *app.Disowner, _ *ports.Notice, mine, _ app.Tokens) error {
+			return w.sessions.EndOwn(w.t.Context(), home, w.caller(mine), w.caller(w.from("ann", "192.0.2.8")).Session())
+		}, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			box := &mailbox{}
+			d := app.NewDisowner(w.core, clearSealer{}, box, "")
+			w.user("ann")
+			mine := w.from("ann", "192.0.2.7")
+			strange := w.from("ann", "198.51.100.9")
+			if err := d.Deliver(t.Context(), w.events()...); err != nil || len(box.got) != 1 {
+				t.Fatalf("told of %+v, %v", box.got, err)
+			}
+			if err := c.end(w, d, &box.got[0], mine, strange); err != nil {
+				t.Fatal(err)
+			}
+			w.core.Stores.Sessions = emptySessions{w.core.Stores.Sessions} // a day later, say
+			w.turn(24 * time.Hour)
+			w.from("ann", "192.0.2.7")
+			w.from("ann", "198.51.100.9")
+			want := []string{"198.51.100.0/24"}
+			if c.forgot {
+				want = append(want, want...)
+			}
+			w.expectNews("afterwards", want...)
+		})
 	}
 }

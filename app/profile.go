@@ -31,7 +31,7 @@ func (s *Sessions) ChangeProfile(ctx context.Context, r Request, c Caller, p acc
 		if current.IsZero() {
 			return acct, ErrPasswordNeeded
 		}
-		if try, err = s.core.attempt(ctx, r, acct.Email.String(), acct.ID); err != nil {
+		if try, err = s.core.attempt(ctx, r, acct.Email.String(), &acct); err != nil {
 			return acct, err
 		}
 		defer try.end(ctx)

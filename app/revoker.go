@@ -265,7 +265,11 @@ func (c *Core) end(ctx context.Context, by Actor, sid id.Session, note string) (
 	if err != nil {
 		return false, err
 	}
-	return c.endAs(ctx, sid, revocation.SessionEnded, session.End{By: by.Name, Note: note, Now: now, Until: until}, e)
+	lived, err = c.endAs(ctx, sid, revocation.SessionEnded, session.End{By: by.Name, Note: note, Now: now, Until: until}, e)
+	if err == nil && by.Name != System { // whoever ends it may not have begun it
+		err = c.forgetEnded(ctx, sid)
+	}
+	return lived, err
 }
 
 // endAs ends a session for a reason, of which e tells, together with what the entries beside it withdraw. A session that the store has forgotten is ports.ErrNotFound, unless there are

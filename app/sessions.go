@@ -47,7 +47,7 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	if err != nil && !errors.Is(err, ports.ErrNotFound) {
 		return Tokens{}, err
 	}
-	try, err := s.core.attempt(ctx, r, login.String(), acct.ID)
+	try, err := s.core.attempt(ctx, r, login.String(), &acct)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -94,6 +94,9 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	}
 	try.hit()
 	s.core.felt(ctx, eff)
+	if err := s.core.remember(ctx, &acct, r.Origin, now); err != nil {
+		return Tokens{}, err
+	}
 	return tokens, nil
 }
 
@@ -458,7 +461,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 	if err := account.CheckPassword(next.RevealPlaintext(), acct.Email, acct.Username, acct.FullName); err != nil {
 		return Tokens{}, err
 	}
-	try, err := s.core.attempt(ctx, r, acct.Email.String(), acct.ID)
+	try, err := s.core.attempt(ctx, r, acct.Email.String(), &acct)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -515,6 +518,9 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 		return Tokens{}, err
 	}
 	s.core.felt(ctx, signedIn)
+	if err := s.core.remember(ctx, &acct, r.Origin, now); err != nil {
+		return Tokens{}, err
+	}
 	return tokens, nil
 }
 

@@ -266,6 +266,9 @@ func TestAnErasedUserLeavesATrailThatHolds(t *testing.T) {
 	if _, err := w.login("ann"); err != nil {
 		t.Fatal(err)
 	}
+	if a, err := w.store.Accounts().Find(t.Context(), ann.ID); err != nil || a.Places.Len() == 0 {
+		t.Fatalf("the account knows no network: %v", err)
+	}
 	export := func() string {
 		var b bytes.Buffer
 		write, err := trail.Exporting(t.Context(), app.Actor{Name: app.Operator}, app.ExportOptions{})
@@ -283,6 +286,9 @@ func TestAnErasedUserLeavesATrailThatHolds(t *testing.T) {
 	n, err := trail.Erase(t.Context(), app.Actor{Name: app.Operator}, "ann")
 	if err != nil || n < 3 {
 		t.Fatalf("Erase: got %d, error %v", n, err)
+	}
+	if a, err := w.store.Accounts().Find(t.Context(), ann.ID); err != nil || a.Places.Len() != 0 {
+		t.Errorf("her networks: %d, %v", a.Places.Len(), err)
 	}
 	after := export()
 	if strings.Contains(after, "ann@example.com") || !strings.Contains(after, "bob@example.com") || !strings.Contains(after, ann.ID.String()) {

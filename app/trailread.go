@@ -367,7 +367,7 @@ func (t *Trail) Review(ctx context.Context, by Actor, note string) error {
 }
 
 // Erase takes out of the trail what is personal of everything that a user did, and of everything that tells of them, and answers of how many records. The user is named by an id, which need not be
-// that of an account any more, or by an e-mail address or user name of one that is there. What happens is recorded; the trail holds as before.
+// that of an account any more, or by an e-mail address or user name of one that is there; which networks it is known from is forgotten too. What happens is recorded; the trail holds as before.
 func (t *Trail) Erase(ctx context.Context, by Actor, user string) (erased int, err error) {
 	who, err := t.person(ctx, user)
 	if err != nil {
@@ -401,6 +401,11 @@ func (t *Trail) Erase(ctx context.Context, by Actor, user string) (erased int, e
 			return erased, err
 		}
 		after = entries[len(entries)-1].Record.Seq
+	}
+	if uid, err := id.Parse[id.User](who.id); err == nil {
+		if err := t.core.forgetAll(ctx, uid); err != nil {
+			return erased, err
+		}
 	}
 	e, err := t.core.event(by.Request, audit.PersonalDataErased, audit.Warning, audit.Success)
 	if err != nil {

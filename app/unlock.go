@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/ports"
@@ -13,7 +14,8 @@ import (
 // Unlock forgets the wrong passwords that were tried at an account, from wherever: its brake is as it was before them. An account that has none is left as it is.
 func (a *Accounts) Unlock(ctx context.Context, by Actor, uid id.User) error {
 	c := a.core
-	if _, err := c.Stores.Accounts.Find(ctx, uid); err != nil {
+	acct, err := c.Stores.Accounts.Find(ctx, uid)
+	if err != nil {
 		return err
 	}
 	e, err := c.event(by.Request, audit.AccountUnlocked, audit.Info, audit.Success)
@@ -23,7 +25,7 @@ func (a *Accounts) Unlock(ctx context.Context, by Actor, uid id.User) error {
 	e.Subject = uid.String()
 	by.signs(&e)
 	if l := c.Limiter; l != nil {
-		spent, err := l.attemptsAt(ctx, c, uid)
+		spent, err := l.attemptsAt(ctx, c, &acct)
 		if err != nil {
 			return err
 		}
@@ -36,11 +38,12 @@ func (a *Accounts) Unlock(ctx context.Context, by Actor, uid id.User) error {
 	return c.tell(ctx, e)
 }
 
-// attemptsAt are the buckets of attempts at an account, all full: of strange networks, and of each that it is known to sign in from.
-func (l *Limiter) attemptsAt(ctx context.Context, c *Core, uid id.User) ([]ports.Demand, error) {
-	k, p := l.networks.of(uid.String()), &l.attempts
-	full := ports.Demand{Key: p.Name + " " + uid.String(), Limit: p.Limit, N: p.Limit.Capacity}
-	if _, err := k.knows(ctx, c, uid, netip.Prefix{}); err != nil {
+// attemptsAt are the buckets of attempts at an account, all full: of strange networks, and of each that it is known to sign in from. Of one that only the account remembers, which has no name there, it is full where somebody tried from it.
+func (l *Limiter) attemptsAt(ctx context.Context, c *Core, acct *account.Account) ([]ports.Demand, error) {
+	who := acct.ID.String()
+	k, p := l.networks.of(who), &l.attempts
+	full := ports.Demand{Key: p.Name + " " + who, Limit: p.Limit, N: p.Limit.Capacity}
+	if _, err := k.knows(ctx, c, acct, netip.Prefix{}); err != nil {
 		return nil, err
 	}
 	return append([]ports.Demand{full}, k.demands(full)...), nil

@@ -104,5 +104,5 @@ func (k *known) forgetAll(found uint64) {
 // weight is about what an account takes in memory.
 func weight(a account.Account) int {
 	const fixed = 320 // the struct, its key, and what the map leaves free
-	return fixed + len(a.Email.String()) + len(a.Username.String()) + len(a.Username.Folded()) + len(a.FullName.String()) + a.Password.Len()
+	return fixed + len(a.Email.String()) + len(a.Username.String()) + len(a.Username.Folded()) + len(a.FullName.String()) + a.Password.Len() + len(a.Places.Bytes())
 }

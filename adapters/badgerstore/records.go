@@ -34,6 +34,7 @@ func encodeAccount(a account.Account) []byte {
 	e.int(12, int64(a.KeysFrom))
 	e.int(13, int64(a.KeysEnded))
 	e.bool(14, a.Decoy)
+	e.bytes(15, a.Places.Bytes())
 	return e
 }
 
@@ -70,6 +71,8 @@ func decodeAccount(uid id.User, value []byte) (account.Account, error) {
 			a.KeysEnded = revocation.Reason(f.int())
 		case 14:
 			a.Decoy = f.int() != 0
+		case 15:
+			a.Places = f.places()
 		default:
 			f.unknown()
 		}

@@ -57,7 +57,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 	}
 	a := account.Account{ID: newID[id.User](), Email: must(account.ParseEmail("ann@example.com")), Username: must(account.ParseUsername("Ann")),
 		FullName: must(account.ParseFullName("Ann Ö.")), Role: account.RoleAdmin, Password: secret.New("$2b$"), Disabled: true, Decoy: true, Generation: 3, SessionsFrom: 2,
-		SessionsEnded: revocation.UserRevoked, KeysFrom: 1, KeysEnded: revocation.UserDisabled, Created: -5, Updated: instant.Forever}
+		SessionsEnded: revocation.UserRevoked, KeysFrom: 1, KeysEnded: revocation.UserDisabled, Places: session.Places{}.With(netip.MustParsePrefix("1.2.3.0/24"), now()), Created: -5, Updated: instant.Forever}
 	full(t, a)
 	x := session.Session{ID: newID[id.Session](), User: a.ID, Generation: 3, Epoch: 4, Counter: 1<<64 - 1, LiveHash: [32]byte{31: 1}, Idle: now().Add(time.Hour),
 		Last: session.Rotation{At: 9, From: origin("::ffff:1.2.3.4"), Successor: []byte{0}}, Created: 1, LastUsed: 2, Expires: now().Add(2 * time.Hour),

@@ -95,11 +95,12 @@ type accountRecord struct {
 	Created       int64  `json:"created,omitempty"`
 	Updated       int64  `json:"updated,omitempty"`
 	Decoy         bool   `json:"decoy,omitempty"`
+	Places        []byte `json:"places,omitempty"`
 }
 
 func encodeAccount(a account.Account) []byte {
 	return encode(accountRecord{a.Email.String(), a.Username.String(), a.FullName.String(), string(a.Role), []byte(a.Password.RevealPlaintext()), a.Disabled,
-		uint64(a.Generation), uint64(a.SessionsFrom), uint8(a.SessionsEnded), uint64(a.KeysFrom), uint8(a.KeysEnded), int64(a.Created), int64(a.Updated), a.Decoy})
+		uint64(a.Generation), uint64(a.SessionsFrom), uint8(a.SessionsEnded), uint64(a.KeysFrom), uint8(a.KeysEnded), int64(a.Created), int64(a.Updated), a.Decoy, a.Places.Bytes()})
 }
 
 func decodeAccount(uid id.User, b []byte) (account.Account, error) {
@@ -110,7 +111,8 @@ func decodeAccount(uid id.User, b []byte) (account.Account, error) {
 	a := account.Account{ID: uid, Role: account.Role(r.Role), Password: secret.New(string(r.Password)), Disabled: r.Disabled, Decoy: r.Decoy,
 		Generation: token.Generation(r.Generation), SessionsFrom: token.Generation(r.SessionsFrom), SessionsEnded: revocation.Reason(r.SessionsEnded),
 		KeysFrom: token.Generation(r.KeysFrom), KeysEnded: revocation.Reason(r.KeysEnded), Created: instant.Instant(r.Created), Updated: instant.Instant(r.Updated)}
-	var wrong [3]error
+	var wrong [4]error
+	a.Places, wrong[3] = session.ParsePlaces(r.Places)
 	if r.Email != "" {
 		a.Email, wrong[0] = account.ParseEmail(r.Email)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
 )
 
@@ -37,6 +38,9 @@ type Account struct {
 	KeysFrom token.Generation
 	// KeysEnded is why KeysFrom was raised last.
 	KeysEnded revocation.Reason
+
+	// Places are the networks that somebody signed in from, and that was not ended as not theirs.
+	Places session.Places
 
 	Created instant.Instant
 	Updated instant.Instant

@@ -100,7 +100,7 @@ func newAccount() account.Account {
 	return account.Account{ID: newID[id.User](), Email: email(name), Username: username(name), FullName: must(account.ParseFullName("Ann Ångström 李")),
 		Role: account.RoleAdmin, Password: secret.New("$2a$12$" + name), Disabled: true, Decoy: true,
 		Generation: 1 << 40, SessionsFrom: 1<<40 - 1, SessionsEnded: revocation.PasswordChanged, KeysFrom: 1<<40 - 2, KeysEnded: revocation.UserDisabled,
-		Created: at, Updated: at + 1}
+		Places: places(), Created: at, Updated: at + 1}
 }
 
 // newSession is a session with no field zero.
