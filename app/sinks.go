@@ -18,6 +18,8 @@ type SinkOptions struct {
 	Sink  ports.Sink
 	Kinds []audit.Kind // that are delivered; none: all
 	Most  int          // events of one delivery; default 100
+	// Checkpoint, in place of Sink, is sent the signed head of the audit trail: once a minute while there are new records, and again until it is taken. Of what it has not taken the next head tells as well.
+	Checkpoint func(ctx context.Context, c audit.Checkpoint) error
 }
 
 // Sinks take committed events to other places: each to its own, by one node of many, at its own pace, from a place that is kept. One that does not take them holds up nobody; what it has not taken stays
@@ -35,9 +37,13 @@ func NewSinks(c *Core, log *slog.Logger, all ...SinkOptions) (*Sinks, error) {
 		if o.Most <= 0 {
 			o.Most = 100
 		}
-		d, err := NewDuty(c, DutyOptions{Name: "sink/" + o.Name, Most: o.Most, Logger: log, Take: func(ctx context.Context, b Batch) ([]byte, error) {
+		how := DutyOptions{Name: "sink/" + o.Name, Most: o.Most, Logger: log, Take: func(ctx context.Context, b Batch) ([]byte, error) {
 			return nil, o.deliver(ctx, b.Events)
-		}})
+		}}
+		if o.Checkpoint != nil {
+			how = (&offsite{c, o.Checkpoint}).options(how)
+		}
+		d, err := NewDuty(c, how)
 		if err != nil {
 			return nil, err
 		}

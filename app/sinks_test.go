@@ -98,3 +98,87 @@ func TestSinksTakeEveryKind(t *testing.T) {
 		stop()
 	})
 }
+
+// TestCheckpointsGoOffTheMachine: the signed head is sent once a minute while there is something new; what is not taken is tried again, after a restart too, and then the newest is sent, which a trail is held to.
+func TestCheckpointsGoOffTheMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.core.Now = time.Now
+		trail := w.trail(app.TrailOptions{})
+		var mu sync.Mutex
+		var kept []audit.Checkpoint
+		var away error
+		tries := 0
+		send := func(_ context.Context, c audit.Checkpoint) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if tries++; away != nil {
+				return away
+			}
+			kept = append(kept, c)
+			return nil
+		}
+		look := func() (int, int) { mu.Lock(); defer mu.Unlock(); return len(kept), tries }
+		start := func() (*app.Sinks, func()) {
+			s, err := app.NewSinks(w.core, slog.New(slog.DiscardHandler), app.SinkOptions{Name: "checkpoints", Checkpoint: send})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); s.Run(ctx) }()
+			return s, func() { cancel(); <-done }
+		}
+		more := func(n int) { w.tell(n, "ann"); link(t, trail, n) }
+		_, stop := start()
+		after(5 * time.Second)
+		if n, _ := look(); n != 0 {
+			t.Errorf("%d checkpoints of an empty trail", n)
+		}
+		more(3)
+		after(5 * time.Second)
+		more(2)
+		after(20 * time.Second)
+		if n, _ := look(); n != 1 || kept[0].Seq != 3 {
+			t.Fatalf("within the minute: %+v", kept)
+		}
+		after(time.Minute)
+		if n, _ := look(); n != 2 || kept[1].Seq != 5 {
+			t.Fatalf("after it: %+v", kept)
+		}
+		after(10 * time.Minute)
+		if n, _ := look(); n != 2 {
+			t.Errorf("%d checkpoints, and nothing new", n)
+		}
+		mu.Lock()
+		away = errors.New("nobody home")
+		mu.Unlock()
+		more(1)
+		after(30 * time.Second)
+		stop()
+		_, before := look()
+		s, stop := start()
+		defer stop()
+		after(5 * time.Second)
+		more(1)
+		after(10 * time.Minute)
+		if n, asked := look(); n != 2 || asked == before || asked > before+8 {
+			t.Errorf("while it is away: %d checkpoints, asked %d times and %d times more", n, before, asked-before)
+		}
+		if st := s.Status(); st[0].Name != "checkpoints" || st[0].Tries == 0 || st[0].Err == nil {
+			t.Errorf("status: %+v", st)
+		}
+		mu.Lock()
+		away = nil
+		mu.Unlock()
+		after(6 * time.Minute)
+		if n, _ := look(); n != 3 || kept[2].Seq != 7 {
+			t.Fatalf("once it is back: %+v", kept)
+		}
+		whole(t, trail, 7, kept...)
+		kept[2].Head[0] ^= 1
+		if r, err := trail.Verify(t.Context(), kept...); err != nil || r.OK() {
+			t.Errorf("another head was kept: %+v, %v", r, err)
+		}
+	})
+}

@@ -62,7 +62,8 @@ func (c *cli) audit() *cobra.Command {
 		Long: `The audit trail: every security event, linked by hash to the one before, with
 signed checkpoints. Whatever is changed, removed, moved, added or cut off is found
 with the public key alone. Against whoever owns the store and its keys only a
-checkpoint that is kept elsewhere helps: see AUDIT_CHECKPOINTS.`,
+checkpoint that is kept elsewhere helps: see AUDIT_CHECKPOINTS and
+AUDIT_WEBHOOK_URL.`,
 		Args:    cobra.NoArgs,
 		Example: "  xteam audit tail --follow\n  xteam audit verify",
 	}
@@ -427,7 +428,8 @@ public key: keep that elsewhere, as xteam audit pubkey prints it. Without --pubk
 the key is that of this installation, which proves nothing against whoever owns it.
 
 With --checkpoints, or the file of AUDIT_CHECKPOINTS, the trail is also held against
-the heads that were kept there. Exit code 1, and each place, when something is wrong,
+the heads that were kept there: that file's lines, or what was posted to
+AUDIT_WEBHOOK_URL. Exit code 1, and each place, when something is wrong,
 a signature or the signed end missing too.`,
 		Example: "  xteam audit verify\n  xteam audit verify --file audit.jsonl --pubkey ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
 		Args:    cobra.NoArgs,
@@ -554,7 +556,7 @@ func verifyFile(name string, v *audit.Verifier) (*auditReport, error) {
 	return reportOf(&report), nil
 }
 
-// readCheckpoints reads a file of checkpoints; the empty name is none.
+// readCheckpoints reads a file of checkpoints, as AUDIT_CHECKPOINTS has them or as a receiver of AUDIT_WEBHOOK_URL kept the bodies that it was sent; the empty name is none.
 func readCheckpoints(name string) (all []audit.Checkpoint, err error) {
 	if name == "" {
 		return nil, nil
@@ -564,18 +566,58 @@ func readCheckpoints(name string) (all []audit.Checkpoint, err error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		l, err := audit.ParseLine(lines.Bytes())
-		if err != nil || l.Checkpoint == nil {
-			return nil, fmt.Errorf("line %d of %s is no checkpoint: name a file that AUDIT_CHECKPOINTS named", n, name)
+	values := json.NewDecoder(bufio.NewReader(f))
+	for n := 1; ; n++ {
+		var text json.RawMessage
+		if err := values.Decode(&text); errors.Is(err, io.EOF) {
+			return all, nil
+		} else if fault := (*fs.PathError)(nil); errors.As(err, &fault) {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		} else if err != nil {
+			text = nil
 		}
-		all = append(all, *l.Checkpoint)
+		c, ok := checkpointIn(text)
+		if !ok {
+			return nil, fmt.Errorf("value %d of %s is no checkpoint: name a file that AUDIT_CHECKPOINTS named, or one of what was posted to AUDIT_WEBHOOK_URL", n, name)
+		}
+		all = append(all, c)
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+}
+
+// checkpointIn reads a checkpoint, by itself or in the message by which it was posted. A receiver may have put it down with other spaces, or its members in another order.
+func checkpointIn(text json.RawMessage) (c audit.Checkpoint, ok bool) {
+	var message struct {
+		Type string          `json:"type"`
+		Data json.RawMessage `json:"data"`
 	}
-	return all, nil
+	if json.Unmarshal(text, &message) == nil && message.Type == "audit_checkpoint" {
+		text = message.Data
+	}
+	var members struct { // in the order in which they are signed for
+		Checkpoint string      `json:"checkpoint"`
+		Chain      string      `json:"chain"`
+		Key        string      `json:"key"`
+		Time       string      `json:"time"`
+		First      json.Number `json:"first"`
+		Before     string      `json:"before"`
+		Seq        json.Number `json:"seq"`
+		Head       string      `json:"head"`
+		Position   json.Number `json:"position"`
+		Digest     string      `json:"digest"`
+		Signature  string      `json:"signature"`
+	}
+	if json.Unmarshal(text, &members) != nil {
+		return c, false
+	}
+	line, err := json.Marshal(members)
+	if err != nil {
+		return c, false
+	}
+	l, err := audit.ParseLine(line)
+	if err != nil || l.Checkpoint == nil {
+		return c, false
+	}
+	return *l.Checkpoint, true
 }
 
 func (c *cli) auditPubkey() *cobra.Command {

@@ -39,12 +39,13 @@ func byHand(s settings, get lookup) (all []string) {
 	}
 	use(s.AlertURL != "", webhookSecret, "agree on another one with the receiver of alerts")
 	use(s.NotifyURL != "", notifySecret, "agree on another one with the receiver of notices")
+	use(s.AuditURL != "", auditSecret, "agree on another one with the receiver of checkpoints")
 	use(strings.HasPrefix(s.FirewallURL, "http"), firewallSecret, "agree on another one with the firewall's webhook")
 	use(strings.HasPrefix(s.FirewallURL, "awswaf:") || strings.HasPrefix(s.SecretsURL, "awssm:"), "The credentials of AWS", "replace them, or the role that this machine has")
 	use(strings.HasPrefix(s.SecretsURL, "azurekv:"), "The credentials of Azure", "replace them, or the identity that this machine has")
 	use(s.Collector != "" && given(get, headersSetting) != "", headersSetting, "give the collector's other credential")
-	if s.AuditCheckpoints == "" {
-		all = append(all, "The audit trail's checkpoints are kept nowhere else (AUDIT_CHECKPOINTS): against whoever had the store and its keys it proves nothing")
+	if s.AuditCheckpoints == "" && s.AuditURL == "" {
+		all = append(all, "The audit trail's checkpoints are kept nowhere else (AUDIT_CHECKPOINTS, AUDIT_WEBHOOK_URL): against whoever had the store and its keys it proves nothing")
 	}
 	return append(all, "Whatever else ran with the rights of this service: its machine, its user, its backups")
 }

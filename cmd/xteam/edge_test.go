@@ -89,6 +89,11 @@ func TestUnfitForProduction(t *testing.T) {
 			t.Errorf("a webhook at %s: got %q, %v, want %d reasons", url, unfit, err, want)
 		}
 	}
+	for url, want := range map[string]int{"http://10.0.0.1/": 1, "http://localhost:9/": 0, "https://keeps.example/": 0} {
+		if _, unfit, err := xteam.ParseEdge(fit("AUDIT_WEBHOOK_URL="+url, "AUDIT_WEBHOOK_SECRET="+key, "AUDIT_WEBHOOK_PRIVATE=true")); err != nil || len(unfit) != want || want > 0 && !strings.HasPrefix(unfit[0], "AUDIT_WEBHOOK_URL: got http, takes ") {
+			t.Errorf("checkpoints to %s: got %q, %v, want %d reasons", url, unfit, err, want)
+		}
+	}
 	for url, want := range map[string]int{"http://10.0.0.1/": 1, "http://localhost:9/": 0, "https://wall.example/": 0} {
 		if _, unfit, err := xteam.ParseEdge(fit("FIREWALL_URL="+url, "FIREWALL_SECRET="+key, "FIREWALL_PRIVATE=true")); err != nil || len(unfit) != want || want > 0 && !strings.HasPrefix(unfit[0], "FIREWALL_URL: got http, takes ") {
 			t.Errorf("a firewall at %s: got %q, %v, want %d reasons", url, unfit, err, want)

@@ -59,7 +59,9 @@ type settings struct {
 
 	MinFreeSpace int64 // of the store's folder, in bytes; 0: it is not watched
 
-	AuditCheckpoints string // a file; empty: checkpoints are logged, and no more
+	AuditCheckpoints string // a file; empty: there is none
+	AuditURL         string // of the webhook that keeps checkpoints; empty: there is none
+	AuditPrivate     bool   // it may be on this machine or in a private network
 	AlertRules       []alert.Rule
 	AuditRetention   time.Duration // 0: everything is kept
 
@@ -332,9 +334,21 @@ var table = []setting{
 	{name: "MIN_FREE_SPACE", initial: "256MiB", takes: "a number of bytes up to 1024GiB, such as 268435456, 256MiB or 1GiB; or 0",
 		meaning: "the free space of the store's disk below which new users, files and sign-ins get 507, while tokens are judged and revocations and events go on, from a reserve of 32 MiB in the end; 0: it is not watched, and a full disk kills the process",
 		set:     func(s *settings, v string) bool { return size(&s.MinFreeSpace, v) }},
-	{name: "AUDIT_CHECKPOINTS", without: "the log alone", takes: "the path of a file, or nothing",
+	{name: "AUDIT_CHECKPOINTS", without: "the log alone", takes: "the path of a file, or nothing; a receiver on another machine is for AUDIT_WEBHOOK_URL",
 		meaning: "where signed checkpoints of the audit trail are appended to, once a minute while there are new records, beside the log: on another machine they show what whoever owns the store and the keys has changed, and `xteam audit verify` holds the trail against them",
-		set:     func(s *settings, v string) bool { return path(&s.AuditCheckpoints, v) }},
+		set:     func(s *settings, v string) bool { return path(&s.AuditCheckpoints, v) && !strings.Contains(v, "://") }},
+	{name: "AUDIT_WEBHOOK_URL", without: "none", takes: "https://HOST/PATH, with AUDIT_WEBHOOK_PRIVATE=true also http://, or nothing",
+		meaning: "where the signed head of the audit trail is posted, once a minute while there are new records, by one server of many, signed as alerts are; one that is not taken is tried again, after a restart too, and holds up nothing. `xteam audit verify --checkpoints` takes a file of what the receiver kept", mask: maskURL,
+		set: func(s *settings, v string) bool { s.AuditURL = v; return v == "" || isWebhook(v) }},
+	{name: auditSecret, without: "none", takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
+		meaning: "what the signatures of those messages are made with; AUDIT_WEBHOOK_URL needs it. Read through SECRETS_URL, once at the start", mask: maskSecret,
+		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
+	{name: "AUDIT_WEBHOOK_PRIVATE", initial: "false", takes: "true or false",
+		meaning: "as ALERT_WEBHOOK_PRIVATE, for AUDIT_WEBHOOK_URL",
+		set: func(s *settings, v string) bool {
+			s.AuditPrivate = v == "true"
+			return v == "true" || v == "false"
+		}},
 	{name: "ALERT_RULES", without: "as the table has them", takes: "RULE=THRESHOLD/WINDOW/COOLDOWN or RULE=off, separated by commas, of the rules that `xteam alerts rules` lists",
 		meaning: "what is changed of the rules by which alerts are raised, such as failed_sign_ins_by_account=10/5m/30m,epoch_raised=off",
 		set: func(s *settings, v string) (ok bool) {
@@ -534,17 +548,16 @@ func parse(get lookup) (settings, error) {
 	if root != "" && slices.Contains(earlier(get), root) {
 		wrong = append(wrong, "ROOT_KEY: got a value of SECRET_KEY_PREVIOUS, takes one of its own: other services may know that one")
 	}
-	if s.AlertURL != "" && !bad["ALERT_WEBHOOK_URL"] && s.SecretsURL == "env:" && given(get, webhookSecret) == "" {
-		complain(webhookSecret)
-	}
-	if strings.HasPrefix(s.AlertURL, "http:") && !bad["ALERT_WEBHOOK_URL"] && !s.AlertPrivate {
-		complain("ALERT_WEBHOOK_URL")
-	}
-	if s.NotifyURL != "" && !bad["NOTIFY_WEBHOOK_URL"] && s.SecretsURL == "env:" && given(get, notifySecret) == "" {
-		complain(notifySecret)
-	}
-	if strings.HasPrefix(s.NotifyURL, "http:") && !bad["NOTIFY_WEBHOOK_URL"] && !s.NotifyPrivate {
-		complain("NOTIFY_WEBHOOK_URL")
+	for _, hook := range []struct {
+		url, word, at string
+		private       bool
+	}{{"ALERT_WEBHOOK_URL", webhookSecret, s.AlertURL, s.AlertPrivate}, {"NOTIFY_WEBHOOK_URL", notifySecret, s.NotifyURL, s.NotifyPrivate}, {"AUDIT_WEBHOOK_URL", auditSecret, s.AuditURL, s.AuditPrivate}} {
+		if hook.at != "" && !bad[hook.url] && s.SecretsURL == "env:" && given(get, hook.word) == "" {
+			complain(hook.word)
+		}
+		if strings.HasPrefix(hook.at, "http:") && !bad[hook.url] && !hook.private {
+			complain(hook.url)
+		}
 	}
 	if s.NotifyURL != "" && !bad["NOTIFY_WEBHOOK_URL"] && s.PublicURL == "" {
 		complain("PUBLIC_URL")

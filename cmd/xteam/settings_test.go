@@ -87,7 +87,10 @@ func TestSettingsRefused(t *testing.T) {
 		"MAX_CONNECTIONS":             {"0", "-1", "1000001", "many"},
 		"MAX_CONNECTIONS_PER_USER":    {"0", "-1", "1000001", "many"},
 		"GRAPHQL_INTROSPECTION":       {"on", "1", "TRUE"},
-		"AUDIT_CHECKPOINTS":           {"a\x00b"},
+		"AUDIT_CHECKPOINTS":           {"a\x00b", "https://h/x", "syslog://h"},
+		"AUDIT_WEBHOOK_URL":           {"planted-secret", "ftp://planted-secret@h/", "https://", "https:planted-secret", "https://h/#planted-secret"},
+		"AUDIT_WEBHOOK_SECRET":        {"planted-secret", "whsec_planted-secret-planted-secret"},
+		"AUDIT_WEBHOOK_PRIVATE":       {"yes", "1"},
 		"ALERT_RULES":                 {"x", "unknown=1", "password_spraying", "password_spraying=0", "password_spraying=1/2", "password_spraying=1/1m/1m/1m", "epoch_raised=off,epoch_raised=1"},
 		"EVENT_FILE":                  {"a\x00b"},
 		"EVENT_SYSLOG_URL":            {"planted-secret", "syslog://", "http://planted-secret", "udp://h:514", "syslog://u:planted-secret@h", "syslog://h/planted-secret", "syslog://h:0", "syslog://h:65536", "syslog://h:syslog"},
@@ -188,8 +191,15 @@ func faulty(err error) (names []string) {
 	return names
 }
 
-func TestSettingsOfTheWebhook(t *testing.T) {
-	const url, word = "ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"
+func TestSettingsOfTheWebhooks(t *testing.T) {
+	for _, of := range []string{"ALERT", "NOTIFY", "AUDIT"} {
+		t.Run(of, func(t *testing.T) {
+			settingsOfAWebhook(t, of+"_WEBHOOK_URL", of+"_WEBHOOK_SECRET", of+"_WEBHOOK_PRIVATE")
+		})
+	}
+}
+
+func settingsOfAWebhook(t *testing.T, url, word, private string) {
 	for name, c := range map[string]struct {
 		set  map[string]string
 		want []string
@@ -198,9 +208,12 @@ func TestSettingsOfTheWebhook(t *testing.T) {
 		"a secret elsewhere":     {map[string]string{url: "https://h/x", "SECRETS_URL": "file:///run/secrets"}, nil},
 		"none":                   {map[string]string{url: "https://h/x"}, []string{word + ": "}},
 		"in the clear":           {map[string]string{url: "http://10.0.0.1/", word: key}, []string{url + ": "}},
-		"in the clear, at home":  {map[string]string{url: "http://10.0.0.1/", word: key, "ALERT_WEBHOOK_PRIVATE": "true"}, nil},
+		"in the clear, at home":  {map[string]string{url: "http://10.0.0.1/", word: key, private: "true"}, nil},
 		"a secret without a use": {map[string]string{word: key}, nil},
 	} {
+		if url == "NOTIFY_WEBHOOK_URL" {
+			c.set["PUBLIC_URL"] = "https://id.example.com"
+		}
 		_, err := xteam.Parse(c.set)
 		if diff := cmp.Diff(c.want, faulty(err)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -24,6 +24,9 @@ const webhookSecret = "ALERT_WEBHOOK_SECRET"
 // notifySecret is that of the secret that notices to users are signed with, read likewise.
 const notifySecret = "NOTIFY_WEBHOOK_SECRET"
 
+// auditSecret is that of the secret that messages with checkpoints are signed with, read likewise.
+const auditSecret = "AUDIT_WEBHOOK_SECRET"
+
 // isPublic reports whether a text is where people reach this service.
 func isPublic(v string) bool {
 	u, err := url.Parse(v)
@@ -49,6 +52,9 @@ func unfitSinks(s *settings) (why faults) {
 	}
 	if u, err := url.Parse(s.NotifyURL); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
 		why = append(why, "NOTIFY_WEBHOOK_URL: got http, takes in production https, but for this machine itself: notices tell of people, and hold links")
+	}
+	if u, err := url.Parse(s.AuditURL); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
+		why = append(why, "AUDIT_WEBHOOK_URL: got http, takes in production https, but for this machine itself: nobody else could tell that a checkpoint was kept")
 	}
 	if u, err := url.Parse(s.PublicURL); err == nil && u.Scheme == "http" {
 		why = append(why, "PUBLIC_URL: got http, takes in production https: links in notices lead there")
@@ -99,6 +105,16 @@ func openSinks(ctx context.Context, s settings, c *app.Core, db assembly.Databas
 		closeAlerts := closeAll
 		closeAll = func() { closeAlerts(); to.Close() }
 		all = append(all, app.SinkOptions{Name: "notices", Sink: app.NewDisowner(c, db.Sealer, webhook.NewNotices(to), s.PublicURL), Kinds: []audit.Kind{audit.AuthenticationSucceeded}, Most: 20})
+	}
+	if s.AuditURL != "" {
+		to, err := openWebhook(ctx, "AUDIT_WEBHOOK_URL", auditSecret, webhook.Options{URL: s.AuditURL, Private: s.AuditPrivate}, secrets)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		closeOthers := closeAll
+		closeAll = func() { closeOthers(); to.Close() }
+		all = append(all, app.SinkOptions{Name: "checkpoints", Checkpoint: webhook.NewCheckpoints(to).Send})
 	}
 	sinks, err := app.NewSinks(c, log, all...)
 	if err != nil {

@@ -30,7 +30,7 @@ const (
 )
 
 // secretNames are the settings that are read through SECRETS_URL.
-var secretNames = []string{app.SecretKey, app.SecretKeyPrevious, app.RootKey, app.RootKeyPrevious, webhookSecret, notifySecret}
+var secretNames = []string{app.SecretKey, app.SecretKeyPrevious, app.RootKey, app.RootKeyPrevious, webhookSecret, notifySecret, firewallSecret, auditSecret}
 
 // sources are the schemes of SECRETS_URL.
 var sources = map[string]func(ctx context.Context, s settings, get lookup, log *slog.Logger) (assembly.Source, func(), error){

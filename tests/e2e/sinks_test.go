@@ -31,6 +31,7 @@ type hooks struct {
 	alerts []string // ids of the messages with a signature that holds, in their order
 	walls  []string // lists of blocked networks
 	links  []string // of notices to ann@example.com
+	points []string // whole messages with checkpoints
 	wrong  []string
 }
 
@@ -80,9 +81,11 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	notice := bad == nil && message.Type == "sign_in_from_new_network" && message.Data.Email == "ann@example.com"
 	switch {
 	case r.Header.Get("Webhook-Signature") != "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)), err != nil || time.Since(time.Unix(seconds, 0)).Abs() > patience,
-		!wall && !notice && (bad != nil || message.Type != "security_events" || len(message.Data.Events) != 1 || message.Data.Events[0].Kind != "alert_raised" || message.Data.Events[0].ID != id):
+		!wall && !notice && message.Type != "audit_checkpoint" && (bad != nil || message.Type != "security_events" || len(message.Data.Events) != 1 || message.Data.Events[0].Kind != "alert_raised" || message.Data.Events[0].ID != id):
 		h.wrong = append(h.wrong, string(body))
 		w.WriteHeader(http.StatusBadRequest)
+	case message.Type == "audit_checkpoint":
+		h.points = append(h.points, string(body))
 	case notice:
 		h.links = append(h.links, message.Data.Link)
 	case wall:
@@ -203,6 +206,54 @@ func TestFirewallIsTold(t *testing.T) {
 	again := serve(t, env)
 	h.listen(t)
 	until(t, "what is left comes", func() bool { return h.wall() == "198.51.100.0/24" })
+	if h.mu.Lock(); len(h.wrong) > 0 {
+		t.Errorf("messages that cannot be believed: %q", h.wrong)
+	}
+	h.mu.Unlock()
+	if strings.Contains(s.log.String()+again.log.String(), "planted") {
+		t.Error("the secret, or the rest of the address, is in the logs")
+	}
+}
+
+// TestCheckpointsArriveElsewhere: the head of the audit trail is posted to a receiver that was away until the server was started anew, and what it kept is what the trail is verified against.
+func TestCheckpointsArriveElsewhere(t *testing.T) {
+	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-checkpoints"}
+	h.listen(t)()
+	folder := t.TempDir()
+	env := environ(folder, "AUDIT_WEBHOOK_URL=http://"+h.addr+"/planted-path", "AUDIT_WEBHOOK_SECRET="+h.secret, "AUDIT_WEBHOOK_PRIVATE=true")
+	admin(t, env)
+	s := serve(t, env)
+	until(t, "the log says that it was not taken", func() bool { return strings.Contains(s.log.String(), "sink/checkpoints") })
+	_ = s.end(syscall.SIGTERM)
+	again := serve(t, env)
+	h.listen(t)
+	kept := func() []string { h.mu.Lock(); defer h.mu.Unlock(); return slices.Clone(h.points) }
+	until(t, "a checkpoint comes", func() bool { return len(kept()) > 0 })
+	file := filepath.Join(t.TempDir(), "kept")
+	verify := func(text string) result {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return xteam(t, env, "", "audit", "verify", "--checkpoints", file)
+	}
+	var loose bytes.Buffer
+	if err := json.Indent(&loose, []byte(kept()[0]), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"as it came": kept()[0] + "\n", "as a tool prints it": loose.String(), "some, one behind the other": strings.Repeat(kept()[0], 2)} {
+		if r := verify(text); r.code != 0 {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	for name, c := range map[string]struct{ text, says string }{
+		"another number": {regexp.MustCompile(`"seq":[0-9]+`).ReplaceAllString(kept()[0], `"seq":999999`), "the trail does not hold"},
+		"another thing":  {kept()[0] + `{"type":"security_events","data":{}}`, "value 2 of " + file + " is no checkpoint"},
+		"cut off":        {kept()[0][:len(kept()[0])-9], "value 1 of " + file + " is no checkpoint"},
+	} {
+		if r := verify(c.text); r.code != 1 || !strings.Contains(r.err, c.says) {
+			t.Errorf("%s: %+v, want %q", name, r, c.says)
+		}
+	}
 	if h.mu.Lock(); len(h.wrong) > 0 {
 		t.Errorf("messages that cannot be believed: %q", h.wrong)
 	}
