@@ -12,6 +12,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
@@ -85,24 +86,24 @@ func TestAChangeWaitsNoLongerThanItsCaller(t *testing.T) {
 	})
 }
 
-// TestPagesPastManyAccounts: a page looks at so many accounts and no more, and the next goes on behind them.
-func TestPagesPastManyAccounts(t *testing.T) {
+// TestPagesPastManySessions: a page looks at so many sessions and no more, and the next goes on behind them.
+func TestPagesPastManySessions(t *testing.T) {
 	w := newWorld(t)
-	for i := range 1100 {
-		e, err := account.ParseEmail("u" + id.User{byte(i >> 8), byte(i), 1}.String()[:6] + "@example.com")
-		w.must(err)
-		u, err := account.ParseUsername("u" + id.User{byte(i >> 8), byte(i), 1}.String()[:6])
-		w.must(err)
-		w.must(w.store.Accounts().Create(t.Context(), account.New(id.User{byte(i >> 8), byte(i), 1}, e, u, account.FullName{}, account.RoleUser, secret.New("x"), 1), ports.Effects{}))
+	for i := range 11 {
+		uid := id.User{0, byte(i), 1}
+		name := "u" + uid.String()[:6]
+		w.must(w.store.Accounts().Create(t.Context(), account.New(uid, must(account.ParseEmail(name+"@example.com")), must(account.ParseUsername(name)), account.FullName{}, account.RoleUser, secret.New("x"), 1), ports.Effects{}))
+		for j := range 100 {
+			w.must(w.store.Sessions().Create(t.Context(), session.Session{ID: id.Session{byte(i), byte(j), 1}, User: uid, Created: instant.Instant(j), Ended: 1}, ports.Effects{}))
+		}
 	}
-	last := id.User{1099 >> 8, 1099 & 0xff, 1}
-	var sid id.Session
+	last := id.User{0, 10, 1}
 	w.must(w.store.Accounts().Update(t.Context(), last, func(a account.Account) (account.Account, ports.Effects, error) {
 		h, err := w.passwords.Hash(t.Context(), secret.New(password))
 		a.Password = h
 		return a, ports.Effects{}, err
 	}))
-	sid = w.caller(w.signIn("u" + last.String()[:6])).Session()
+	sid := w.caller(w.signIn("u" + last.String()[:6])).Session()
 	var at app.Place
 	for i := range 3 {
 		page, next, more, err := w.sessions.Page(t.Context(), id.User{}, at, 10)

@@ -350,27 +350,21 @@ func (c *Core) hit(ctx context.Context, before, after system.State, now instant.
 	return n, err
 }
 
-// eachSession calls f with every session that is kept, and its account.
+// eachSession calls f with every session that is kept, and its account, in the order of session.Place.
 func (c *Core) eachSession(ctx context.Context, f func(*account.Account, *session.Session)) error {
 	const page = 500
-	for from := (id.User{}); ; {
-		accounts, err := c.Stores.Accounts.List(ctx, from, page)
+	for from := (session.Place{}); ; {
+		all, err := c.Stores.Sessions.List(ctx, from, page)
 		if err != nil {
 			return err
 		}
-		for i := range accounts {
-			all, err := c.Stores.Sessions.OfUser(ctx, accounts[i].ID)
-			if err != nil {
-				return err
-			}
-			for j := range all {
-				f(&accounts[i], &all[j])
-			}
+		for i := range all {
+			f(&all[i].Account, &all[i].Session)
 		}
-		if len(accounts) < page {
+		if len(all) < page {
 			return nil
 		}
-		from = accounts[len(accounts)-1].ID
+		from = all[len(all)-1].Session.Place()
 	}
 }
 

@@ -1,8 +1,6 @@
 package app
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -10,7 +8,6 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
-	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
 	"github.com/xteam/xteam/ports"
@@ -63,16 +60,10 @@ func (s *Sessions) EndOwn(ctx context.Context, r Request, c Caller, sid id.Sessi
 }
 
 // Place is where in a list of sessions a page begins: behind the session of that name. The zero Place is the start.
-type Place struct {
-	User    id.User
-	Created instant.Instant
-	Session id.Session
-}
+type Place = session.Place
 
-func placeOf(x *session.Session) Place { return Place{x.User, x.Created, x.ID} }
-
-// pageAccounts is how many accounts are looked at for one page: few sessions among many accounts are no reason to read them all at once.
-const pageAccounts = 500
+// pageLooked is how many sessions are looked at for one page: few that go on among many that do not are no reason to read them all at once.
+const pageLooked = 500
 
 // Page answers at most limit sessions that go on, in the order of their users and then oldest first: those of one user or, of the zero id, of everybody. They begin
 // behind a place, and next is where the next page begins, when there is one. A page of everybody's may hold fewer than limit, and none at all, before the last. A user
@@ -86,34 +77,38 @@ func (s *Sessions) Page(ctx context.Context, of id.User, behind Place, limit int
 		page, err = s.behind(ctx, &acct, behind, page, limit)
 		return cutPage(page, limit, err)
 	}
-	if !behind.User.IsZero() {
-		acct, err := s.core.Stores.Accounts.Find(ctx, behind.User)
-		if err == nil {
-			page, err = s.behind(ctx, &acct, behind, page, limit)
-		}
-		if err != nil && !errors.Is(err, ports.ErrNotFound) {
+	whole, err := s.core.Stores.System.Load(ctx)
+	if err != nil {
+		return nil, next, false, err
+	}
+	now := s.core.now()
+	for looked := 0; looked < pageLooked; {
+		all, err := s.core.Stores.Sessions.List(ctx, behind, limit+1)
+		if err != nil {
 			return nil, next, false, err
 		}
-	}
-	accounts, err := s.core.Stores.Accounts.List(ctx, behind.User, pageAccounts)
-	for i := range accounts {
-		if err != nil || len(page) > limit {
-			break
+		for i := range all {
+			x := &all[i]
+			behind = x.Session.Place()
+			if !lives(&x.Session, &x.Account, whole, now) {
+				continue
+			}
+			if page = append(page, x.Session); len(page) > limit {
+				return cutPage(page, limit, nil)
+			}
 		}
-		page, err = s.behind(ctx, &accounts[i], Place{}, page, limit)
+		if looked += len(all); len(all) <= limit {
+			return page, next, false, nil
+		}
 	}
-	if err != nil || len(page) > limit || len(accounts) < pageAccounts {
-		return cutPage(page, limit, err)
-	}
-	last := accounts[len(accounts)-1].ID
-	return page, Place{last, instant.Forever, id.Session{}}, true, nil
+	return page, behind, true, nil
 }
 
 // behind adds to a page the sessions of an account that go on and were begun behind a place, one more than the limit at most.
 func (s *Sessions) behind(ctx context.Context, a *account.Account, behind Place, page []session.Session, limit int) ([]session.Session, error) {
 	all, err := s.core.living(ctx, a)
 	for i := range all {
-		if x := &all[i]; len(page) <= limit && cmp.Or(cmp.Compare(x.Created, behind.Created), bytes.Compare(x.ID[:], behind.Session[:])) > 0 {
+		if x := &all[i]; len(page) <= limit && x.Place().Compare(behind) > 0 {
 			page = append(page, *x)
 		}
 	}
@@ -126,5 +121,5 @@ func cutPage(page []session.Session, limit int, err error) ([]session.Session, P
 		return page, Place{}, false, err
 	}
 	page = page[:limit]
-	return page, placeOf(&page[limit-1]), true, nil
+	return page, page[limit-1].Place(), true, nil
 }

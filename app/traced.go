@@ -107,6 +107,10 @@ func (s tracedSessions) OfUser(ctx context.Context, uid id.User) ([]session.Sess
 	return ask(ctx, s.t, "sessions.of_user", func(ctx context.Context) ([]session.Session, error) { return s.next.OfUser(ctx, uid) })
 }
 
+func (s tracedSessions) List(ctx context.Context, after session.Place, limit int) ([]ports.Held, error) {
+	return ask(ctx, s.t, "sessions.list", func(ctx context.Context) ([]ports.Held, error) { return s.next.List(ctx, after, limit) })
+}
+
 type tracedAPIKeys struct {
 	next ports.APIKeys
 	t    ports.Tracer

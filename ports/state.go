@@ -41,6 +41,15 @@ type Sessions interface {
 	// OfUser answers the sessions of a user that are still kept, expired ones too, oldest first by Created. One that ended an hour or more ago may be left out, though
 	// Find answers it still. A store may stop at the newest thousands.
 	OfUser(ctx context.Context, uid id.User) ([]session.Session, error)
+	// List answers at most limit sessions of everybody, each with its account, in the order of session.Place, beginning behind after: all that OfUser answers, and beyond where that stops. One whose account
+	// is missing is left out.
+	List(ctx context.Context, after session.Place, limit int) ([]Held, error)
+}
+
+// Held is a session and the account that has it.
+type Held struct {
+	Session session.Session
+	Account account.Account
 }
 
 // Standing is what decides whether a session goes on.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
@@ -123,6 +124,43 @@ func (p *Sessions) OfUser(ctx context.Context, uid id.User) (all []session.Sessi
 			all = append(all, s)
 		}
 		return nil
+	})
+	return all, err
+}
+
+// List goes through the lists of all users, which stand one behind the other.
+func (p *Sessions) List(ctx context.Context, after session.Place, limit int) (all []ports.Held, err error) {
+	err = p.db.view(ctx, func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(userPrefix)})
+		defer it.Close()
+		from := sessionOfUser(&session.Session{User: after.User, Created: after.Created, ID: after.Session})
+		var a account.Account
+		var missing id.User
+		for it.Seek(from); it.Valid() && len(all) < limit; it.Next() {
+			key := it.Item().Key()
+			uid, sid := id.User(key[len(userPrefix):]), id.Session(key[len(key)-len(id.Session{}):])
+			if uid == missing || bytes.Equal(key, from) {
+				continue
+			}
+			if a.ID != uid {
+				a, err = p.db.Accounts().find(txn, uid)
+				if errors.Is(err, ports.ErrNotFound) {
+					missing = uid
+					continue
+				} else if err != nil {
+					return err
+				}
+			}
+			s, err := p.find(txn, sid)
+			switch {
+			case errors.Is(err, ports.ErrNotFound): // its second came between the two
+				continue
+			case err != nil:
+				return err
+			}
+			all = append(all, ports.Held{Session: s, Account: a})
+		}
+		return ctx.Err()
 	})
 	return all, err
 }

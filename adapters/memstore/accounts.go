@@ -169,13 +169,24 @@ func (p Sessions) OfUser(ctx context.Context, uid id.User) ([]session.Session, e
 	}); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(all, func(a, b session.Session) int {
-		if a.Created != b.Created {
-			return int(min(max(a.Created-b.Created, -1), 1))
-		}
-		return bytes.Compare(a.ID[:], b.ID[:])
-	})
+	slices.SortFunc(all, func(a, b session.Session) int { return a.Place().Compare(b.Place()) })
 	return all, nil
+}
+
+// List answers sessions of everybody in the order of their places.
+func (p Sessions) List(ctx context.Context, after session.Place, limit int) ([]ports.Held, error) {
+	var all []ports.Held
+	if err := p.s.read(ctx, func() {
+		for _, r := range p.s.sessions {
+			if a, ok := p.s.accounts[r.value.User]; ok && r.value.Place().Compare(after) > 0 {
+				all = append(all, ports.Held{Session: cloneSession(r.value), Account: cloneAccount(a.value)})
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b ports.Held) int { return a.Session.Place().Compare(b.Session.Place()) })
+	return all[:min(max(limit, 0), len(all))], nil
 }
 
 func found[V any](r record[V]) (V, error) {

@@ -37,6 +37,11 @@ SELECT s.sealed AS session, a.sealed AS account, y.body AS system FROM sessions 
 -- name: ListSessions :many
 SELECT id, sealed FROM sessions WHERE user_id = sqlc.arg(user_id) AND listed > sqlc.arg(now) ORDER BY created DESC, id DESC LIMIT sqlc.arg(most);
 
+-- name: PageSessions :many
+SELECT s.id, s.user_id, s.sealed AS session, a.sealed AS account FROM sessions s JOIN accounts a ON a.id = s.user_id
+WHERE (s.user_id, s.created, s.id) > (sqlc.arg(user_id)::bytea, sqlc.arg(created)::bigint, sqlc.arg(id)::bytea) AND s.listed > sqlc.arg(now)
+ORDER BY s.user_id, s.created, s.id LIMIT sqlc.arg(most);
+
 -- name: AddAPIKey :exec
 INSERT INTO api_keys (id, owner, created, kept, sealed) VALUES (sqlc.arg(id), sqlc.arg(owner), sqlc.arg(created), sqlc.arg(kept), sqlc.arg(sealed));
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -116,6 +117,37 @@ func (p *Sessions) OfUser(ctx context.Context, uid id.User) ([]session.Session, 
 		if all[i], err = p.opened(sid, row.Sealed); err != nil {
 			return nil, err
 		}
+	}
+	return all, nil
+}
+
+// List reads a page of the sessions that are still listed, with their accounts, by an index in their order.
+func (p *Sessions) List(ctx context.Context, after session.Place, limit int) ([]ports.Held, error) {
+	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.PageSessionsRow, error) {
+		return q.PageSessions(ctx, queries.PageSessionsParams{UserID: after.User[:], Created: int64(after.Created), ID: after.Session[:], Now: int64(instant.Of(time.Now())), Most: int32(min(max(limit, 0), math.MaxInt32))})
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]ports.Held, len(rows))
+	var last []byte // the account before, as it stands in the row
+	for i, row := range rows {
+		var sid id.Session
+		var uid id.User
+		if fixed(sid[:], row.ID) != nil || fixed(uid[:], row.UserID) != nil {
+			return nil, p.db.unreadable("a session", errDamaged)
+		}
+		if all[i].Session, err = p.opened(sid, row.Session); err != nil {
+			return nil, err
+		}
+		if i > 0 && all[i-1].Account.ID == uid && bytes.Equal(last, row.Account) { // one has many
+			all[i].Account = all[i-1].Account
+			continue
+		}
+		if all[i].Account, err = p.db.Accounts().opened(uid, row.Account); err != nil {
+			return nil, err
+		}
+		last = row.Account
 	}
 	return all, nil
 }

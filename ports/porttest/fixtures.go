@@ -34,7 +34,7 @@ const crowd = 64
 // same compares values of the domain whole. A nil slice or map equals an empty one; where nil means something, a subtest looks at it.
 var same = cmp.Options{
 	cmp.Comparer(func(a, b secret.Text) bool { return a.Equal(b) }),
-	cmpopts.EquateComparable(account.Email{}, account.Username{}, account.FullName{}, apikey.Name{}, upload.Label{}, netip.Addr{}, netip.Prefix{}),
+	cmpopts.EquateComparable(account.Email{}, account.Username{}, account.FullName{}, apikey.Name{}, session.Places{}, upload.Label{}, netip.Addr{}, netip.Prefix{}),
 	cmpopts.EquateEmpty(),
 }
 

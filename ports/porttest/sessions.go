@@ -1,6 +1,7 @@
 package porttest
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -177,6 +178,7 @@ func ofUser(t *testing.T, open Open) {
 			"Standing": func(ctx context.Context) error { _, err := s.Sessions.Standing(ctx, v.ID); return err },
 		})
 	})
+	sub(t, "List answers the sessions of everybody with their accounts, by their users and then as OfUser, page by page", func(t *testing.T) { everybodys(t, open) })
 	sub(t, "OfUser answers what was committed last", func(t *testing.T) {
 		s := opened(t, open)
 		k := sessionsOf(s)
@@ -207,6 +209,109 @@ func ofUser(t *testing.T, open Open) {
 		if got, err := s.Sessions.OfUser(t.Context(), uid); err != nil || len(got) != crowd {
 			t.Errorf("OfUser: got %d, error %v, want %d", len(got), err, crowd)
 		}
+	})
+}
+
+// everybodys reads pages of all sessions, of several users, and holds them against what OfUser answers of each.
+func everybodys(t *testing.T, open Open) {
+	s := opened(t, open)
+	if s.Accounts == nil {
+		t.Skip("the store keeps no accounts")
+	}
+	list := func(after session.Place, limit int) []ports.Held {
+		t.Helper()
+		all, err := s.Sessions.List(t.Context(), after, limit)
+		if err != nil {
+			t.Fatalf("List: %v", err)
+		}
+		return all
+	}
+	if got := list(session.Place{}, 10); len(got) != 0 {
+		t.Errorf("of an empty store: got %d", len(got))
+	}
+	now := wall()
+	var users []account.Account
+	for range 4 {
+		a := newAccount()
+		if err := s.Accounts.Create(t.Context(), a, ports.Effects{}); err != nil {
+			t.Fatalf("Create: %v", err)
+		}
+		users = append(users, a)
+	}
+	slices.SortFunc(users, func(a, b account.Account) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	for i, n := range []int{3, 0, 1, 5, 2} {
+		uid := newID[id.User]() // the last has no account
+		if i < len(users) {
+			uid = users[i].ID
+		}
+		for j := range n {
+			v := newSession()
+			v.User, v.Created = uid, now.Add(-time.Duration(j/2)*time.Hour) // two at once
+			switch j {
+			case 0:
+				v.Ended = now.Add(-50 * time.Minute)
+			case 1:
+				v.Expires, v.Idle = now.Add(-30*time.Minute), now.Add(-time.Hour)
+			case 2:
+				v.Ended, v.EndedReason = 0, 0
+			case 3:
+				v.Created = -5
+			}
+			if err := s.Sessions.Create(t.Context(), v, ports.Effects{}); err != nil {
+				t.Fatalf("Create: %v", err)
+			}
+		}
+	}
+	var want []ports.Held
+	for _, a := range users {
+		all, err := s.Sessions.OfUser(t.Context(), a.ID)
+		if err != nil {
+			t.Fatalf("OfUser: %v", err)
+		}
+		for _, v := range all {
+			want = append(want, ports.Held{Session: v, Account: a})
+		}
+	}
+	for _, limit := range []int{1, 2, 3, 8, 9, 100} {
+		var got []ports.Held
+		for after := (session.Place{}); ; {
+			page := list(after, limit)
+			if len(page) > limit {
+				t.Fatalf("a page of %d has %d", limit, len(page))
+			}
+			got = append(got, page...)
+			if len(page) < limit {
+				break
+			}
+			after = page[limit-1].Session.Place()
+		}
+		if diff := differ(want, got); diff != "" {
+			t.Errorf("in pages of %d (-want +got):\n%s", limit, diff)
+		}
+	}
+	for what, c := range map[string]struct {
+		after session.Place
+		limit int
+		want  []ports.Held
+	}{
+		"none at all":                    {session.Place{}, 0, nil},
+		"behind a session that is gone":  {session.Place{User: users[0].ID, Created: -6}, 9, want},
+		"behind all of a user":           {session.Place{User: users[0].ID, Created: instant.Forever}, 9, want[3:]},
+		"behind a user without any":      {session.Place{User: users[1].ID}, 1, want[3:4]},
+		"behind the last one":            {want[8].Session.Place(), 9, nil},
+		"behind whoever would come last": {session.Place{User: id.User{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}, 9, nil},
+	} {
+		if diff := differ(c.want, list(c.after, c.limit)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	got := list(session.Place{}, 9)
+	got[0].Session.Last.Successor[0]++
+	if diff := differ(want, list(session.Place{}, 9)); diff != "" {
+		t.Errorf("after the caller changed what it got (-want +got):\n%s", diff)
+	}
+	ended(t, map[string]func(context.Context) error{
+		"List": func(ctx context.Context) error { _, err := s.Sessions.List(ctx, session.Place{}, 9); return err },
 	})
 }
 

@@ -1038,6 +1038,58 @@ func (q *Queries) LockUpload(ctx context.Context, id []byte) ([]byte, error) {
 	return sealed, err
 }
 
+const pageSessions = `-- name: PageSessions :many
+SELECT s.id, s.user_id, s.sealed AS session, a.sealed AS account FROM sessions s JOIN accounts a ON a.id = s.user_id
+WHERE (s.user_id, s.created, s.id) > ($1::bytea, $2::bigint, $3::bytea) AND s.listed > $4
+ORDER BY s.user_id, s.created, s.id LIMIT $5
+`
+
+type PageSessionsParams struct {
+	UserID  []byte
+	Created int64
+	ID      []byte
+	Now     int64
+	Most    int32
+}
+
+type PageSessionsRow struct {
+	ID      []byte
+	UserID  []byte
+	Session []byte
+	Account []byte
+}
+
+func (q *Queries) PageSessions(ctx context.Context, arg PageSessionsParams) ([]PageSessionsRow, error) {
+	rows, err := q.db.Query(ctx, pageSessions,
+		arg.UserID,
+		arg.Created,
+		arg.ID,
+		arg.Now,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PageSessionsRow
+	for rows.Next() {
+		var i PageSessionsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.UserID,
+			&i.Session,
+			&i.Account,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const placeEvents = `-- name: PlaceEvents :execrows
 UPDATE events SET position = due.position
 FROM (
