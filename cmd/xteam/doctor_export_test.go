@@ -25,6 +25,14 @@ func Examine(ctx context.Context, env map[string]string, now time.Time, vulndb s
 	return all, nil
 }
 
+// Checks are all checks, those before a start and those of what runs.
+func Checks() (ids []string) {
+	for _, e := range slices.Concat(before, after) {
+		ids = append(ids, e.id)
+	}
+	return ids
+}
+
 // Musts are the checks that a start in production is refused for.
 func Musts() (ids []string) {
 	for _, e := range before {

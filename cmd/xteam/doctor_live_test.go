@@ -107,7 +107,7 @@ func TestDoctorLive(t *testing.T) {
 		}, nil)}.wants(t, "validation.routes", "fail", "POST /api/v1/auth/refresh answered 200")
 	})
 	t.Run("auth_failures.counted", func(t *testing.T) {
-		// The server has no such counter yet: one that rises stands in for it.
+		live{url: s.base}.wants(t, "auth_failures.counted", "pass", "the events, the log and the metrics")
 		n := 0
 		counter := before(t, s.base, func(w http.ResponseWriter, _ *http.Request) bool {
 			n++
@@ -134,6 +134,7 @@ func TestDoctorLive(t *testing.T) {
 			all, _, err := xteam.ExamineLive(t.Context(), s.base, "", "", "", time.Now(), "audit.reviewed")
 			check(t, err)
 			if all["audit.reviewed"].Verdict == "pass" {
+				wantVerdict(t, all["audit.reviewed"], "pass", "")
 				break
 			}
 			if time.Now().After(deadline) {

@@ -41,7 +41,9 @@ func wantVerdict(t *testing.T, f xteam.Finding, verdict, seen string) {
 	t.Helper()
 	if f.Verdict != verdict || !strings.Contains(f.Seen, seen) || (f.Verdict == "pass") != (f.Fix == "") {
 		t.Errorf("%s: got %+v, want %s with %q, and a fix unless it passes", f.ID, f, verdict, seen)
+		return
 	}
+	proves(f.ID, verdict)
 }
 
 // TestDoctorBefore: each check that needs no server is red for its own fault, and green once that is mended.

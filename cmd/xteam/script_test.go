@@ -14,12 +14,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	xteam "github.com/xteam/xteam/cmd/xteam"
 )
-
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"xteam": xteam.Main})
-}
 
 // TestScript plays the command lines in testdata/script. Each has an empty working directory and none of the environment's settings.
 func TestScript(t *testing.T) {

@@ -44,6 +44,7 @@ func TestDoctorOfStores(t *testing.T) {
 			"db.encrypted": "pass its certificate was verified", "redis.encrypted": "pass is TLS", "redis.auth": "pass turns away", "redis.noeviction": "pass drops nothing", "redis.durable": "pass has on disk"}},
 		{"as a first try is", at("sslmode=disable"), plain.url(), map[string]string{
 			"db.encrypted": "fail is not encrypted", "redis.encrypted": "pass does not leave this machine", "redis.auth": "fail answers whoever asks", "redis.noeviction": "fail allkeys-lru", "redis.durable": "warn all revocations"}},
+		{"over a network, as its address says", at("sslmode=disable"), strings.Replace(plain.url(), "127.0.0.1", "0.0.0.0", 1), map[string]string{"redis.encrypted": "fail crosses a network"}},
 		{"encrypted with anybody", seed, "", map[string]string{"db.encrypted": "fail no certificate was verified", "redis.auth": "pass no Redis"}},
 		{"another authority", at("sslmode=verify-full"), fmt.Sprintf("rediss://xteam:a-redis-password@localhost:%d", port), map[string]string{
 			"db.encrypted": "unknown authority", "redis.encrypted": "unknown REVOCATION_URL"}},
