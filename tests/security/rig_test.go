@@ -641,7 +641,7 @@ func hear(t testing.TB, c *websocket.Conn) (m map[string]any, closed *websocket.
 		return nil, &over
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("nothing is heard, and the socket is not closed: %v", err)
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
 		t.Fatalf("%v: %s", err, b)
