@@ -33,11 +33,16 @@ func (c Connection) String() string { return connectionNames[c] }
 type CrowdedError struct {
 	Own  bool // it is the user's or the API key's own that are too many, not all together
 	Feed bool // they are followers of the feed
+	File bool // they are files that are on their way
 	Max  int
 }
 
 func (e *CrowdedError) Error() string {
 	switch {
+	case e.Own && e.File:
+		return fmt.Sprintf("%d files of the user are on their way already: let one arrive", e.Max)
+	case e.File:
+		return fmt.Sprintf("%d files are on their way to the server already: try again later", e.Max)
 	case e.Own && e.Feed:
 		return fmt.Sprintf("%d followers of the feed are open by this API key already: close one, or give the service another key", e.Max)
 	case e.Own:

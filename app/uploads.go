@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/xteam/xteam/domain/audit"
@@ -30,19 +31,35 @@ type Uploads struct {
 	turns   [64]chan struct{} // held by whoever counts the files of an owner and adds one, or deletes one
 
 	mu     sync.Mutex
-	coming map[id.User]int64 // bytes of files that are on their way, on this node
-	read   map[id.User]int   // files that are being read, on this node
+	coming map[id.User]coming // what is on its way, on this node
+	all    int                // files of those
+	read   map[id.User]int    // files that are being read, on this node
+
+	knowing chan struct{} // held by whoever looks whether the files are ours
+	known   atomic.Bool   // they are
+}
+
+// coming is what of a user is on its way.
+type coming struct {
+	files int
+	bytes int64
 }
 
 // mostRead is how many files of a user may be read at a time, on one node.
 const mostRead = 16
+
+// How many files may be on their way at a time, on one node: of one user, and of all. Each holds some memory, and space on the disk that its quota does not count until it is kept.
+const (
+	mostComing    = 16
+	mostComingAll = 256
+)
 
 // NewUploads keeps the bytes in files. Settle is to be called before the first is taken, and Run should be running.
 func NewUploads(c *Core, files ports.Files, o UploadsOptions) *Uploads {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	u := &Uploads{core: c, files: files, options: o, coming: map[id.User]int64{}, read: map[id.User]int{}}
+	u := &Uploads{core: c, files: files, options: o, coming: map[id.User]coming{}, read: map[id.User]int{}, knowing: make(chan struct{}, 1)}
 	for i := range u.turns {
 		u.turns[i] = make(chan struct{}, 1)
 	}
@@ -66,8 +83,8 @@ type Incoming struct {
 }
 
 // Begin takes a file that the caller calls by that name, and that has at least so many bytes as far as that is known. A name that is not taken is an *upload.InvalidError; an owner who has no room,
-// *upload.QuotaError; a disk that has none, ports.ErrNoSpace.
-func (u *Uploads) Begin(ctx context.Context, r Request, c Caller, name string, least int64) (*Incoming, error) {
+// *upload.QuotaError; a disk that has none, ports.ErrNoSpace; where too many are on their way it is a *CrowdedError.
+func (u *Uploads) Begin(ctx context.Context, r Request, c Caller, name string, least int64) (_ *Incoming, err error) {
 	label := upload.Clean(name)
 	kind, err := u.options.Rules.Extensions.Kind(label)
 	if err != nil {
@@ -76,15 +93,25 @@ func (u *Uploads) Begin(ctx context.Context, r Request, c Caller, name string, l
 	if least > u.options.Rules.MaxSize {
 		return nil, &upload.SizeError{Most: u.options.Rules.MaxSize}
 	}
+	ahead, err := u.arrives(c.User())
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			u.left(c.User(), 0)
+		}
+	}()
+	if err := u.Recognise(ctx, true); err != nil {
+		return nil, err
+	}
 	all, err := u.core.Stores.Uploads.OfUser(ctx, c.User())
 	if err != nil {
 		return nil, err
 	}
 	use := upload.UseOf(all)
-	u.mu.Lock()
 	now := use
-	now.Bytes += u.coming[c.User()]
-	u.mu.Unlock()
+	now.Bytes += ahead
 	if err := u.options.Rules.Room(now, max(least, 0)); err != nil {
 		return nil, err
 	}
@@ -99,17 +126,55 @@ func (u *Uploads) Begin(ctx context.Context, r Request, c Caller, name string, l
 	return &Incoming{u: u, r: r, c: c, info: upload.File{ID: fid, Owner: c.User(), Label: label, Type: kind.Media()}, check: upload.NewCheck(kind, u.options.Rules.MaxSize, u.options.Detect), file: file, used: use.Bytes}, nil
 }
 
+// arrives counts one more file of an owner, and answers how many bytes of others have come and are not kept yet.
+func (u *Uploads) arrives(owner id.User) (ahead int64, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.coming[owner]
+	switch {
+	case now.files >= mostComing:
+		return 0, &CrowdedError{Own: true, File: true, Max: mostComing}
+	case u.all >= mostComingAll:
+		return 0, &CrowdedError{File: true, Max: mostComingAll}
+	}
+	ahead = now.bytes
+	now.files++
+	u.coming[owner] = now
+	u.all++
+	return ahead, nil
+}
+
+// came counts bytes more of an owner, and answers how many there are.
+func (u *Uploads) came(owner id.User, bytes int64) int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.coming[owner]
+	now.bytes += bytes
+	u.coming[owner] = now
+	return now.bytes
+}
+
+// left counts a file less, of which so many bytes had come.
+func (u *Uploads) left(owner id.User, bytes int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.coming[owner]
+	now.files--
+	now.bytes -= bytes
+	u.coming[owner] = now
+	u.all--
+	if now.files == 0 {
+		delete(u.coming, owner)
+	}
+}
+
 // Write takes the bytes that follow. After an error the file is lost: *upload.SizeError, *upload.InvalidError and *upload.QuotaError as soon as that is seen.
 func (in *Incoming) Write(p []byte) (int, error) {
 	if err := in.check.Next(p); err != nil {
 		return 0, err
 	}
-	in.u.mu.Lock()
 	in.came += int64(len(p))
-	in.u.coming[in.c.User()] += int64(len(p))
-	coming := in.u.coming[in.c.User()]
-	in.u.mu.Unlock()
-	if coming > in.u.options.Rules.Quota-in.used {
+	if in.u.came(in.c.User(), int64(len(p))) > in.u.options.Rules.Quota-in.used {
 		return 0, &upload.QuotaError{Bytes: in.u.options.Rules.Quota}
 	}
 	return in.file.Write(p)
@@ -172,11 +237,7 @@ func (in *Incoming) Abort() {
 	}
 	in.over = true
 	in.u.noted("dropped", in.info.ID, in.file.Drop())
-	in.u.mu.Lock()
-	defer in.u.mu.Unlock()
-	if in.u.coming[in.c.User()] -= in.came; in.u.coming[in.c.User()] <= 0 {
-		delete(in.u.coming, in.c.User())
-	}
+	in.u.left(in.c.User(), in.came)
 }
 
 // noted tells of what could not be done with a file, and will be when it is settled.
@@ -217,6 +278,10 @@ func (u *Uploads) Open(ctx context.Context, c Caller, fid id.File) (upload.File,
 	u.mu.Unlock()
 	if crowded {
 		return f, nil, &CrowdedError{Own: true, Max: mostRead}
+	}
+	if err := u.Recognise(ctx, false); err != nil {
+		u.closed(f.Owner)
+		return f, nil, err
 	}
 	bytes, err := u.files.Open(ctx, fid)
 	if err != nil {
@@ -290,6 +355,9 @@ func (u *Uploads) DeleteOf(ctx context.Context, by Actor, uid id.User) (deleted 
 
 // delete is called within the owner's turn. The bytes are in doubt from before the record goes until after.
 func (u *Uploads) delete(ctx context.Context, by Actor, f *upload.File) error {
+	if err := u.Recognise(ctx, false); err != nil {
+		return err
+	}
 	e, err := u.event(by, audit.FileDeleted, f)
 	if err != nil {
 		return err
@@ -361,6 +429,9 @@ func (u *Uploads) Settle(ctx context.Context) error {
 }
 
 func (u *Uploads) settle(ctx context.Context, young time.Duration) error {
+	if err := u.Recognise(ctx, false); err != nil { // what is in doubt among another's files is another's
+		return err
+	}
 	dropped, err := u.files.Settle(ctx, young, func(ctx context.Context, fid id.File) (bool, error) {
 		_, err := u.core.Stores.Uploads.Find(ctx, fid)
 		if errors.Is(err, ports.ErrNotFound) {

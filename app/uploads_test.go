@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -66,7 +67,7 @@ func send(ctx context.Context, u *app.Uploads, c app.Caller, name, content strin
 func (f *filing) onDisk() (n int) {
 	f.t.Helper()
 	if err := filepath.WalkDir(f.dir, func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && d.Name() != diskfiles.MarkName {
 			n++
 		}
 		return err
@@ -435,6 +436,65 @@ func TestAllFilesOfAUserAreTakenAway(t *testing.T) {
 	}
 	if n := f.count(audit.FileDeleted); n != 3 || f.events()[len(f.events())-1].Actor != app.Operator {
 		t.Errorf("%d events tell of it, want 3 by the operator", n)
+	}
+}
+
+// So many files of a user are on their way at a time, and of all; one more when one has come or is given up.
+func TestComingIsBounded(t *testing.T) {
+	f := newFiling(t)
+	var open []*app.Incoming
+	fill := func(c app.Caller) *app.CrowdedError {
+		for {
+			in, err := f.uploads.Begin(t.Context(), home, c, "a.md", 0)
+			if crowded := (*app.CrowdedError)(nil); errors.As(err, &crowded) {
+				return crowded
+			}
+			if err != nil || len(open) > 10_000 {
+				t.Fatalf("with %d on their way: %v", len(open), err)
+			}
+			open = append(open, in)
+		}
+	}
+	f.user("ann")
+	ann := f.caller(f.signIn("ann"))
+	if got := fill(ann); !got.Own || !got.File || got.Max != len(open) {
+		t.Errorf("with %d of one user: %v", len(open), got)
+	}
+	open[0].Abort()
+	open[0].Abort()                                                                // once more counts nothing
+	if _, err := f.uploads.Begin(t.Context(), home, ann, "a.exe", 0); err == nil { // what is refused counts nothing
+		t.Error("an extension that is not taken was")
+	}
+	in, err := f.uploads.Begin(t.Context(), home, ann, "a.md", 0)
+	if err != nil {
+		t.Fatalf("after one was given up: %v", err)
+	}
+	if _, err := in.End(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if in, err = f.uploads.Begin(t.Context(), home, ann, "a.md", 0); err != nil {
+		t.Fatalf("after one has come: %v", err)
+	}
+	open[0] = in
+	var all *app.CrowdedError
+	for i := 0; all == nil && i < 100; i++ {
+		name := fmt.Sprintf("user%d", i)
+		f.user(name)
+		if got := fill(f.caller(f.signIn(name))); !got.Own {
+			all = got
+		}
+	}
+	if all == nil || all.Max != len(open) {
+		t.Errorf("with %d on their way: %v", len(open), all)
+	}
+	for _, in := range open {
+		in.Abort()
+	}
+	if n := f.onDisk(); n != 1 {
+		t.Errorf("%d files are on the disk, want the one that has come", n)
+	}
+	if _, err := f.uploads.Begin(t.Context(), home, ann, "a.md", 0); err != nil {
+		t.Errorf("after all were given up: %v", err)
 	}
 }
 

@@ -23,6 +23,15 @@ type Files interface {
 	Settle(ctx context.Context, young time.Duration, kept func(context.Context, id.File) (bool, error)) (dropped int, err error)
 }
 
+// MarkedFiles are Files that could be taken for others, as one folder for another. They carry a mark, by which whoever keeps what is known of files knows them again.
+type MarkedFiles interface {
+	Files
+	// Mark answers the mark; empty where there is none yet.
+	Mark(ctx context.Context) (string, error)
+	// SetMark puts a mark in the place of the one that there is, durably. The caller sees to it that nobody else does at the same time. A mark is of hexadecimal digits.
+	SetMark(ctx context.Context, mark string) error
+}
+
 // Doubt is a file in doubt, held by one caller. Each of its methods ends it, but for what NewFile adds; those that follow do nothing.
 type Doubt interface {
 	// Keep ends the doubt: the file stays. When it fails, the file is in doubt still, and Open finds it there.

@@ -5,6 +5,7 @@
 //
 //	doubt/ID        being written, or about to be deleted: held under flock by whoever decides, and by nobody after a crash
 //	kept/II/ID      kept; II are the first two digits of ID
+//	mark            whose files these are: a line of hexadecimal digits, which whoever moves the folder takes along
 //
 // ID is the file's id in hexadecimal digits, which is random: nothing that a client says is ever part of a path, and what lies beside is left alone. All paths are resolved beneath the
 // folder (os.Root), so that a link in it leads nowhere else. The folder and all in it belong to their owner alone (0700, 0600).
@@ -17,8 +18,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,11 +52,18 @@ type Store struct {
 	closed bool
 }
 
-var _ ports.Files = (*Store)(nil)
+var (
+	_ ports.Files       = (*Store)(nil)
+	_ ports.MarkedFiles = (*Store)(nil)
+)
 
 const (
 	doubt = "doubt"
 	kept  = "kept"
+
+	// MarkName is the name of the file with the mark, in the folder.
+	MarkName = "mark"
+	longest  = 64 // digits of a mark, at most
 
 	// askEvery is after how many bytes of a file the free space is asked for again.
 	askEvery = 8 << 20
@@ -77,7 +88,11 @@ func (s *Store) Prepare() error {
 	const probe = doubt + "/probe"
 	f, err := r.OpenFile(probe, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err == nil {
-		if err = errors.Join(f.Close(), r.Remove(probe)); errors.Is(err, fs.ErrNotExist) { // another that starts has taken it away
+		_, unlocked := lock(f, false)
+		if err = errors.Join(f.Close(), r.Remove(probe)); unlocked != nil {
+			return fmt.Errorf("the folder of files %s is on a file system that takes no locks (flock), without which no file is written: %w", s.dir, unlocked)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // another that starts has taken it away
 			err = nil
 		}
 	}
@@ -123,6 +138,62 @@ func (s *Store) open(missing bool) (*os.Root, error) {
 	}
 	s.root = r
 	return r, nil
+}
+
+// Mark reads the file with the mark. What is no mark is a fault: somebody else's file may be in its place.
+func (s *Store) Mark(ctx context.Context) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	r, err := s.open(false)
+	var f *os.File
+	if err == nil {
+		f, err = r.Open(MarkName)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", failed("read the mark of the folder of files", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, longest+3))
+	if err != nil {
+		return "", failed("read the mark of the folder of files", err)
+	}
+	mark := strings.TrimSpace(string(text))
+	if !isMark(mark) {
+		return "", failed("read the mark of the folder of files", fmt.Errorf("%s is no line of 1 to %d hexadecimal digits", filepath.Join(s.dir, MarkName), longest))
+	}
+	return mark, nil
+}
+
+func isMark(text string) bool {
+	return text != "" && len(text) <= longest && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// SetMark writes it beside the old one, which it takes the place of once it is durable.
+func (s *Store) SetMark(ctx context.Context, mark string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r, err := s.open(true)
+	if err != nil {
+		return failed("open the folder of files", err)
+	}
+	const coming = MarkName + ".new"
+	f, err := r.OpenFile(coming, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return failed("mark the folder of files", err)
+	}
+	_, err = f.WriteString(mark + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = r.Rename(coming, MarkName)
+	}
+	if err == nil {
+		err = syncFolder(r, ".")
+	}
+	return failed("mark the folder of files", err)
 }
 
 func doubtful(fid id.File) string { return doubt + "/" + fid.String() }

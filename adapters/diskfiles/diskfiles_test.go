@@ -25,7 +25,7 @@ func open(_ testing.TB, dir string) porttest.FileStore {
 func files(t testing.TB, folder string) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && d.Name() != diskfiles.MarkName {
 			all = append(all, path)
 		}
 		return err
@@ -37,6 +37,18 @@ func files(t testing.TB, folder string) (all []string) {
 }
 
 func TestFiles(t *testing.T) { porttest.Files(t, open) }
+
+func TestMarkedFiles(t *testing.T) { porttest.MarkedFiles(t, open) }
+
+// TestLocksAreTried: this file system has them.
+func TestLocksAreTried(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "files")
+	s := diskfiles.New(folder, diskfiles.Options{})
+	defer s.Close()
+	if err := s.Locks(); err != nil || len(files(t, folder)) != 0 {
+		t.Errorf("Locks: got error %v, and %q are left", err, files(t, folder))
+	}
+}
 
 func TestFileSyncs(t *testing.T) { porttest.FileSyncs(t, open) }
 

@@ -4,8 +4,11 @@ package diskfiles
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"strconv"
 	"syscall"
+	"time"
 )
 
 // movesOpen says that a file can be moved and removed while it is open.
@@ -26,6 +29,39 @@ func lock(f *os.File, wait bool) (bool, error) {
 			return err == nil, err
 		}
 	}
+}
+
+// Locks answers in a sentence for the operator why several processes cannot share the folder: its file system takes no locks, takes them and does not hold them, or, as far as that is known, keeps them from
+// other machines.
+func (s *Store) Locks() error {
+	r, err := s.open(true)
+	if err != nil {
+		return fmt.Errorf("the folder of files %s cannot be made or used: %w", s.dir, err)
+	}
+	probe := doubt + "/lock-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36) // of this process alone
+	one, err := r.OpenFile(probe, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("the folder of files %s cannot be written to: %w", s.dir, err)
+	}
+	defer func() { _ = r.Remove(probe) }()
+	defer one.Close()
+	two, err := r.OpenFile(probe, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("the folder of files %s cannot be read: %w", s.dir, err)
+	}
+	defer two.Close()
+	first, err := lock(one, false)
+	second, err2 := lock(two, false)
+	if err = errors.Join(err, err2); err != nil {
+		return fmt.Errorf("the folder of files %s is on a file system that takes no locks (flock): %w", s.dir, err)
+	}
+	if !first || second {
+		return fmt.Errorf("the folder of files %s is on a file system whose locks (flock) do not hold: several servers cannot share it", s.dir)
+	}
+	if how := alone(s.dir); how != "" {
+		return fmt.Errorf("the folder of files %s is mounted with %s, so that its locks do not reach other machines: several servers cannot share it", s.dir, how)
+	}
+	return nil
 }
 
 // syncFolder makes the names in a folder durable.

@@ -96,9 +96,9 @@ type FormPart struct {
 	Content []byte
 }
 
-// FormParts reads all parts of a form, with a buffer of that many bytes, or with that of a body whose length is not known.
+// FormParts reads all parts of a form, with a buffer of that many bytes, or with those of an upload.
 func FormParts(body io.Reader, boundary string, buffer int) (all []FormPart, err error) {
-	f := newForm(body, boundary, -1)
+	f := newForm(body, boundary)
 	if buffer > 0 {
 		f.buf = make([]byte, buffer)
 	}
@@ -106,6 +106,9 @@ func FormParts(body io.Reader, boundary string, buffer int) (all []FormPart, err
 		h, err := f.next()
 		if h == nil || err != nil {
 			return all, err
+		}
+		if buffer == 0 {
+			f.lengthen(-1)
 		}
 		p := FormPart{Header: h}
 		for {

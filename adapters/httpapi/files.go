@@ -62,7 +62,7 @@ func (a *API) upload(x *exchange) error {
 	_ = control.SetWriteDeadline(time.Time{}) // the body has a pace of its own; of what is no connection there is none
 	defer func() { _ = control.SetWriteDeadline(time.Now().Add(exportPatience)) }()
 	body := &bounded{http.MaxBytesReader(x.ResponseWriter, x.paced(), most+formSlack), x, &upload.SizeError{Most: most}}
-	f, err := a.receive(x, newForm(body, boundary, x.r.ContentLength))
+	f, err := a.receive(x, newForm(body, boundary))
 	if err != nil {
 		return err
 	}
@@ -88,6 +88,7 @@ func (a *API) receive(x *exchange, parts *form) (upload.File, error) {
 		return upload.File{}, err
 	}
 	defer in.Abort()
+	parts.lengthen(x.r.ContentLength)
 	for {
 		piece, err := parts.content()
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xteam/xteam/adapters/diskfiles"
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/adapters/mimetypes"
 	"github.com/xteam/xteam/app"
@@ -70,7 +71,7 @@ func (s *service) uploaded(p pair, name, content string) (f sentFile) {
 func (s *service) onDisk() (n int) {
 	s.t.Helper()
 	check(s.t, filepath.WalkDir(s.folder, func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && d.Name() != diskfiles.MarkName {
 			n++
 		}
 		if os.IsNotExist(err) {
@@ -373,19 +374,25 @@ func TestSlowUploads(t *testing.T) {
 		s.user("ann", account.RoleUser)
 		p := s.signIn("ann")
 		l := piped(t, s)
-		head := func(length int) string {
+		head := func(p pair, length int) string {
 			return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\nContent-Length: %d\r\n\r\n", filesAt, bearer(p), asMultipart, length)
 		}
 		body := asFile("a.md", strings.Repeat("x", mostFile))
-		const slow = 200
+		const slow, each = 200, 10
 		ended := make(chan string, slow)
-		for range slow {
-			c := l.dial()
+		var of pair
+		for i := range slow {
+			if i%each == 0 {
+				name := fmt.Sprintf("slow%d", i)
+				s.user(name, account.RoleUser)
+				of = s.signIn(name)
+			}
+			c, head := l.dial(), head(of, len(body))
 			go func() {
 				defer c.Close()
 				answer := make(chan string, 1)
 				go func() { all, _ := io.ReadAll(c); answer <- string(all) }()
-				_, _ = io.WriteString(c, head(len(body))+body[:1000])
+				_, _ = io.WriteString(c, head+body[:1000])
 				for i := 1000; ; i++ {
 					if _, err := io.WriteString(c, body[i:i+1]); err != nil {
 						break

@@ -19,7 +19,7 @@ const (
 	maxBoundary = 70       // RFC 2046, section 5.1.1
 )
 
-// formPiece is how many bytes of a form are read, looked at and handed on at a time, once so many have come; it is what an upload holds in memory.
+// formPiece is how many bytes of a file are read, looked at and handed on at a time, once so many have come; it is what an upload holds in memory.
 const formPiece = 256 << 10
 
 var (
@@ -54,13 +54,22 @@ type form struct {
 	fresh     bool   // nothing of the content of this part was read
 }
 
-// newForm reads a body, whose length may be known (else it is negative).
-func newForm(body io.Reader, boundary string, length int64) *form {
-	size := int64(formPiece)
+// newForm reads a body with a buffer that is long enough for the header of a part.
+func newForm(body io.Reader, boundary string) *form {
+	return &form{body: body, buf: make([]byte, 2*partHeader), delimiter: []byte("\r\n--" + boundary), end: 2}
+}
+
+// lengthen has a body that is so long (negative: nobody knows) read in longer pieces from now on.
+func (f *form) lengthen(length int64) {
+	size := formPiece
 	if length >= 0 {
-		size = min(size, max(length, 2*partHeader))
+		size = int(min(length, formPiece))
 	}
-	return &form{body: body, buf: make([]byte, size), delimiter: []byte("\r\n--" + boundary), end: 2}
+	if size > len(f.buf) {
+		longer := make([]byte, size)
+		f.from, f.to = 0, copy(longer, f.buf[f.from:f.to])
+		f.buf = longer
+	}
 }
 
 // more reads what has come, at least a byte of it unless the body has ended.

@@ -103,6 +103,7 @@ var answers = map[string]told{
 	"app.NotDurableError":     {&app.NotDurableError{Cause: ports.ErrNoSpace}, 503, "not_yet_durable", ""},
 	"app.ErrSetUp":            {app.ErrSetUp, 403, "setup_refused", ""},
 	"app.ScopeError":          {&app.ScopeError{Scope: apikey.Admin}, 403, "forbidden", ""},
+	"app.StrangeFilesError":   {&app.StrangeFilesError{Want: "m"}, 503, "unavailable", ""},
 	"app.SelectorError":       {&app.SelectorError{Field: "kid", Detail: "d"}, 422, "validation_failed", ""},
 	"id.ErrInvalid":           {id.ErrInvalid, 422, "validation_failed", ""},
 	"id.ErrNotRandom":         {id.ErrNotRandom, 503, "unavailable", ""},

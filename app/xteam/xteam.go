@@ -177,6 +177,13 @@ func Open(ctx context.Context, o Options) (*XTeam, error) {
 	if err != nil {
 		return nil, err
 	}
+	if x.uploads != nil {
+		var strange *app.StrangeFilesError
+		if err := x.uploads.Recognise(ctx, false); errors.As(err, &strange) {
+			closeAll()
+			return nil, fmt.Errorf("xteam: Options.Uploads.Files: %w", strange)
+		}
+	}
 	x.close = sync.OnceFunc(closeAll)
 	return x, nil
 }

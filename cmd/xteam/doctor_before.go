@@ -38,6 +38,7 @@ var before = []examination{
 	{"db.networks", false, storeNetworks},
 	{"deps.scanned", false, depsScanned},
 	{"data.permissions", false, dataPermissions},
+	{"files.folder", false, filesPlace},
 }
 
 // secretsStorage looks where the settings' secrets lie: who else can read them.

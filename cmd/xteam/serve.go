@@ -124,6 +124,9 @@ func start(ctx context.Context, s settings, get lookup, errs io.Writer, fit func
 	if err := fit(sys); err != nil {
 		return nil, err
 	}
+	if err := sys.recognise(ctx, &s); err != nil {
+		return nil, err
+	}
 	// The store comes first: a second server on one folder is told of the folder, whatever its address.
 	public, base, err := listen(ctx, s.Addr)
 	if err != nil {

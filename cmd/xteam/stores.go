@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/xteam/xteam/adapters/diskfiles"
@@ -231,21 +229,6 @@ func options(s settings, get lookup, registry *metrics.Registry, sent *otlptelem
 	}
 }
 
-// openFiles keeps files in UPLOAD_DIR, which is made ready; where it is not given, in a folder of DATA_DIR, which is made when it is needed.
-func openFiles(s settings, log *slog.Logger) (*diskfiles.Store, func(), error) {
-	files := diskfiles.New(cmp.Or(s.UploadDir, filepath.Join(s.Folder, "files")), diskfiles.Options{MinFreeSpace: s.MinFreeSpace})
-	if s.UploadDir != "" {
-		if err := files.Prepare(); err != nil {
-			return nil, nil, fmt.Errorf("UPLOAD_DIR: %w", errors.Join(err, files.Close()))
-		}
-	}
-	return files, func() {
-		if err := files.Close(); err != nil {
-			log.Error("The folder of files could not be closed", "error", err.Error())
-		}
-	}, nil
-}
-
 // openTelemetry makes ready to send traces and metrics; nil where nobody is to be sent any.
 func openTelemetry(ctx context.Context, s settings, get lookup, registry *metrics.Registry, log *slog.Logger) (*otlptelemetry.Telemetry, func(), error) {
 	if s.Collector == "" {
@@ -283,6 +266,7 @@ type system struct {
 	setUp    *app.SetUp
 	secrets  *app.Secrets
 	tethers  *app.Tethers
+	uploads  *app.Uploads
 	output   *output
 }
 
@@ -292,5 +276,5 @@ func newSystem(api *httpapi.API, sent *otlptelemetry.Telemetry, db assembly.Data
 	if sent != nil {
 		public = sent.Handler(public)
 	}
-	return &system{Public: public, Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, secrets: secrets.Secrets, tethers: api.Tethers, output: out}
+	return &system{Public: public, Operator: httpapi.AsOperator(api.Handler()), Metrics: registry.Handler(), Log: log, accounts: db.Stores.Accounts, setUp: api.SetUp, secrets: secrets.Secrets, tethers: api.Tethers, uploads: api.Uploads, output: out}
 }

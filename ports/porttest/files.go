@@ -529,6 +529,42 @@ func listed(t *testing.T, list string) map[id.File]bool {
 	return known
 }
 
+// MarkedFiles proves what a ports.MarkedFiles has beside a ports.Files.
+func MarkedFiles(t *testing.T, open OpenFiles) {
+	dir := t.TempDir()
+	has := func(s FileStore, want string) ports.MarkedFiles {
+		t.Helper()
+		files := s.Files.(ports.MarkedFiles)
+		if got, err := files.Mark(t.Context()); err != nil || got != want {
+			t.Errorf("Mark: got %q, error %v, want %q", got, err, want)
+		}
+		return files
+	}
+	s := open(t, dir)
+	files := has(s, "")
+	check(t, "SetMark", files.SetMark(t.Context(), "00ff"))
+	has(s, "00ff")
+	kept := s.made(t)
+	check(t, "SetMark", files.SetMark(t.Context(), strings.Repeat("1", 32)))
+	check(t, "Close", s.Close())
+	s = open(t, dir)
+	files = has(s, strings.Repeat("1", 32))
+	s.holds(t, kept)
+	_, err := s.Settle(t.Context(), 0, func(context.Context, id.File) (bool, error) { return false, nil })
+	check(t, "Settle", err)
+	has(s, strings.Repeat("1", 32))
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := files.Mark(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("Mark with a context that is over: got error %v", err)
+	}
+	if err := files.SetMark(over, "22"); !errors.Is(err, context.Canceled) {
+		t.Errorf("SetMark with a context that is over: got error %v", err)
+	}
+	has(s, strings.Repeat("1", 32))
+	check(t, "Close", s.Close())
+}
+
 // FileSyncs proves that a store of files asks the disk before Seal and Withdraw answer: for the bytes, and for the name. It counts the calls, as Syncs does.
 func FileSyncs(t *testing.T, open OpenFiles) {
 	if dir := os.Getenv(folderSetting); dir != "" {

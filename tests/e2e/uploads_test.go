@@ -87,7 +87,7 @@ func onDisk(t *testing.T, folder string) map[string]int {
 	t.Helper()
 	all := map[string]int{}
 	err := filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && d.Name() != "mark" {
 			var at fs.FileInfo
 			if at, err = d.Info(); err == nil {
 				all[d.Name()] = int(at.Size())
@@ -241,5 +241,64 @@ func TestUploadsKilled(t *testing.T) {
 	t.Logf("%d files are there, %d were deleted; %d were in doubt when a server was killed", n, len(gone), leftovers)
 	if leftovers == 0 {
 		t.Error("no server was killed while a file was in doubt: the test shows nothing")
+	}
+}
+
+// TestAnotherUploadDir: a server that would keep files in another folder than its database's are in does not start, and xteam doctor says so; the other commands work. Files that are moved with their mark are found
+// again, and whoever has lost them marks a folder by hand.
+func TestAnotherUploadDir(t *testing.T) {
+	folder, place := t.TempDir(), t.TempDir()
+	in := func(at string) []string { return append(environ(folder), "UPLOAD_DIR="+at) }
+	doctor := func(at string) string { return xteam(t, in(at), "", "doctor").out }
+	first, empty, moved := filepath.Join(place, "first"), filepath.Join(place, "empty"), filepath.Join(place, "moved")
+	admin(t, in(first))
+	if got := doctor(first); !strings.Contains(got, "files.folder      "+first+" is not there yet") && !strings.Contains(got, "no file was ever put into "+first) {
+		t.Errorf("doctor before the first start says:\n%s", got)
+	}
+	s := serve(t, in(first))
+	kept, err := s.upload(s.signIn("admin@example.com").Access, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.end(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	mark, err := os.ReadFile(filepath.Join(first, "mark"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digits := strings.TrimSpace(string(mark))
+	for _, at := range []string{empty, empty} { // once it is not there, and then empty
+		r := xteam(t, in(at), "", "serve")
+		if r.code == 0 || !strings.Contains(r.err, "UPLOAD_DIR: "+at+": this is not where the files of this database were written to") || !strings.Contains(r.err, "write "+digits+" into "+filepath.Join(at, "mark")) {
+			t.Errorf("with another folder: exit %d, %s", r.code, r.err)
+		}
+		if got := doctor(at); !strings.Contains(got, "fail     files.folder") || !strings.Contains(got, digits) {
+			t.Errorf("doctor says:\n%s", got)
+		}
+	}
+	must(t, in(empty), "", "users", "list")
+	if r := xteam(t, environ(folder), "", "serve"); r.code == 0 || !strings.Contains(r.err, filepath.Join(folder, "files")+": this is not where") {
+		t.Errorf("without UPLOAD_DIR: exit %d, %s", r.code, r.err)
+	}
+	if err := os.Rename(first, moved); err != nil {
+		t.Fatal(err)
+	}
+	s = serve(t, in(moved))
+	if got := s.uploads(s.signIn("admin@example.com").Access); got[kept] != 1000 {
+		t.Errorf("where the files were moved to: %v", got)
+	}
+	if err := s.end(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(empty, "mark"), mark, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = serve(t, in(empty))
+	if got := doctor(empty); !strings.Contains(got, "pass     files.folder") {
+		t.Errorf("doctor says of a folder that was marked by hand:\n%s", got)
+	}
+	if err := s.end(os.Interrupt); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -366,7 +366,7 @@ func StartUploads(ctx context.Context, c *app.Core, o Options, log *slog.Logger)
 	}
 	o.Uploads.Logger = log
 	u := app.NewUploads(c, o.Files, o.Uploads)
-	if err := u.Settle(ctx); err != nil {
+	if err := u.Settle(ctx); err != nil && !errors.As(err, new(*app.StrangeFilesError)) { // whoever starts to serve is told of those
 		log.Warn("What is in doubt among the files could not be settled; it is tried again", "error", err.Error())
 	}
 	return u, background(ctx, u.Run)
