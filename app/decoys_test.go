@@ -88,7 +88,7 @@ func TestDecoys(t *testing.T) {
 	w.turn(400 * 24 * time.Hour) // it has expired
 	_, _ = w.guard.AdmitKey(t.Context(), from, key.RevealPlaintext())
 	until(5)
-	if is, why, err := w.sessions.Introspect(t.Context(), w.guard, key); is != nil || !errors.Is(why, apikey.ErrInvalid) || err != nil {
+	if is, why, err := w.sessions.Introspect(t.Context(), w.guard, home, key); is != nil || !errors.Is(why, apikey.ErrInvalid) || err != nil {
 		t.Errorf("introspected: %+v, %v, %v", is, why, err)
 	}
 	until(6)

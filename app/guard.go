@@ -66,41 +66,48 @@ func (g *Guard) AdmitKey(ctx context.Context, r Request, text string) (Caller, e
 		return Caller{}, token.ErrMissing
 	}
 	now := g.core.Now()
+	k, err := g.known(text, now, func(p apikey.Proof) (*knownKey, error) { return g.read(ctx, r, p) })
+	switch {
+	case k == nil:
+		return Caller{}, err
+	case err == nil:
+		g.keys.note(k.used, instant.Of(now), r.Origin)
+	}
+	return k.caller(), err
+}
+
+// known answers the key of a text, from memory where it proved it here before, else as read answers it; and beside it why it is refused, as AdmitKey says. It is nil when the text proves nothing.
+func (g *Guard) known(text string, now time.Time, read func(apikey.Proof) (*knownKey, error)) (*knownKey, error) {
 	if k := g.keys.again(text, now); k != nil {
 		if _, err := g.judge(k, now); err == nil {
-			g.keys.note(k.used, instant.Of(now), r.Origin)
-			return k.caller(), nil
+			return k, nil
 		}
 	}
 	p, err := apikey.Parse(text)
 	if err != nil {
-		return Caller{}, err
+		return nil, err
 	}
 	if p.Environment != g.core.Tunables.environment() {
-		return Caller{}, apikey.ErrEnvironment
+		return nil, apikey.ErrEnvironment
 	}
 	k := g.keys.get(p.ID, now)
 	for reads := 0; ; k = nil {
 		if k == nil {
-			if k, err = g.read(ctx, r, p); err != nil {
-				return Caller{}, err
+			if k, err = read(p); err != nil {
+				return nil, err
 			}
 			g.keys.put(k)
 			reads++
 		} else if !k.key.Proved(p) {
-			return Caller{}, apikey.ErrInvalid
+			return nil, apikey.ErrInvalid
 		}
 		if k.again.Load() == nil {
 			again := apikey.AgainOf(text)
 			k.again.Store(&again)
 		}
 		changed, err := g.judge(k, now)
-		if err == nil {
-			g.keys.note(k.used, instant.Of(now), r.Origin)
-			return k.caller(), nil
-		}
-		if !changed || reads == maxReads {
-			return k.caller(), err
+		if err == nil || !changed || reads == maxReads {
+			return k, err
 		}
 	}
 }
@@ -146,8 +153,13 @@ func (g *Guard) Again(ctx context.Context, c Caller) (Caller, error) {
 // read asks the store for a key. Whoever has not proved it here before may be guessing, and what is left to their address bounds how much is read for that: the transport
 // charges a guess, and a key that is proved costs nothing.
 func (g *Guard) read(ctx context.Context, r Request, p apikey.Proof) (*knownKey, error) {
+	return g.readFor(ctx, r, r, p)
+}
+
+// readFor is read of a key that somebody else than its bearer asks about: asks is whose address bounds it, and shown is what is known of who touched a decoy's.
+func (g *Guard) readFor(ctx context.Context, asks, shown Request, p apikey.Proof) (*knownKey, error) {
 	if was := g.keys.last(p.ID); was == nil || !was.key.Proved(p) {
-		back, err := g.core.Limiter.lend(ctx, r.Origin.Address)
+		back, err := g.core.Limiter.lend(ctx, asks.Origin.Address)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +167,7 @@ func (g *Guard) read(ctx context.Context, r Request, p apikey.Proof) (*knownKey,
 	}
 	k, err := g.core.knowProved(ctx, p)
 	if decoy := (*decoyKeyError)(nil); errors.As(err, &decoy) {
-		g.touchedKey(ctx, r, decoy)
+		g.touchedKey(ctx, shown, decoy)
 		return nil, apikey.ErrInvalid
 	}
 	return k, err

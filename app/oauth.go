@@ -23,18 +23,15 @@ type Introspected struct {
 
 // Introspect answers what a token says that would be taken now: an access token or an API key by the guard's rules, a refresh token when it is the live one of its session. One that would not be
 // taken is nil, and why not is the second answer, for the journal alone: one of the refusals of Admit, AdmitKey and Refresh. What cannot be known now is the error: revocation.ErrStale, ports.ErrUnavailable.
-// It changes nothing, and is no use of an API key.
-func (s *Sessions) Introspect(ctx context.Context, g *Guard, text secret.Text) (is *Introspected, why, err error) {
+// It changes nothing, and is no use of an API key. A key that the guard knows costs no read of the store, and one that it does not is read for as long as the address that asks has something left to spend: beyond that it
+// is *ratelimit.LimitedError.
+func (s *Sessions) Introspect(ctx context.Context, g *Guard, r Request, text secret.Text) (is *Introspected, why, err error) {
 	plain := text.RevealPlaintext()
 	switch {
 	case strings.HasPrefix(plain, session.RefreshPrefix):
 		is, err = s.introspectRefresh(ctx, text)
 	case apikey.Looks(plain):
-		is, err = s.core.introspectKey(ctx, plain)
-		if decoy := (*decoyKeyError)(nil); errors.As(err, &decoy) { // of whom the service was shown it, the service alone knows
-			g.touchedKey(ctx, Request{}, decoy)
-			err = apikey.ErrInvalid
-		}
+		is, err = g.introspect(ctx, r, plain)
 	default:
 		var who Caller
 		if who, err = g.Admit(plain); err == nil {
@@ -68,22 +65,11 @@ func (s *Sessions) introspectRefresh(ctx context.Context, text secret.Text) (*In
 	return &Introspected{Refresh: &x, Until: min(x.Idle, x.Expires)}, nil
 }
 
-func (c *Core) introspectKey(ctx context.Context, text string) (*Introspected, error) {
-	p, err := apikey.Parse(text)
+func (g *Guard) introspect(ctx context.Context, r Request, text string) (*Introspected, error) {
+	k, err := g.known(text, g.core.Now(), func(p apikey.Proof) (*knownKey, error) {
+		return g.readFor(ctx, r, Request{}, p) // of whom the service was shown a decoy's, the service alone knows
+	})
 	if err != nil {
-		return nil, err
-	}
-	if p.Environment != c.Tunables.environment() {
-		return nil, apikey.ErrEnvironment
-	}
-	k, err := c.knowProved(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	if err := k.refusal(c.now()); err != nil {
-		return nil, err
-	}
-	if err := c.View.Check(&k.claims); err != nil {
 		return nil, err
 	}
 	return &Introspected{Access: &k.claims}, nil
