@@ -1,9 +1,11 @@
 package app_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
+	"github.com/xteam/xteam/ports"
 )
 
 // A decoy's password, right or wrong, and its API key are refused as wrong ones are; each is a critical alert with the address, at the first touch; and one that was put away is no decoy any more.
@@ -115,5 +118,65 @@ func TestDecoys(t *testing.T) {
 	}
 	if _, err := w.login("ann"); err != nil || ann.Decoy {
 		t.Errorf("who is no decoy: %v", err)
+	}
+}
+
+// countedAccounts counts what is read.
+type countedAccounts struct {
+	ports.Accounts
+	finds atomic.Int64
+}
+
+func (a *countedAccounts) Find(ctx context.Context, uid id.User) (account.Account, error) {
+	a.finds.Add(1)
+	return a.Accounts.Find(ctx, uid)
+}
+
+// A decoy's key is refused after the work that any other takes that is not known: how long it took tells nobody what it is.
+func TestADecoysKeyIsAsMuchWorkAsAnother(t *testing.T) {
+	accounts, keys := &countedAccounts{}, &countedKeys{}
+	w := newWorld(t, func(c *app.Core) {
+		accounts.Accounts, c.Stores.Accounts = c.Stores.Accounts, accounts
+		keys.APIKeys, c.Stores.APIKeys = c.Stores.APIKeys, keys
+	})
+	decoy := func(name string) (account.Account, secret.Text) {
+		made, key, err := w.accounts.CreateDecoy(t.Context(), op, app.Registration{Email: must(account.ParseEmail(name + "@example.com")), Username: must(account.ParseUsername(name)), Password: secret.New("a planted credential")})
+		w.must(err)
+		return made, key
+	}
+	_, planted := decoy("backup")
+	away, old := decoy("archive")
+	w.must(w.accounts.Disable(t.Context(), op, away.ID))
+	w.user("ann")
+	anns := w.issue(w.caller(w.signIn("ann")), apikey.UsersRead)
+	other := func(of secret.Text, kid id.APIKey) secret.Text {
+		p := must(apikey.Parse(of.RevealPlaintext()))
+		if kid.IsZero() {
+			kid = p.ID
+		}
+		text, _, err := apikey.Make(p.Environment, kid, rand.Reader)
+		w.must(err)
+		return text
+	}
+	for what, text := range map[string]secret.Text{"one that never was": other(planted, id.APIKey{1}), "another secret": other(anns.Text, id.APIKey{}), "a decoy's": planted, "a decoy's with another secret": other(planted, id.APIKey{}),
+		"one of a decoy that was put away": old} {
+		for how, ask := range map[string]func() error{
+			"used": func() error { _, err := w.guard.AdmitKey(t.Context(), home, text.RevealPlaintext()); return err },
+			"introspected": func() error {
+				_, why, err := w.sessions.Introspect(t.Context(), w.guard, home, text)
+				return errors.Join(why, err)
+			},
+		} {
+			for range 3 {
+				accounts.finds.Store(0)
+				keys.finds.Store(0)
+				if err := ask(); !errors.Is(err, apikey.ErrInvalid) {
+					t.Errorf("%s, %s: %v", what, how, err)
+				}
+				if k, a := keys.finds.Load(), accounts.finds.Load(); k != 1 || a != 1 {
+					t.Errorf("%s, %s: %d keys and %d accounts were read, want one of each", what, how, k, a)
+				}
+			}
+		}
 	}
 }

@@ -76,11 +76,14 @@ func (c *Core) knowProved(ctx context.Context, p apikey.Proof) (*knownKey, error
 func (c *Core) know(ctx context.Context, kid id.APIKey, proved func(*apikey.Key) bool) (*knownKey, error) {
 	k := &knownKey{read: c.Now()} // before it is read: it is not younger than it says
 	var err error
-	if k.key, err = c.Stores.APIKeys.Find(ctx, kid); err != nil {
-		return nil, orInvalid(err)
-	}
-	if !proved(&k.key) {
-		return nil, apikey.ErrInvalid
+	k.key, err = c.Stores.APIKeys.Find(ctx, kid)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return nil, c.asOfADecoy(ctx, id.User(kid))
+	case err != nil:
+		return nil, err
+	case !proved(&k.key):
+		return nil, c.asOfADecoy(ctx, k.key.Owner)
 	}
 	acct, err := c.Stores.Accounts.Find(ctx, k.key.Owner)
 	if err != nil {
@@ -102,6 +105,14 @@ func (c *Core) know(ctx context.Context, kid id.APIKey, proved func(*apikey.Key)
 		Roles: []string{string(role)}, Generation: acct.Generation, IssuedAt: k.key.Created, NotBefore: k.key.Created, ExpiresAt: k.key.End()}
 	k.used, k.limit = &usage{kid: kid}, c.Limiter.ofKey(k.key.Limit)
 	return k, nil
+}
+
+// asOfADecoy refuses a key that proves nothing after the work that a decoy's takes: its owner is read, or looked for in vain. Whoever tries keys learns nothing from how long it took.
+func (c *Core) asOfADecoy(ctx context.Context, owner id.User) error {
+	if _, err := c.Stores.Accounts.Find(ctx, owner); err != nil {
+		return orInvalid(err)
+	}
+	return apikey.ErrInvalid
 }
 
 func orInvalid(err error) error {
