@@ -145,9 +145,10 @@ func (s *Store) Mark(ctx context.Context) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	r, err := s.open(false)
+	r, err := os.OpenRoot(s.dir) // whoever only looks makes no folders in it
 	var f *os.File
 	if err == nil {
+		defer r.Close()
 		f, err = r.Open(MarkName)
 	}
 	if errors.Is(err, fs.ErrNotExist) {

@@ -147,6 +147,31 @@ func TestDoctorSecretsStorage(t *testing.T) {
 	wantVerdict(t, examined(t, "secrets.storage", map[string]string{"DATA_DIR": folder}, time.Now(), ""), "fail", "SECRET_KEY is open")
 }
 
+// TestDoctorFilesFolder: a folder of files that is not the one of the last start is red, as is one that servers cannot share.
+func TestDoctorFilesFolder(t *testing.T) {
+	folder, place := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "files")
+	env := map[string]string{"DATA_DIR": folder, "UPLOAD_DIR": place}
+	look := func() xteam.Finding { return examined(t, "files.folder", env, time.Now(), "") }
+	put := func(dir, name, text string) {
+		t.Helper()
+		check(t, os.MkdirAll(dir, 0o700))
+		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	wantVerdict(t, look(), "pass", "not there yet")
+	check(t, os.MkdirAll(place, 0o700))
+	wantVerdict(t, look(), "pass", "no file was ever put")
+	put(folder, "files.mark", "00aa\n")
+	wantVerdict(t, look(), "fail", "has no mark, where that one's is 00aa")
+	put(place, "mark", "00bb\n")
+	wantVerdict(t, look(), "fail", "its mark is 00bb")
+	put(place, "mark", "my shopping list\n")
+	wantVerdict(t, look(), "unknown", "cannot be looked at")
+	put(place, "mark", "00aa\n")
+	wantVerdict(t, look(), "pass", "00aa")
+	check(t, os.RemoveAll(place))
+	wantVerdict(t, look(), "fail", "missing")
+}
+
 // TestDoctorDataPermissions: state that others can read or replace is red.
 func TestDoctorDataPermissions(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "data")
