@@ -61,6 +61,9 @@ var breaks = []broken{
 		{policyFile, `if now >= c.ExpiresAt.Add(p.Leeway) {`, `if false {`},
 		{policyFile, `if c.IssuedAt > now.Add(p.Leeway) || c.NotBefore > now.Add(p.Leeway) {`, `if false {`},
 	}, []seen{{"ASVS-9.2.1", "expired: 200"}, {"failure-clock-forward", "an hour ahead, a token of half an hour: 200"}}},
+	{"no clock may be behind another", []edit{
+		{policyFile, `if c.IssuedAt > now.Add(p.Leeway) || c.NotBefore > now.Add(p.Leeway) {`, `if c.IssuedAt > now || c.NotBefore > now {`},
+	}, []seen{{"failure-clock-back failure-clock-skew", "want it taken"}}},
 	{"the token says by which algorithm it is verified", []edit{
 		{scannerFile, `return !h.foreign && h.alg == v.method.Alg()`, `return !h.foreign`},
 		{codecFile, `return len(p.signature) == v.size &&`, `return confused(v, p) || len(p.signature) == v.size &&`},
