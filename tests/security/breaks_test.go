@@ -343,7 +343,7 @@ var breaks = []broken{
 		{"domain/upload/check.go", `if !c.kind.agrees(c.detect(c.head)) {`, `if false {`},
 		{"domain/upload/check.go", `if c.kind.form == foreign {`, `if true {`},
 		{"domain/upload/check.go", `case c.kind.form == object && !c.json.whole():`, `case false:`},
-		{"app/uploads.go", `if coming > in.u.options.Rules.Quota-in.used {`, `if coming < 0 {`},
+		{"app/uploads.go", `int64(len(p))) > in.u.options.Rules.Quota-in.used {`, `int64(len(p))) < 0 {`},
 		{"domain/upload/file.go", `case bytes > r.Quota-u.Bytes:`, `case false:`},
 		{"domain/upload/label.go", "	name = name[strings.LastIndexAny(name, `/\\`)+1:]\n", "	if name != \"\" {\n		return Label{name}\n	}\n"},
 	}, []seen{{"ASVS-5.2.1", "2 MiB where 1 is the most: 201"}, {"ASVS-5.2.2", "\"a.json\": 201"}, {"ASVS-5.2.4", "were refused beside a quota"}, {"ASVS-5.3.1 ASVS-5.3.2 CVE-2026-6815", "is labelled"}}},
