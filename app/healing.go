@@ -63,7 +63,7 @@ func NewHealing(c *Core, log *slog.Logger) *Healing {
 
 // Heal makes it known to the core's view, which waits for that. It is to be called once, after the core's Nodes are there, who may know why the database lacks something.
 func (h *Healing) Heal() {
-	h.core.View.HealBy(view.Healer{Begin: h.begin, PutBack: h.putBack, Healed: h.healed})
+	h.core.View.HealBy(view.Healer{Begin: h.begin, PutBack: h.putBack, Healed: h.healed, Owed: h.anyOwed})
 }
 
 // errOwed puts the healing off.
@@ -127,6 +127,12 @@ func (h *Healing) isOwed(ctx context.Context, since instant.Instant) (owed, wait
 	}
 	owed = !o.first.IsZero() && o.from <= since
 	return owed, owed && some && now.Sub(o.first) < owedPatience
+}
+
+// anyOwed reports whether a node that lives owes something to the database, or did a moment ago.
+func (h *Healing) anyOwed(ctx context.Context) bool {
+	owed, _ := h.isOwed(ctx, instant.Forever)
+	return owed
 }
 
 // putBack records entries in the database, each with the change of state that it tells of.
@@ -226,6 +232,9 @@ func (h *Healing) tell(ctx context.Context, loss view.Healing) {
 		if err == nil {
 			e.Actor, e.Subject, e.Reason = System, loss.Source, "lost"
 			e.Details = map[string]string{"source": loss.Source, "entries": strconv.Itoa(loss.Entries), "cause": cut(loss.Cause, maxNote)}
+			if loss.Unreadable {
+				e.Reason, e.Details["removed"] = "unreadable", strconv.Itoa(loss.Removed)
+			}
 			bounded, cancel := context.WithTimeout(ctx, owedTry)
 			err = h.core.tell(bounded, e)
 			cancel()

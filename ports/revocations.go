@@ -11,6 +11,9 @@ import (
 type News struct {
 	// Entries may repeat and come in any order; they are a union, never a replacement.
 	Entries []revocation.Entry
+	// Unread are the keys (revocation.Entry.Key) of entries that are held here and could not be read: damaged, forged, or of another version of the program; one whose key is not known either is empty. What
+	// they say only the truth can tell, once it was asked after this; until then Caught is not all.
+	Unread []string
 	// Caught says: with this delivery you have all that I held when this round began. It is how a
 	// follower knows the age of its view.
 	Caught bool
@@ -50,6 +53,27 @@ type StoredRevocations interface {
 type Claimer interface {
 	// Claim reports whether the caller is that one: for so long nobody else is told so.
 	Claim(ctx context.Context, howLong time.Duration) (mine bool, err error)
+}
+
+// Asked is a source that is polled, and that can be asked at once.
+type Asked interface {
+	// Ask has the followers of this process asked now. It waits for nothing.
+	Ask()
+}
+
+// Mender is a source whose entries can be damaged or forged where they lie.
+type Mender interface {
+	// Mend goes through all that is held and puts right what cannot be read (News.Unread): what is known is written anew, what no version of the program wrote is removed, if remove says so and it is not known, and
+	// what another version wrote is left alone. known answers, of some keys, the entries that the caller has. Of many nodes one does it, and at most once a minute: for the others it does nothing.
+	Mend(ctx context.Context, remove bool, known func(keys []string) []revocation.Entry) (Mended, error)
+}
+
+// Mended counts what Mend put right.
+type Mended struct {
+	Rewritten int // were damaged or forged, and are written anew
+	Renewed   int // were of an earlier version, and are written anew
+	Removed   int // were damaged or forged, and name nothing that is known
+	Left      int // are left as they are
 }
 
 // Voucher is a source of revocations that others read without this program. After it has lost what it held, they trust it only once somebody says that it is whole again.

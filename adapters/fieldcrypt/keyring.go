@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"log/slog"
+	"sync"
 
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
@@ -19,11 +20,11 @@ import (
 // Keyring holds the data keys in memory. It may be used from many goroutines at once; the keys never change.
 type Keyring struct {
 	random  io.Reader
-	seal    uint16                      // the number of the key that seals now
-	aeads   map[uint16]cipher.AEAD      // all that still open
-	index   func() hash.Hash            // keyed; a function, so that nothing prints the key
-	refresh uint16                      // the number of the key that authenticates now
-	macs    map[uint16]func() hash.Hash // all that still verify
+	seal    uint16                 // the number of the key that seals now
+	aeads   map[uint16]cipher.AEAD // all that still open
+	index   func() hash.Hash       // keyed; a function, so that nothing prints the key
+	refresh uint16                 // the number of the key that authenticates now
+	macs    map[uint16]*sync.Pool  // of hash.Hash, of all that still verify: a new one would cost as much again as a MAC
 }
 
 var (
@@ -79,11 +80,13 @@ func (k *Keyring) Current() uint16 { return k.refresh }
 
 // MAC implements ports.Authenticator with HMAC-SHA256.
 func (k *Keyring) MAC(key uint16, message []byte) ([32]byte, bool) {
-	keyed, ok := k.macs[key]
+	pool, ok := k.macs[key]
 	if !ok {
 		return [32]byte{}, false
 	}
-	h := keyed()
+	h, _ := pool.Get().(hash.Hash)
+	defer pool.Put(h)
+	h.Reset()
 	_, _ = h.Write(message)
 	var sum [sha256.Size]byte
 	return [32]byte(h.Sum(sum[:0])), true

@@ -7,11 +7,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -173,7 +173,7 @@ func place(k keyset.Key) string {
 
 // unwrap makes the keyring of a stored ring.
 func unwrap(ring keyset.Ring, wrapping cipher.AEAD, random io.Reader) (*Keyring, error) {
-	kr := &Keyring{random: random, aeads: map[uint16]cipher.AEAD{}, macs: map[uint16]func() hash.Hash{}}
+	kr := &Keyring{random: random, aeads: map[uint16]cipher.AEAD{}, macs: map[uint16]*sync.Pool{}}
 	opened, failed := 0, ""
 	for _, k := range ring.Keys {
 		if !k.State.Verifies() {
@@ -227,7 +227,8 @@ func (k *Keyring) take(one keyset.Key, number uint16, plain []byte) error {
 			k.seal = number
 		}
 	case keyset.Refresh:
-		k.macs[number] = keyed(key)
+		new := keyed(key)
+		k.macs[number] = &sync.Pool{New: func() any { return new() }}
 		if primary {
 			k.refresh = number
 		}

@@ -22,6 +22,7 @@ type Revocations struct{ db *DB }
 var (
 	_ ports.Revocations = (*Revocations)(nil)
 	_ ports.Finder      = (*Revocations)(nil)
+	_ ports.Asked       = (*Revocations)(nil)
 )
 
 // spacing is how long a follower rests after a round that this process' own commits woke it for.
@@ -185,6 +186,9 @@ func (f *following) page(ctx context.Context, at place) (entries []revocation.En
 	}
 	return entries, end, nil
 }
+
+// Ask has this process' followers begin their next round now, but for the rest after the last.
+func (p *Revocations) Ask() { p.db.followers.wake() }
 
 // Find reads by the index of the keys, in which what begins with a text lies together.
 func (p *Revocations) Find(ctx context.Context, beginnings ...string) (found []revocation.Entry, err error) {

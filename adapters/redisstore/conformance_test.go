@@ -13,6 +13,14 @@ func TestStore(t *testing.T) {
 		s := single(t)
 		porttest.Revocations(t, func(t testing.TB, _ string) porttest.Store { return ported(t, at(s)) })
 	})
+	t.Run("sealed revocations", func(t *testing.T) {
+		s := single(t)
+		porttest.Revocations(t, func(t testing.TB, _ string) porttest.Store {
+			p := ported(t, at(s))
+			p.Revocations = p.Revocations.(redisstore.Revocations).Sealed(ring(3))
+			return p
+		})
+	})
 	t.Run("nodes", func(t *testing.T) {
 		s := single(t)
 		porttest.Nodes(t, func(t testing.TB) (one, other ourports.Nodes) {

@@ -38,9 +38,20 @@
 //	    return (claims["ep"] < int(epoch) or jti is not None or sid is not None or key is not None
 //	            or claims["gen"] < int(gen or 0) or claims["iat"] * 1000000 <= int(before or 0))
 //
+// What lies under a jti, sid, kid or api_key is nobody's concern but XTeam's; that something does is what is documented.
+//
+// # Who may write, and what is believed
+//
+// Each entry ends with the number of a key (two bytes) and a MAC (HMAC-SHA256, cut to 16 bytes) of all that stands before it and of the namespace, under a key that all nodes have from their database. A node believes no
+// entry without a right one, and takes none for nothing: it asks the database, where every acknowledged revocation is. So whoever can write to Redis and has no key makes nobody revoked in the eyes of the nodes, and keeps
+// nothing from being revoked; what they damaged, one node writes anew, or removes if no node knows of it. What was written without a MAC, by a version before, is renewed in the same way.
+//
+// Readers that have no keys, those in other languages and services that follow Redis with app/verify, believe whoever can write: give the nodes alone a user that may, and the readers one that may not
+// (~xteam:{r}:* +@read for a reader's MGET). A service that shall not have to trust Redis follows /api/v1/revocations.
+//
 // Of XTeam's own concern, and free to change, are: user:SUB:GEN, rise:EPOCH and past:TIME, the entries behind gen, epoch and before; live, the names of all entries
 // in a sorted set by their end in seconds; stream, in which nodes hear what is new, cut to some 65,536 entries; id, by which a node knows that it still talks to the same data;
-// raised, what epoch will be when a node vouches for the data again; count; probe; healing.
+// raised, what epoch will be when a node vouches for the data again; count; probe; healing; mending.
 //
 // # The keys of the buckets
 //

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"log/slog"
 
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -27,8 +28,11 @@ func (b *Breaker) Done(ok, unknown bool) { b.b.done(ok, unknown) }
 // Whole reports whether every line of a list of clients was understood.
 func Whole(text string) bool { return count(map[ports.Guest]int{}, text) }
 
-// The codec of entries.
-var (
-	Encode = encode
-	Decode = decode
-)
+// Encode writes an entry as earlier versions did, and Decode reads one without its seal.
+func Encode(e *revocation.Entry) string { return encode(plain, e) }
+
+// Decode is the reverse.
+func Decode(value string) (revocation.Entry, bool) {
+	e, _, ok := decode(value)
+	return e, ok
+}

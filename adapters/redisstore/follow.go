@@ -28,7 +28,7 @@ const (
 //
 // A follower that is further behind than the stream reaches is given everything again.
 func (r Revocations) Follow(ctx context.Context, fn func(ports.News) error) error {
-	f := follower{s: r.s, fn: fn}
+	f := follower{s: r.s, r: r, fn: fn}
 	if err := f.start(ctx); err != nil {
 		return err
 	}
@@ -41,6 +41,7 @@ func (r Revocations) Follow(ctx context.Context, fn func(ports.News) error) erro
 // follower is one Follow.
 type follower struct {
 	s     *Store
+	r     Revocations
 	fn    func(ports.News) error
 	place place
 	server
@@ -48,6 +49,7 @@ type follower struct {
 	heard   time.Time // when Redis last answered
 	checked time.Time // when the data was last looked at
 	vouched bool      // the data was vouched for before what was last read was
+	counted int64     // how many entries had ever been recorded when the data was last looked at
 	refused error     // of fn
 }
 
@@ -76,7 +78,7 @@ func (f *follower) start(ctx context.Context) error {
 func (f *follower) load(ctx context.Context) error {
 	f.vouched = f.place.vouched
 	reading, stop := context.WithCancel(ctx)
-	pages := f.s.pages(reading)
+	pages := f.r.pages(reading)
 	defer func() {
 		stop()
 		for range pages { // until nobody reads any more
@@ -87,33 +89,50 @@ func (f *follower) load(ctx context.Context) error {
 			return p.err
 		}
 		f.heard = p.heard
-		if err := f.deliver(ctx, p.entries, false); err != nil {
+		f.r.open(&p) // while Redis is asked for the next
+		if err := f.deliver(ctx, p.entries, keysOfAll(p.unread), false); err != nil {
 			return err
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return f.deliver(ctx, nil, true)
+	return f.deliver(ctx, nil, nil, true)
+}
+
+func keysOfAll(unread []unread) (keys []string) {
+	for i := range unread {
+		keys = append(keys, keyOf(unread[i].name))
+	}
+	return keys
+}
+
+// unread is what could not be read.
+type unread struct {
+	name, value string // empty: nothing that is a text
+	is          reading
 }
 
 // loaded is a page of the live set, or why there is none.
 type loaded struct {
+	names   []string
+	values  []any // of the names; nil: what lies there is no text
 	entries []revocation.Entry
+	unread  []unread
 	heard   time.Time // when Redis answered
 	err     error
 }
 
 // pages reads the live set until its end, an error, or the end of ctx; then the channel is closed. The values of one page are read together with the names of the next.
-func (s *Store) pages(ctx context.Context) <-chan loaded {
+func (r Revocations) pages(ctx context.Context) <-chan loaded {
 	pages := make(chan loaded, 1)
 	go func() {
 		defer close(pages)
 		var names []string
 		for cursor, first := uint64(0), true; first || len(names) > 0 || cursor != 0; first = false {
 			var p loaded
-			p.err = s.call(ctx, "the loading of revocations", func(ctx context.Context) (err error) {
-				p.entries, names, cursor, err = s.page(ctx, names, cursor, first || cursor != 0)
+			p.err = r.s.call(ctx, "the loading of revocations", func(ctx context.Context) (err error) {
+				p, names, cursor, err = r.page(ctx, names, cursor, first || cursor != 0)
 				return err
 			})
 			p.heard = time.Now()
@@ -131,7 +150,12 @@ func (s *Store) pages(ctx context.Context) <-chan loaded {
 }
 
 // deliver hands entries over, in bounded parts.
-func (f *follower) deliver(ctx context.Context, entries []revocation.Entry, caught bool) error {
+func (f *follower) deliver(ctx context.Context, entries []revocation.Entry, unread []string, caught bool) error {
+	if len(unread) > 0 { // before Caught
+		if err := f.tell(ctx, ports.News{Unread: unread}); err != nil {
+			return err
+		}
+	}
 	for len(entries) > page {
 		if err := f.tell(ctx, ports.News{Entries: entries[:page:page]}); err != nil {
 			return err
@@ -158,7 +182,8 @@ func (f *follower) tell(ctx context.Context, news ports.News) error {
 
 // page reads the entries with these names, and in the same round trip, if more is wanted, the names behind cursor. A name whose entry is gone is dropped, unless it
 // came back meanwhile.
-func (s *Store) page(ctx context.Context, names []string, cursor uint64, more bool) (entries []revocation.Entry, next []string, after uint64, err error) {
+func (r Revocations) page(ctx context.Context, names []string, cursor uint64, more bool) (p loaded, next []string, after uint64, err error) {
+	s := r.s
 	pipe := s.client.Pipeline()
 	var values *redis.SliceCmd
 	var scan *redis.ScanCmd
@@ -173,12 +198,12 @@ func (s *Store) page(ctx context.Context, names []string, cursor uint64, more bo
 		scan = pipe.ZScan(ctx, s.keys.of("live"), cursor, "", page)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, nil, 0, err
+		return p, nil, 0, err
 	}
 	if scan != nil {
 		var pairs []string
 		if pairs, after, err = scan.Result(); err != nil {
-			return nil, nil, 0, err
+			return p, nil, 0, err
 		}
 		for i := 0; i+1 < len(pairs); i += 2 {
 			if pairs[i] != "id" {
@@ -187,42 +212,57 @@ func (s *Store) page(ctx context.Context, names []string, cursor uint64, more bo
 		}
 	}
 	if values == nil {
-		return nil, next, after, nil
+		return p, next, after, nil
 	}
+	p.names, p.values = names, values.Val()
 	var gone []string
-	entries = make([]revocation.Entry, 0, len(names))
-	for i, v := range values.Val() {
-		value, ok := v.(string)
-		if !ok {
+	for i, v := range p.values {
+		if _, ok := v.(string); !ok {
 			gone = append(gone, names[i])
-			continue
 		}
-		e, err := decode(value)
-		if err != nil {
-			return nil, nil, 0, err
-		}
-		entries = append(entries, e)
 	}
-	return entries, next, after, s.tidy(ctx, gone)
+	there, err := s.tidy(ctx, gone)
+	for _, name := range there { // it is no text, or came back: it is not known what it says
+		p.unread = append(p.unread, unread{name: name, is: damaged})
+	}
+	return p, next, after, err
 }
 
-// tidyScript drops names whose entries are gone. KEYS: live, then the entries' keys. ARGV: their names.
+// open reads the values of a page.
+func (r Revocations) open(p *loaded) {
+	p.entries = make([]revocation.Entry, 0, len(p.names))
+	for i, v := range p.values {
+		value, ok := v.(string)
+		if !ok {
+			continue
+		}
+		if e, is := r.read(p.names[i], value); is == believed {
+			p.entries = append(p.entries, e)
+		} else {
+			p.unread = append(p.unread, unread{p.names[i], value, is})
+		}
+	}
+	p.names, p.values = nil, nil
+}
+
+// tidyScript drops names whose entries are gone, and answers those that are not. KEYS: live, then the entries' keys. ARGV: their names.
 var tidyScript = redis.NewScript(`
+local there = {}
 for i, name in ipairs(ARGV) do
-  if redis.call('EXISTS', KEYS[1 + i]) == 0 then redis.call('ZREM', KEYS[1], name) end
+  if redis.call('EXISTS', KEYS[1 + i]) == 0 then redis.call('ZREM', KEYS[1], name) else there[#there + 1] = name end
 end
-return 1
+return there
 `)
 
-func (s *Store) tidy(ctx context.Context, gone []string) error {
+func (s *Store) tidy(ctx context.Context, gone []string) (there []string, err error) {
 	if len(gone) == 0 {
-		return nil
+		return nil, nil
 	}
 	names, args := []string{s.keys.of("live")}, make([]any, len(gone))
 	for i := range gone {
 		names, args[i] = append(names, s.keys.of(gone[i])), gone[i]
 	}
-	return tidyScript.Run(ctx, s.client, names, args...).Err()
+	return tidyScript.Run(ctx, s.client, names, args...).StringSlice()
 }
 
 // tail reads the stream from the position on.
@@ -259,20 +299,20 @@ func (f *follower) tail(ctx context.Context) error {
 func (f *follower) round(ctx context.Context, block time.Duration) error {
 	f.asked = time.Now()
 	f.vouched = f.place.vouched
-	entries, more, err := f.read(ctx, block)
+	entries, unread, more, err := f.read(ctx, block)
 	if err != nil {
 		return err
 	}
 	if time.Since(f.checked) >= checking {
-		if err := f.deliver(ctx, entries, false); err != nil {
+		if err := f.deliver(ctx, entries, unread, false); err != nil {
 			return err
 		}
-		entries = nil
+		entries, unread = nil, nil
 		if err := f.look(ctx); err != nil {
 			return err
 		}
 	}
-	return f.deliver(ctx, entries, !more)
+	return f.deliver(ctx, entries, unread, !more)
 }
 
 // writes reports why Redis takes no writes, where that matters: what others revoke meanwhile is not there.
@@ -329,17 +369,19 @@ func (f *follower) same(before server, data string) error {
 	return nil
 }
 
-// read reads what is behind the position, and waits for it as long as block says; -1: not at all. More says that there may be more already.
-func (f *follower) read(ctx context.Context, block time.Duration) (entries []revocation.Entry, more bool, err error) {
+// read reads what is behind the position, and waits for it as long as block says; -1: not at all. More says that there may be more already. Unread are the keys of what could not be read, as far as
+// they are known.
+func (f *follower) read(ctx context.Context, block time.Duration) (entries []revocation.Entry, unread []string, more bool, err error) {
 	bounded, cancel := context.WithTimeout(ctx, max(block, 0)+f.s.opts.Timeout)
 	defer cancel()
 	got, err := f.s.client.XRead(bounded, &redis.XReadArgs{Streams: []string{f.s.keys.of("stream"), f.place.position}, Count: page, Block: block}).Result()
 	if err == redis.Nil { //nolint:errorlint // go-redis answers it bare
-		return nil, false, nil
+		return nil, nil, false, nil
 	}
 	if err != nil || len(got) == 0 {
-		return nil, false, err
+		return nil, nil, false, err
 	}
+	stands := false
 	for _, m := range got[0].Messages {
 		value, ok := m.Values["e"].(string)
 		if !ok {
@@ -347,20 +389,34 @@ func (f *follower) read(ctx context.Context, block time.Duration) (entries []rev
 			continue // the mark of a beginning
 		}
 		n, _ := strconv.ParseInt(text(m.Values["n"]), 10, 64)
-		switch {
-		case n <= f.place.count:
-			return nil, false, lost(fmt.Sprintf("entry %d was recorded after %d others", n, f.place.count))
-		case n > f.place.count+1:
-			return nil, false, errBehind
+		if n != f.place.count+1 {
+			// Something is missing, or was recorded on what is not this data any more; or somebody else wrote this, who must not have every node read everything again.
+			if !stands {
+				if err := f.look(ctx); err != nil {
+					return nil, nil, false, err
+				}
+				stands = true
+			}
+			unread = append(unread, "")
+			if 0 < n && n <= f.counted {
+				f.place.count = n
+			}
+		} else {
+			f.place.count = n
 		}
-		f.place.position, f.place.count = m.ID, n
-		e, err := decode(value)
-		if err != nil {
-			return nil, false, err
+		f.place.position = m.ID
+		e, is := f.r.read("", value)
+		if is != believed {
+			key := ""
+			if is == unsealed {
+				key = e.Key()
+			}
+			unread = append(unread, key)
+			continue
 		}
 		entries = append(entries, e)
 	}
-	return entries, len(got[0].Messages) == page, nil
+	return entries, unread, len(got[0].Messages) == page, nil
 }
 
 // errBehind says that the stream was cut before the position.
@@ -423,7 +479,7 @@ func (f *follower) check(ctx context.Context) error {
 	case number(got[5]) > 0:
 		return lost(fmt.Sprintf("of %d entries %d are gone (eviction)", look, number(got[5])))
 	}
-	f.place.vouched, f.evicted = vouched, now.evicted
+	f.place.vouched, f.evicted, f.counted = vouched, now.evicted, count
 	return nil
 }
 

@@ -20,13 +20,19 @@ type followed interface {
 type follower struct {
 	from      ports.Revocations
 	unvouched atomic.Bool
+	unread    atomic.Bool
 }
+
+var errUnread = fmt.Errorf("the source holds entries that cannot be read, damaged or of a newer version: it is trusted once a node of XTeam has put them right: %w", ports.ErrUnavailable)
 
 var errUnvouched = errors.New("nobody has vouched for the source: it is new, or has lost what it held; it is trusted once a node of XTeam has said that it is whole")
 
-// Follow is of ports.Revocations. What a source tells that nobody vouches for is taken, and is never all of it.
+// Follow is of ports.Revocations. What a source tells that nobody vouches for is taken, and is never all of it. At an entry that cannot be read it ends: there is no truth to ask here.
 func (f *follower) Follow(ctx context.Context, fn func(ports.News) error) error {
 	return f.from.Follow(ctx, func(news ports.News) error {
+		if f.unread.Store(len(news.Unread) > 0); len(news.Unread) > 0 {
+			return errUnread
+		}
 		f.unvouched.Store(news.Unvouched)
 		news.Caught = news.Caught && !news.Unvouched
 		if len(news.Entries) == 0 && !news.Caught {
@@ -42,6 +48,9 @@ func (f *follower) Record(context.Context, ...revocation.Entry) error {
 }
 
 func (f *follower) last() error {
+	if f.unread.Load() {
+		return errUnread
+	}
 	if f.unvouched.Load() {
 		return errUnvouched
 	}

@@ -37,7 +37,7 @@ type Options struct {
 
 	Feed   string            // the URL of the revocations: https://HOST/api/v1/revocations
 	APIKey secret.Text       // with the scope revocations:read
-	Source ports.Revocations // in the place of both: such as the revocations of adapters/redisstore
+	Source ports.Revocations // in the place of both: such as the revocations of adapters/redisstore, whose MACs nobody can check without the nodes' keys: whoever can write to that Redis can revoke anything here
 
 	Issuer       string        // claim iss; default xteam
 	Audience     string        // claim aud; default xteam

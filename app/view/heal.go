@@ -26,9 +26,12 @@ const (
 type Healing struct {
 	Source  string
 	Truth   bool
-	Entries int
-	Cause   string          // what the source was lost for, in its own words; at a start, that it lacked what another source holds
-	Oldest  instant.Instant // when the oldest was asked for of those that are missing as it begins
+	Entries int // put back
+	// Unreadable says that nothing was lost: entries were damaged or forged where they lay, and were written anew; those that nobody knows, and that no node wrote, were removed.
+	Unreadable bool
+	Removed    int
+	Cause      string          // what the source was lost for, in its own words; at a start, that it lacked what another source holds
+	Oldest     instant.Instant // when the oldest was asked for of those that are missing as it begins
 	// Unvouched says that this node cannot know whether it holds everything that was acknowledged: it has just started, or its own view was stale.
 	Unvouched bool
 }
@@ -41,6 +44,8 @@ type Healer struct {
 	PutBack func(ctx context.Context, entries []revocation.Entry) error
 	// Healed is told of what was put back.
 	Healed func(h Healing)
+	// Owed reports whether something may be in force that the truth does not have yet, and that nobody may remove therefore.
+	Owed func(ctx context.Context) bool
 }
 
 // HealBy names who is to be asked and told when a source has lost something. It may be called once. What a source has lost waits for it when Options.AwaitHealer says so.
@@ -76,6 +81,17 @@ func (r *round) tell(entries []revocation.Entry) {
 			delete(r.missing, entries[i].Key())
 		case !r.judged:
 			r.told = append(r.told, maphash.String(r.seed, entries[i].Key()))
+		}
+	}
+}
+
+// tellOf notes what the source holds and could not be read: it is mended where it lies, and not put back.
+func (r *round) tellOf(keys []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, key := range keys {
+		if r.missing == nil && !r.judged {
+			r.told = append(r.told, maphash.String(r.seed, key))
 		}
 	}
 }

@@ -26,6 +26,7 @@ func (v *View) Run(ctx context.Context) error {
 		running.Go(func() { v.follow(ctx, s) })
 		if !s.Truth {
 			running.Go(func() { v.settle(ctx, s) })
+			running.Go(func() { v.mendAll(ctx, s) })
 		}
 	}
 	v.keepHouse(ctx)

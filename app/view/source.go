@@ -15,6 +15,9 @@ type source struct {
 	Source
 	caught bool          // heard at least once
 	heard  time.Duration // when, since the view's start
+	whole  time.Duration // when it was last heard and the view had all that it held, what could not be read of it too
+	unread unread        // of what it holds
+	bad    chan struct{} // holds one when there is something to mend
 	lost   bool          // logged as lost, and not heard since
 	unable bool          // logged as not recording, and not recording since
 	owing  owing
@@ -69,6 +72,10 @@ func (v *View) round(ctx context.Context, s *source, is *round, caught func(know
 	return s.Revocations.Follow(ctx, func(news ports.News) error {
 		v.take(news.Entries)
 		is.tell(news.Entries)
+		if len(news.Unread) > 0 {
+			is.tellOf(news.Unread)
+			v.doubt(s, len(news.Unread))
+		}
 		if news.Caught {
 			v.heard(s, news.Age)
 			known := v.comparable(s) && is.caught(v.set, instant.Of(v.opts.Now()))
@@ -107,6 +114,7 @@ func (v *View) heard(s *source, age time.Duration) {
 	}
 	first := !s.caught
 	s.caught, s.lost = true, false
+	v.made(s)
 	if at, ok := v.trusted(); ok {
 		v.goodFor.Store(int64(at + v.opts.MaxStaleness))
 	}
@@ -118,12 +126,12 @@ func (v *View) heard(s *source, age time.Duration) {
 // trusted is the time of which the view is known to hold everything, since its start: the truth's, or, if it is later, the one that
 // all other sources have reached. There is none before the truth was heard. It is called with the lock held.
 func (v *View) trusted() (time.Duration, bool) {
-	var truth, others *source // of the others, the one heard longest ago: at 0 if never
+	var truth, others *source // of the others, the one of which the view had all longest ago: at 0 if never
 	for _, s := range v.sources {
 		switch {
 		case s.Truth:
 			truth = s // the only one
-		case others == nil || s.heard < others.heard:
+		case others == nil || s.whole < others.whole:
 			others = s
 		}
 	}
@@ -131,7 +139,7 @@ func (v *View) trusted() (time.Duration, bool) {
 		return 0, false
 	}
 	if !v.opts.Strict && others != nil {
-		return max(truth.heard, others.heard), true
+		return max(truth.heard, others.whole), true
 	}
 	return truth.heard, true
 }
@@ -205,7 +213,7 @@ func (v *View) Status() Status {
 	for _, s := range v.sources {
 		one := SourceStatus{Name: s.Name, Truth: s.Truth, Heard: s.caught}
 		if s.caught {
-			one.Age = now - s.heard
+			one.Age = now - s.whole
 			one.Fresh = one.Age <= v.opts.MaxStaleness
 		}
 		st.Sources = append(st.Sources, one)

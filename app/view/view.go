@@ -60,7 +60,9 @@ type View struct {
 	healable chan struct{} // closed once there is a healer
 
 	sources []*source
-	mu      sync.Mutex // guards the sources' states
+	mu      sync.Mutex    // guards the sources' states
+	asked   time.Duration // when the truth was last asked at once
+	asking  bool          // it is about to be
 
 	subscribers subscribers
 }
@@ -86,7 +88,7 @@ func New(opts Options, sources ...Source) *View {
 	for _, s := range sources {
 		s.Truth = s.Truth && !truth
 		truth = truth || s.Truth
-		v.sources = append(v.sources, &source{Source: s, owing: owing{some: make(chan struct{}, 1)}})
+		v.sources = append(v.sources, &source{Source: s, owing: owing{some: make(chan struct{}, 1)}, bad: make(chan struct{}, 1)})
 	}
 	return v
 }

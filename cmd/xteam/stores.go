@@ -156,11 +156,11 @@ func openRedis(ctx context.Context, s settings, log *slog.Logger) (r redisStores
 }
 
 // openFeeds follows what is faster than the database.
-func openFeeds(r redisStores) assembly.Feeds {
+func openFeeds(r redisStores, db assembly.Database) assembly.Feeds {
 	if r.feed == nil {
 		return nil
 	}
-	return assembly.Feeds{{Name: "redis", Revocations: r.feed.Revocations()}}
+	return assembly.Feeds{{Name: "redis", Revocations: r.feed.Revocations().Sealed(db.MACs)}}
 }
 
 // openBoards answers where nodes leave word for one another beside the database: faster.

@@ -46,7 +46,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	feeds := openFeeds(mainRedisStores)
+	feeds := openFeeds(mainRedisStores, assemblyDatabase)
 	registry := metrics.New()
 	telemetry, cleanup5, err := openTelemetry(ctx, s, get, registry, logger)
 	if err != nil {

@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,11 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xteam/xteam/adapters/fieldcrypt"
 	"github.com/xteam/xteam/adapters/jwtcodec"
 	"github.com/xteam/xteam/adapters/pgstore"
 	"github.com/xteam/xteam/adapters/redisstore"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -57,14 +60,14 @@ func BenchmarkClusterGET(b *testing.B) {
 
 // BenchmarkCluster revokes on one of three nodes and watches another refuse, while a core is to spare and while both are saturated; then it has as many revoked as go.
 func BenchmarkCluster(b *testing.B) {
-	redis := startRedis(b, "always")
-	n := newNodes(redis, startPostgres(b))
+	redis, postgres := startRedis(b, "always"), startPostgres(b)
+	n := newNodes(redis, postgres)
 	n.enrol(b)
 	for range 3 {
 		n.join(b)
 	}
 	issued, _ := n.all[0].signIn(b)
-	straight := into(b, redis)
+	straight := into(b, redis, postgres)
 	watch := func(when string, most float64) {
 		const times = 300
 		cores := processors(b)
@@ -97,8 +100,9 @@ func logOut(s *server, token string) error {
 }
 
 // into records in Redis as a node does once its database has committed: this process is in the place of the node.
-func into(b *testing.B, url string) revoking {
+func into(b *testing.B, url, postgres string) revoking {
 	b.Helper()
+	keyring := keysIn(b, postgres)
 	o, err := redisstore.Parse(url)
 	if err != nil {
 		b.Fatal(err)
@@ -115,8 +119,23 @@ func into(b *testing.B, url string) revoking {
 			return err
 		}
 		now := instant.Of(time.Now())
-		return store.Revocations().Record(b.Context(), revocation.Entry{Kind: revocation.Token, Token: claims.ID, Reason: revocation.UserRevoked, By: "operator", At: now, Until: now.Add(time.Hour)})
+		return store.Revocations().Sealed(keyring).Record(b.Context(), revocation.Entry{Kind: revocation.Token, Token: claims.ID, Reason: revocation.UserRevoked, By: "operator", At: now, Until: now.Add(time.Hour)})
 	}
+}
+
+// keysIn are the keys of the nodes, which the first of them has made in their database.
+func keysIn(b *testing.B, postgres string) *fieldcrypt.Keyring {
+	b.Helper()
+	db, err := pgstore.Open(b.Context(), postgres, pgstore.Options{StatementTimeout: patience})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	keyring, err := fieldcrypt.Open(b.Context(), db.Keys(), secret.New(rootKey), secret.Text{}, rand.Reader, instant.Of(time.Now()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return keyring
 }
 
 // saturate keeps every core busy with a process that only counts, and the nodes with guarded requests, until it is relieved.
@@ -263,6 +282,7 @@ func BenchmarkClusterJoin(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = truth.Close() }()
+	sealed := store.Revocations().Sealed(keysIn(b, postgres))
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
@@ -271,7 +291,7 @@ func BenchmarkClusterJoin(b *testing.B) {
 				for i := range entries {
 					entries[i] = entry(0)
 				}
-				if err := errors.Join(truth.Revocations().Record(b.Context(), entries...), store.Revocations().Record(b.Context(), entries...)); err != nil {
+				if err := errors.Join(truth.Revocations().Record(b.Context(), entries...), sealed.Record(b.Context(), entries...)); err != nil {
 					b.Error(err)
 					return
 				}
@@ -291,7 +311,7 @@ func BenchmarkClusterJoin(b *testing.B) {
 	}
 	began, counted := time.Now(), 0
 	enough := errors.New("enough")
-	if err := store.Revocations().Follow(b.Context(), func(news ports.News) error {
+	if err := sealed.Follow(b.Context(), func(news ports.News) error {
 		if counted += len(news.Entries); news.Caught {
 			return enough
 		}

@@ -93,6 +93,9 @@ var table = []fault{
 	{name: "Redis: CLIENT PAUSE of 500 ms, again and again", lasts: 3 * time.Second, plan: plan{env: limited}, cause: func(c *cluster, _ *history) func() {
 		return c.again(700*time.Millisecond, func() { c.redis.say("CLIENT", "PAUSE", "500", "ALL") })
 	}},
+	{name: "Redis: entries are damaged and forged without pause", lasts: 4 * time.Second, plan: plan{env: limited}, cause: func(c *cluster, _ *history) func() {
+		return c.again(20*time.Millisecond, func() { c.redis.say("EVAL", spoil, "0", fmt.Sprint(rand.Uint64())) })
+	}},
 	{name: "PostgreSQL: kill -9", database: true, away: true, lasts: 3 * time.Second, cause: func(c *cluster, _ *history) func() { c.postgres.kill(); return c.postgres.restart }},
 	{name: "PostgreSQL: SIGSTOP", database: true, away: true, lasts: 4 * time.Second, cause: func(c *cluster, _ *history) func() {
 		c.postgres.signal(syscall.SIGSTOP)
