@@ -13,12 +13,7 @@ func byHand(s settings, get lookup) (all []string) {
 			all = append(all, name+": "+how)
 		}
 	}
-	root := "put another value in its place (`xteam secret generate` makes one) and the one before under ROOT_KEY_PREVIOUS: the few keys that it wraps are wrapped anew, and no record is touched"
-	if given(get, "ROOT_KEY") == "" {
-		all = append(all, "ROOT_KEY, which was made at the first start and is kept under secrets in DATA_DIR, or in the place that SECRETS_URL names: "+root)
-	} else {
-		add("ROOT_KEY", root)
-	}
+	all = append(all, rootByHand(s, get))
 	signs := s.Algorithm == "" || s.Algorithm == keyset.HS256
 	external := given(get, "SECRET_KEY") != "" || signs && s.SecretsURL != "env:"
 	if external {
@@ -48,4 +43,22 @@ func byHand(s settings, get lookup) (all []string) {
 		all = append(all, "The audit trail's checkpoints are kept nowhere else (AUDIT_CHECKPOINTS, AUDIT_WEBHOOK_URL): against whoever had the store and its keys it proves nothing")
 	}
 	return append(all, "Whatever else ran with the rights of this service: its machine, its user, its backups")
+}
+
+// rootByHand is how ROOT_KEY is replaced. A store is opened with the new value and the old one once, and from then on with the new one alone.
+func rootByHand(s settings, get lookup) string {
+	what, with, then := "ROOT_KEY", "put another value in its place (`xteam secret generate` makes one) and the one before under ROOT_KEY_PREVIOUS, on every server", "take ROOT_KEY_PREVIOUS away"
+	scheme, _, _ := strings.Cut(s.SecretsURL, ":")
+	switch {
+	case scheme == "vault", scheme == "awssm", scheme == "azurekv":
+		what, with, then = "ROOT_KEY, where SECRETS_URL says", "write another value there (`xteam secret generate` makes one); the version before serves as ROOT_KEY_PREVIOUS by itself", "destroy that version"
+	case scheme != "env":
+		what = "ROOT_KEY, where SECRETS_URL says"
+	case given(get, "ROOT_KEY") == "":
+		what = "ROOT_KEY, which was made at the first start and is kept in secrets/ROOT_KEY in DATA_DIR"
+		with = "give another value as the setting ROOT_KEY (`xteam secret generate` makes one) and the one of that file as ROOT_KEY_PREVIOUS"
+		then = "take ROOT_KEY_PREVIOUS and the file away"
+	}
+	return what + ": " + with + ", and start: the few keys that it wraps are wrapped anew, and no record is touched. Then " + then + " and start once more, which proves that the old value opens nothing here; make a backup, and destroy those of before, which it opens still. " +
+		"Whoever had the old value together with the store or a backup may have the keys that records are sealed by, which stay: what such a copy held is known"
 }
