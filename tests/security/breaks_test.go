@@ -179,7 +179,7 @@ var breaks = []broken{
 	}, []seen{{"CVE-2026-47203", "it was not so that the alert is there"}, {"CVE-2025-6004 CVE-2025-54998", "three spellings of one name have"}}},
 	{"for a name that does not exist nothing is hashed", []edit{
 		{sessionsFile, "\tok, upgrade, err := s.core.Passwords.Compare(ctx, acct.Password, password) //", "\tif acct.ID.IsZero() {\n\t\ttry.missed()\n\t\treturn Tokens{}, s.failed(ctx, r, login.String(), &acct)\n\t}\n\tok, upgrade, err := s.core.Passwords.Compare(ctx, acct.Password, password) //"},
-	}, []seen{{"CVE-2025-6011 CVE-2026-44332 CVE-2026-32595", "compares 0 passwords"}}},
+	}, []seen{{"CVE-2025-6011 CVE-2026-44332 CVE-2026-32595", "compares 0 passwords"}, {"CVE-2025-6011", "they take ["}}},
 	{"checks of one password at once are merged", []edit{
 		{sessionsFile, `ok, upgrade, err := s.core.Passwords.Compare(ctx, acct.Password, password) //`, `ok, upgrade, err := merged(ctx, s.core.Passwords, acct.Password, password) //`},
 		{sessionsFile, `// heldBack has the journal`, "var merging sync.Map\n\ntype merge struct {\n\tonce        sync.Once\n\tok, upgrade bool\n\terr         error\n}\n\nfunc merged(ctx context.Context, p ports.Passwords, hash, password secret.Text) (bool, bool, error) {\n\tone, _ := merging.LoadOrStore(password.RevealPlaintext(), &merge{})\n\tm := one.(*merge)\n\tm.once.Do(func() {\n\t\tm.ok, m.upgrade, m.err = p.Compare(ctx, hash, password)\n\t\ttime.Sleep(10 * time.Millisecond)\n\t\tmerging.Delete(password.RevealPlaintext())\n\t})\n\treturn m.ok, m.upgrade, m.err\n}\n\n// heldBack has the journal"},

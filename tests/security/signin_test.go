@@ -205,13 +205,12 @@ func oneAnswerInOneTime(t *testing.T) {
 	if len(texts) != 1 {
 		t.Errorf("they are answered differently: %v", texts)
 	}
-	median := func(all []time.Duration) time.Duration { slices.Sort(all); return all[len(all)/2] }
-	var medians []time.Duration
+	var each []time.Duration // the least of each: other programs' load is not the sign-in's
 	for _, all := range took {
-		medians = append(medians, median(all))
+		each = append(each, slices.Min(all))
 	}
-	if least, most := slices.Min(medians), slices.Max(medians); most > least*3/2 {
-		t.Errorf("they take %v", medians)
+	if least, most := slices.Min(each), slices.Max(each); most > least*3/2 {
+		t.Errorf("they take %v", each)
 	}
 }
 
