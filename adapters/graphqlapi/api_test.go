@@ -224,6 +224,24 @@ func TestRevoking(t *testing.T) {
 	}
 }
 
+// A decoy is made as in REST, and its credentials are refused as wrong ones are.
+func TestDecoys(t *testing.T) {
+	s := newSystem(t, xteam.Options{})
+	ann, root := s.User("ann"), s.Admin("root")
+	boss, _ := s.SignIn(root)
+	decoy := `mutation($p: String!) { createDecoy(input: {email: "backup@example.com", username: "backup", password: $p}) { key user { id username role isActive } } }`
+	a := s.ask(decoy, map[string]any{"p": "a planted credential"}, bearer(boss))
+	if wants(t, a); a.at("createDecoy.user.username") != "backup" || a.at("createDecoy.user.role") != "USER" || a.at("createDecoy.user.isActive") != true {
+		t.Errorf("a decoy: %s", a.text)
+	}
+	wants(t, s.ask(`{ me { id } }`, nil, "X-API-Key: "+a.at("createDecoy.key").(string)), "UNAUTHENTICATED")
+	wants(t, s.ask(login, map[string]any{"in": map[string]any{"username": "backup", "password": "a planted credential"}}), "UNAUTHENTICATED")
+	wants(t, s.ask(decoy, map[string]any{"p": "a planted credential"}, bearer(boss)), "CONFLICT")
+	wants(t, s.ask(decoy, map[string]any{"p": "short"}, bearer(boss)), "BAD_USER_INPUT")
+	ordinary, _ := s.SignIn(ann)
+	wants(t, s.ask(decoy, map[string]any{"p": "a planted credential"}, bearer(ordinary)), "FORBIDDEN")
+}
+
 func TestKeys(t *testing.T) {
 	s := newSystem(t, xteam.Options{})
 	ann, root := s.User("ann"), s.Admin("root")

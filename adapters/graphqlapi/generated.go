@@ -245,6 +245,7 @@ type ComplexityRoot struct {
 		ChangePassword    func(childComplexity int, input ChangePasswordInput) int
 		ContainIncident   func(childComplexity int, id *string, input ContainIncidentInput) int
 		CreateAPIKey      func(childComplexity int, input CreateAPIKeyInput) int
+		CreateDecoy       func(childComplexity int, input RegisterInput) int
 		DeleteFile        func(childComplexity int, id string) int
 		DisableUser       func(childComplexity int, id string) int
 		DisownSignIn      func(childComplexity int, token string) int
@@ -273,6 +274,11 @@ type ComplexityRoot struct {
 	NewApiKey struct {
 		APIKey func(childComplexity int) int
 		Key    func(childComplexity int) int
+	}
+
+	NewDecoy struct {
+		Key  func(childComplexity int) int
+		User func(childComplexity int) int
 	}
 
 	NodeIsolation struct {
@@ -460,6 +466,7 @@ type MutationResolver interface {
 	RevokeAPIKey(ctx context.Context, id string, children *bool) ([]string, error)
 	DeleteFile(ctx context.Context, id string) (bool, error)
 	RotateSigningKey(ctx context.Context, algorithm *string, graceful *bool) (*SigningKeyRotation, error)
+	CreateDecoy(ctx context.Context, input RegisterInput) (*NewDecoy, error)
 	DisableUser(ctx context.Context, id string) (*User, error)
 	EnableUser(ctx context.Context, id string) (*User, error)
 	AcknowledgeAlert(ctx context.Context, id string) (*Alert, error)
@@ -1343,6 +1350,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CreateAPIKey(childComplexity, args["input"].(CreateAPIKeyInput)), true
+	case "Mutation.createDecoy":
+		if e.ComplexityRoot.Mutation.CreateDecoy == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_createDecoy_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CreateDecoy(childComplexity, args["input"].(RegisterInput)), true
 	case "Mutation.deleteFile":
 		if e.ComplexityRoot.Mutation.DeleteFile == nil {
 			break
@@ -1599,6 +1617,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.NewApiKey.Key(childComplexity), true
+
+	case "NewDecoy.key":
+		if e.ComplexityRoot.NewDecoy.Key == nil {
+			break
+		}
+
+		return e.ComplexityRoot.NewDecoy.Key(childComplexity), true
+	case "NewDecoy.user":
+		if e.ComplexityRoot.NewDecoy.User == nil {
+			break
+		}
+
+		return e.ComplexityRoot.NewDecoy.User(childComplexity), true
 
 	case "NodeIsolation.incident":
 		if e.ComplexityRoot.NodeIsolation.Incident == nil {
@@ -2788,6 +2819,16 @@ func (ec *executionContext) childFields_NewApiKey(ctx context.Context, field gra
 	return nil, fmt.Errorf("no field named %q was found under type NewApiKey", field.Name)
 }
 
+func (ec *executionContext) childFields_NewDecoy(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "user":
+		return ec.fieldContext_NewDecoy_user(ctx, field)
+	case "key":
+		return ec.fieldContext_NewDecoy_key(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type NewDecoy", field.Name)
+}
+
 func (ec *executionContext) childFields_NodeIsolation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "incident":
@@ -3266,6 +3307,20 @@ func (ec *executionContext) field_Mutation_createApiKey_args(ctx context.Context
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (CreateAPIKeyInput, error) {
 			return ec.unmarshalNCreateApiKeyInput2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐCreateAPIKeyInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_createDecoy_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (RegisterInput, error) {
+			return ec.unmarshalNRegisterInput2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐRegisterInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -7795,6 +7850,50 @@ func (ec *executionContext) fieldContext_Mutation_rotateSigningKey(ctx context.C
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_createDecoy(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_createDecoy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().CreateDecoy(ctx, fc.Args["input"].(RegisterInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *NewDecoy) graphql.Marshaler {
+			return ec.marshalNNewDecoy2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNewDecoy(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_createDecoy(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_NewDecoy(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_createDecoy_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_disableUser(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -8420,6 +8519,61 @@ func (ec *executionContext) _NewApiKey_key(ctx context.Context, field graphql.Co
 }
 func (ec *executionContext) fieldContext_NewApiKey_key(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("NewApiKey", field, false, false, "String")
+}
+
+func (ec *executionContext) _NewDecoy_user(ctx context.Context, field graphql.CollectedField, obj *NewDecoy) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_NewDecoy_user(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.User, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v User) graphql.Marshaler {
+			return ec.marshalNUser2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐUser(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_NewDecoy_user(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "NewDecoy",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_User(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _NewDecoy_key(ctx context.Context, field graphql.CollectedField, obj *NewDecoy) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_NewDecoy_key(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Key, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v secret.Text) graphql.Marshaler {
+			return ec.marshalNString2githubᚗcomᚋxteamᚋxteamᚋdomainᚋsecretᚐText(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_NewDecoy_key(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("NewDecoy", field, false, false, "String")
 }
 
 func (ec *executionContext) _NodeIsolation_incident(ctx context.Context, field graphql.CollectedField, obj *NodeIsolation) (ret graphql.Marshaler) {
@@ -14059,6 +14213,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "createDecoy":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_createDecoy(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "disableUser":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_disableUser(ctx, field)
@@ -14185,6 +14346,44 @@ func (ec *executionContext) _NewApiKey(ctx context.Context, sel ast.SelectionSet
 			}
 		case "key":
 			out.Values[i] = ec._NewApiKey_key(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var newDecoyImplementors = []string{"NewDecoy"}
+
+func (ec *executionContext) _NewDecoy(ctx context.Context, sel ast.SelectionSet, obj *NewDecoy) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, newDecoyImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("NewDecoy")
+		case "user":
+			out.Values[i] = ec._NewDecoy_user(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "key":
+			out.Values[i] = ec._NewDecoy_key(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -16169,6 +16368,14 @@ func (ec *executionContext) marshalNNewApiKey2ᚖgithubᚗcomᚋxteamᚋxteamᚋ
 		return graphql.Null
 	}
 	return ec._NewApiKey(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNNewDecoy2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNewDecoy(ctx context.Context, sel ast.SelectionSet, v *NewDecoy) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "NewDecoy!")
+		return graphql.Null
+	}
+	return ec._NewDecoy(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNNodeIsolation2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeIsolation(ctx context.Context, sel ast.SelectionSet, v *NodeIsolation) graphql.Marshaler {

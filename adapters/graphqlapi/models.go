@@ -149,6 +149,12 @@ type NewAPIKey struct {
 	Key    secret.Text
 }
 
+// NewDecoy is an account that nobody is to use, with the text of its API key, the one time.
+type NewDecoy struct {
+	User User
+	Key  secret.Text
+}
+
 func newAPIKeyOf(k *app.IssuedKey) NewAPIKey {
 	return NewAPIKey{APIKey{app.ListedKey{Key: k.Key}}, k.Text}
 }

@@ -353,6 +353,23 @@ func (m mutation) DisableUser(ctx context.Context, user string) (*User, error) {
 	return m.actOn(ctx, user, m.Accounts.Disable)
 }
 
+// CreateDecoy is of MutationResolver.
+func (m mutation) CreateDecoy(ctx context.Context, in RegisterInput) (*NewDecoy, error) {
+	v, who, err := admit(ctx, rules.adminWrite)
+	if err != nil {
+		return nil, err
+	}
+	reg, err := registrationOf(&in)
+	if err != nil {
+		return nil, err
+	}
+	made, key, err := m.Accounts.CreateDecoy(ctx, actor(v, who), reg)
+	if err != nil {
+		return nil, err
+	}
+	return &NewDecoy{User{made}, key}, nil
+}
+
 // EnableUser is of MutationResolver.
 func (m mutation) EnableUser(ctx context.Context, user string) (*User, error) {
 	return m.actOn(ctx, user, m.Accounts.Enable)

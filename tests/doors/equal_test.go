@@ -134,7 +134,7 @@ type door interface {
 
 // calls are the use cases that are played. Each is told by REST and by GraphQL, and what of the answer is compared.
 var calls = []string{"register", "login", "login", "refresh", "logout", "logoutAll", "changePassword", "me", "sessions", "revokeSession", "revokeUserTokens", "revokeToken", "createApiKey", "rotateApiKey", "revokeApiKey",
-	"apiKeys", "users", "user", "disableUser", "enableUser", "signingKeys", "rotateSigningKey", "blockIp", "unblockIp", "securityEvents",
+	"apiKeys", "users", "user", "createDecoy", "disableUser", "enableUser", "signingKeys", "rotateSigningKey", "blockIp", "unblockIp", "securityEvents",
 	"openIncident", "incident", "containIncident", "verifyIncident", "recoverIncident", "resolveIncident"}
 
 // TestDoorsAreEqual: the same sequence ends the same through REST and through GraphQL, in two systems that begin alike, refusals included, and takes as much of the same buckets; and the same security events are told.
@@ -269,6 +269,7 @@ type answer struct {
 	Errors                         []struct{ Field string }
 	AccessToken                    string `json:"access_token"`
 	RefreshToken                   string `json:"refresh_token"`
+	APIKey                         string `json:"api_key"`
 	Username, Role, Key, Algorithm string
 	Status                         any  // of a key a word, of a refusal a number
 	Active                         bool `json:"is_active"`
@@ -384,6 +385,9 @@ func (d rest) play(c *call, k *known) string {
 	case "user":
 		a := send("GET", "/admin/users/"+url.PathEscape(cmp.Or(c.user, "nobody")), nil)
 		return told(a.Code, a.fields(), a.Username, a.Role, a.Active)
+	case "createDecoy":
+		a := send("POST", "/admin/users", m{"email": c.user + "@example.com", "username": c.user, "password": c.next, "decoy": true})
+		return told(a.Code, a.fields(), a.Username, a.Role, a.Active, strings.HasPrefix(a.APIKey, "xt_"))
 	case "disableUser", "enableUser":
 		a := send("POST", "/admin/users/"+cmp.Or(c.user, "nobody")+"/"+strings.TrimSuffix(c.what, "User"), m{})
 		return told(a.Code, a.fields(), a.Username, a.Role, a.Active)
@@ -553,6 +557,11 @@ func (d graphql) play(c *call, k *known) string {
 		return told(code, fields, len(nodes), more)
 	case "user":
 		return user(send("query", "id:ID!", ofUser, m{"id": cmp.Or(c.user, "nobody")}))
+	case "createDecoy":
+		v := send("mutation", "input:RegisterInput!", "{user"+ofUser+" key}", m{"input": m{"email": c.user + "@example.com", "username": c.user, "password": c.next}})
+		made, _ := v["user"].(map[string]any)
+		active, _ := made["isActive"].(bool)
+		return told(code, fields, text(made["username"]), strings.ToLower(text(made["role"])), active, strings.HasPrefix(text(v["key"]), "xt_"))
 	case "disableUser", "enableUser":
 		return user(send("mutation", "id:ID!", ofUser, m{"id": cmp.Or(c.user, "nobody")}))
 	case "signingKeys":

