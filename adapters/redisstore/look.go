@@ -21,9 +21,24 @@ type Seen struct {
 	Policy    string
 	Durable   Durability
 	Now       time.Time // the server's clock
+	Held      Held
 	Guests    []ports.Guest
 	Whole     bool // Guests are all who have connections
 }
+
+// Held is what was made of the entries that lie there, without the keys that tell which are forged.
+type Held struct {
+	Known   bool // it could be looked at
+	Looked  int  // how many, lookAt at the most
+	Damaged int
+	Later   int // were written by a later version
+}
+
+// lookAt is how many entries Look looks at, and lookFor how long.
+const (
+	lookAt  = 100_000
+	lookFor = 2 * time.Second
+)
 
 // Durability is how much of what Redis acknowledged a crash of its machine can take.
 type Durability uint8
@@ -54,11 +69,53 @@ func Look(ctx context.Context, o Options) (seen Seen, err error) {
 	if err != nil {
 		return Seen{}, err
 	}
+	seen.Held = s.held(ctx)
 	if seen.Guests, seen.Whole, err = s.Guests().Guests(ctx); err != nil {
 		return Seen{}, err
 	}
 	seen.Asks, err = asks(ctx, o)
 	return seen, err
+}
+
+// held looks at what is held, and changes nothing.
+func (s *Store) held(ctx context.Context) (h Held) {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	for cursor := uint64(0); ; {
+		pairs, next, err := s.client.ZScan(ctx, s.keys.of("live"), cursor, "", page).Result()
+		if err != nil {
+			return h
+		}
+		var names, all []string
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if pairs[i] != "id" {
+				names, all = append(names, pairs[i]), append(all, s.keys.of(pairs[i]))
+			}
+		}
+		if len(all) > 0 {
+			values, err := s.client.MGet(ctx, all...).Result()
+			if err != nil {
+				return h
+			}
+			for i, v := range values {
+				value, ok := v.(string)
+				if !ok {
+					continue // it is over, or no text: a node sees to it
+				}
+				h.Looked++
+				switch _, is := s.Revocations().read(names[i], value); is {
+				case damaged:
+					h.Damaged++
+				case foreign:
+					h.Later++
+				}
+			}
+		}
+		h.Known = true
+		if cursor = next; cursor == 0 || h.Looked >= lookAt {
+			return h
+		}
+	}
 }
 
 // asks reports whether somebody who gives no password is turned away.

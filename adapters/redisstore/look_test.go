@@ -33,10 +33,22 @@ func TestLook(t *testing.T) {
 		if len(got.Guests) == 0 || !got.Whole {
 			t.Errorf("%s: its guests are %+v, %v", what, got.Guests, got.Whole)
 		}
-		got.Now, got.Guests, got.Whole = time.Time{}, nil, false
+		if want := (redisstore.Held{Known: true}); got.Held != want {
+			t.Errorf("%s: it holds %+v, want nothing", what, got.Held)
+		}
+		got.Now, got.Guests, got.Whole, got.Held = time.Time{}, nil, false, redisstore.Held{}
 		if !reflect.DeepEqual(got, is.want) {
 			t.Errorf("%s: got %+v, want %+v", what, got, is.want)
 		}
+	}
+	o := at(single(t))
+	all := newEntries(4)
+	record(t, open(t, o), all...)
+	for i, value := range []string{"oops", "\x03later"} {
+		ok(t, single(t).admin.Set(t.Context(), o.Namespace+":{r}:jti:"+all[i].Token.String(), value, 0).Err())
+	}
+	if got, err := redisstore.Look(t.Context(), o); err != nil || got.Held != (redisstore.Held{Known: true, Looked: 4, Damaged: 1, Later: 1}) {
+		t.Errorf("it holds %+v, %v", got.Held, err)
 	}
 	gone := start(t)
 	store := open(t, at(gone))

@@ -35,6 +35,7 @@ var before = []examination{
 	{"redis.auth", true, ofRedis(redisAuth)},
 	{"redis.noeviction", true, ofRedis(redisEviction)},
 	{"redis.durable", false, ofRedis(redisDurable)},
+	{"redis.entries", false, ofRedis(redisEntries)},
 	{"db.networks", false, storeNetworks},
 	{"deps.scanned", false, depsScanned},
 	{"data.permissions", false, dataPermissions},
@@ -306,6 +307,22 @@ func redisDurable(r seenRedis) finding {
 		return warn(how, "a crash of %s takes all revocations since its last snapshot, which the nodes put back from the database", r.setting)
 	}
 	return unseen("let its user read CONFIG GET append*", "%s does not tell how it writes to disk", r.setting)
+}
+
+// redisEntries tells of revocations that lie in Redis and cannot be read. Without the keys it does not see which of the others are forged; the servers do.
+func redisEntries(r seenRedis) finding {
+	h := r.seen.Held
+	switch {
+	case r.setting == "RATE_LIMIT_URL":
+		return pass("%s holds no revocations", r.setting)
+	case !h.Known:
+		return unseen("let its user read xteam:{r}:*", "the revocations in %s cannot be looked at", r.setting)
+	case h.Damaged > 0:
+		return fail("see who else may write there (ACL LIST), give the servers a user of their own, and let one run: it puts them right within two minutes", "of %d revocations in %s, %d cannot be read: something else writes there", h.Looked, r.setting, h.Damaged)
+	case h.Later > 0:
+		return warn("update the servers that were forgotten", "of %d revocations in %s, %d were written by a later version", h.Looked, r.setting, h.Later)
+	}
+	return pass("each of %d revocations in %s can be read", h.Looked, r.setting)
 }
 
 // dataPermissions looks whose the state is, and who else can get at it.

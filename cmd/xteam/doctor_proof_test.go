@@ -39,6 +39,7 @@ var provenLive = map[string]struct{ file, red, green string }{
 	"redis.auth":       {"doctor_linux_test.go", `"redis.auth": "fail answers whoever asks"`, `"redis.auth": "pass turns away"`},
 	"redis.noeviction": {"doctor_linux_test.go", `"redis.noeviction": "fail allkeys-lru"`, `"redis.noeviction": "pass drops nothing"`},
 	"redis.durable":    {"doctor_linux_test.go", `"redis.durable": "warn all revocations"`, `"redis.durable": "pass has on disk"`},
+	"redis.entries":    {"doctor_linux_test.go", `"redis.entries": "fail 1 cannot be read"`, `"redis.entries": "pass can be read"`},
 	"audit.verifies":   {"doctor_live_linux_test.go", `look()["audit.verifies"]; f.Verdict != "fail"`, `"audit.verifies": "pass hold"`},
 }
 

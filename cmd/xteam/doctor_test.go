@@ -301,7 +301,7 @@ func TestDoctorCommand(t *testing.T) {
 			t.Errorf("got %v", c)
 		}
 	}
-	if len(d.Checks) != 16 {
-		t.Errorf("got %d checks, want 16", len(d.Checks))
+	if len(d.Checks) != 17 {
+		t.Errorf("got %d checks, want 17", len(d.Checks))
 	}
 }

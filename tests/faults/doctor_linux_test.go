@@ -26,6 +26,8 @@ func TestDoctorOfStores(t *testing.T) {
 	postgres := startPostgres(t)
 	ca := postgres.speakTLS(t, cert, key)
 	plain := startRedis(t, "--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
+	plain.say("ZADD", "xteam:{r}:live", "9999999999", "jti:"+strings.Repeat("7", 32))
+	plain.say("SET", "xteam:{r}:jti:"+strings.Repeat("7", 32), "oops")
 	port := freePort(t)
 	acl := filepath.Join(t.TempDir(), "users")
 	write(t, acl, "user default off\nuser xteam on >a-redis-password ~* &* +@all\n")
@@ -41,9 +43,9 @@ func TestDoctorOfStores(t *testing.T) {
 		want                  map[string]string // check: verdict and words of what was seen
 	}{
 		{"as it should be", at("sslmode=verify-full&sslrootcert=" + ca), secure, map[string]string{
-			"db.encrypted": "pass its certificate was verified", "redis.encrypted": "pass is TLS", "redis.auth": "pass turns away", "redis.noeviction": "pass drops nothing", "redis.durable": "pass has on disk"}},
+			"db.encrypted": "pass its certificate was verified", "redis.encrypted": "pass is TLS", "redis.auth": "pass turns away", "redis.noeviction": "pass drops nothing", "redis.durable": "pass has on disk", "redis.entries": "pass can be read"}},
 		{"as a first try is", at("sslmode=disable"), plain.url(), map[string]string{
-			"db.encrypted": "fail is not encrypted", "redis.encrypted": "pass does not leave this machine", "redis.auth": "fail answers whoever asks", "redis.noeviction": "fail allkeys-lru", "redis.durable": "warn all revocations"}},
+			"db.encrypted": "fail is not encrypted", "redis.encrypted": "pass does not leave this machine", "redis.auth": "fail answers whoever asks", "redis.noeviction": "fail allkeys-lru", "redis.durable": "warn all revocations", "redis.entries": "fail 1 cannot be read"}},
 		{"over a network, as its address says", at("sslmode=disable"), strings.Replace(plain.url(), "127.0.0.1", "0.0.0.0", 1), map[string]string{"redis.encrypted": "fail crosses a network"}},
 		{"encrypted with anybody", seed, "", map[string]string{"db.encrypted": "fail no certificate was verified", "redis.auth": "pass no Redis"}},
 		{"another authority", at("sslmode=verify-full"), fmt.Sprintf("rediss://xteam:a-redis-password@localhost:%d", port), map[string]string{
