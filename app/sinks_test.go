@@ -118,7 +118,7 @@ func TestCheckpointsGoOffTheMachine(t *testing.T) {
 			kept = append(kept, c)
 			return nil
 		}
-		look := func() (int, int) { mu.Lock(); defer mu.Unlock(); return len(kept), tries }
+		look := func() ([]audit.Checkpoint, int) { mu.Lock(); defer mu.Unlock(); return slices.Clone(kept), tries }
 		start := func() (*app.Sinks, func()) {
 			s, err := app.NewSinks(w.core, slog.New(slog.DiscardHandler), app.SinkOptions{Name: "checkpoints", Checkpoint: send})
 			if err != nil {
@@ -132,23 +132,23 @@ func TestCheckpointsGoOffTheMachine(t *testing.T) {
 		more := func(n int) { w.tell(n, "ann"); link(t, trail, n) }
 		_, stop := start()
 		after(5 * time.Second)
-		if n, _ := look(); n != 0 {
-			t.Errorf("%d checkpoints of an empty trail", n)
+		if has, _ := look(); len(has) != 0 {
+			t.Errorf("checkpoints of an empty trail: %+v", has)
 		}
 		more(3)
 		after(5 * time.Second)
 		more(2)
 		after(20 * time.Second)
-		if n, _ := look(); n != 1 || kept[0].Seq != 3 {
-			t.Fatalf("within the minute: %+v", kept)
+		if has, _ := look(); len(has) != 1 || has[0].Seq != 3 {
+			t.Fatalf("within the minute: %+v", has)
 		}
 		after(time.Minute)
-		if n, _ := look(); n != 2 || kept[1].Seq != 5 {
-			t.Fatalf("after it: %+v", kept)
+		if has, _ := look(); len(has) != 2 || has[1].Seq != 5 {
+			t.Fatalf("after it: %+v", has)
 		}
 		after(10 * time.Minute)
-		if n, _ := look(); n != 2 {
-			t.Errorf("%d checkpoints, and nothing new", n)
+		if has, _ := look(); len(has) != 2 {
+			t.Errorf("nothing new: %+v", has)
 		}
 		mu.Lock()
 		away = errors.New("nobody home")
@@ -162,8 +162,8 @@ func TestCheckpointsGoOffTheMachine(t *testing.T) {
 		after(5 * time.Second)
 		more(1)
 		after(10 * time.Minute)
-		if n, asked := look(); n != 2 || asked == before || asked > before+8 {
-			t.Errorf("while it is away: %d checkpoints, asked %d times and %d times more", n, before, asked-before)
+		if has, asked := look(); len(has) != 2 || asked == before || asked > before+8 {
+			t.Errorf("while it is away: %+v, asked %d times and %d times more", has, before, asked-before)
 		}
 		if st := s.Status(); st[0].Name != "checkpoints" || st[0].Tries == 0 || st[0].Err == nil {
 			t.Errorf("status: %+v", st)
@@ -172,12 +172,13 @@ func TestCheckpointsGoOffTheMachine(t *testing.T) {
 		away = nil
 		mu.Unlock()
 		after(6 * time.Minute)
-		if n, _ := look(); n != 3 || kept[2].Seq != 7 {
-			t.Fatalf("once it is back: %+v", kept)
+		has, _ := look()
+		if len(has) != 3 || has[2].Seq != 7 {
+			t.Fatalf("once it is back: %+v", has)
 		}
-		whole(t, trail, 7, kept...)
-		kept[2].Head[0] ^= 1
-		if r, err := trail.Verify(t.Context(), kept...); err != nil || r.OK() {
+		whole(t, trail, 7, has...)
+		has[2].Head[0] ^= 1
+		if r, err := trail.Verify(t.Context(), has...); err != nil || r.OK() {
 			t.Errorf("another head was kept: %+v, %v", r, err)
 		}
 	})
