@@ -315,7 +315,7 @@ func (c *Core) revokeKey(ctx context.Context, e audit.Event, kid id.APIKey, note
 		if how.again && errors.Is(err, ports.ErrNotFound) {
 			e.Reason = known.Reason.String()
 			eff = ports.Effects{Revocations: []revocation.Entry{known}, Events: how.events(false, e)}
-			err = c.commit(ctx, eff)
+			err = c.Stores.System.Commit(ctx, eff)
 		}
 		return eff, err
 	})

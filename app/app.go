@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +18,7 @@ import (
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
@@ -223,10 +225,11 @@ func (c *Core) surely(ctx context.Context, now instant.Instant) (instant.Instant
 
 // felt makes the effects of a committed change felt: in this node's view at once, then at the other sources, then in the journal. The order is the
 // product's promise: when the call that follows answers, this node refuses what was withdrawn. A caller who has gone stops none of it.
-func (c *Core) felt(ctx context.Context, e ports.Effects) {
+// What is felt already is not published again.
+func (c *Core) felt(ctx context.Context, e ports.Effects, already ...revocation.Entry) {
 	ctx = context.WithoutCancel(ctx)
 	if len(e.Revocations) > 0 {
-		c.View.Publish(ctx, e.Revocations...)
+		c.View.Publish(ctx, slices.DeleteFunc(slices.Clone(e.Revocations), func(r revocation.Entry) bool { return slices.Contains(already, r) })...)
 		witnessed(ctx, e.Revocations)
 	}
 	c.Journal.Write(ctx, e.Events...)

@@ -47,7 +47,7 @@ func (n *Nodes) send(ctx context.Context) error {
 		return errors.New("this node refuses a canary before it is revoked: " + err.Error())
 	}
 	eff := ports.Effects{Revocations: []revocation.Entry{entry}}
-	if err := c.commit(ctx, eff); err != nil {
+	if err := c.Stores.System.Commit(ctx, eff); err != nil {
 		return err
 	}
 	c.felt(ctx, eff)

@@ -259,6 +259,10 @@ func (p faultySystem) Update(ctx context.Context, fn func(system.State) (system.
 	})
 }
 
+func (p faultySystem) Commit(ctx context.Context, e ports.Effects) error {
+	return put(p.f, "System.Commit", func() error { return p.System.Commit(ctx, e) })
+}
+
 func (p faultySystem) Load(ctx context.Context) (system.State, error) {
 	return get(p.f, "System.Load", func() (system.State, error) { return p.System.Load(ctx) })
 }
@@ -503,7 +507,7 @@ var acts = map[string]act{
 		do: func(ctx context.Context, s *scene) (app.Tokens, error) {
 			return app.Tokens{}, s.sessions.Logout(ctx, abroad, s.c)
 		},
-		needs: []string{"System.Load", "Sessions.Update", "System.Update"},
+		needs: []string{"System.Load", "Sessions.Update", "System.Commit"},
 		done: func(s *scene, _ app.Tokens) {
 			_, err := s.admit(s.tk)
 			refused(s.t.(*testing.T), err, revocation.Logout)
@@ -783,11 +787,11 @@ var acts = map[string]act{
 	"revoke a user by e-mail": revoke(func(*scene) app.Selector { return app.Selector{User: "ann@example.com"} }, revocation.UserRevoked, revocation.UserRevoked, "Accounts.Named", "System.Load", "Accounts.Update"),
 	"revoke a user by name":   revoke(func(*scene) app.Selector { return app.Selector{User: "ann"} }, revocation.UserRevoked, revocation.UserRevoked, "Accounts.Named", "System.Load", "Accounts.Update"),
 	"revoke a session":        revoke(func(s *scene) app.Selector { return app.Selector{Session: s.c.Session().String()} }, revocation.SessionEnded, revocation.SessionEnded, "System.Load", "Sessions.Update"),
-	"revoke an access token":  revoke(func(s *scene) app.Selector { return app.Selector{Token: s.tk.Access} }, revocation.UserRevoked, 0, "System.Update"),
+	"revoke an access token":  revoke(func(s *scene) app.Selector { return app.Selector{Token: s.tk.Access} }, revocation.UserRevoked, 0, "System.Commit"),
 	"revoke a refresh token":  revoke(func(s *scene) app.Selector { return app.Selector{Token: s.tk.Refresh} }, revocation.SessionEnded, revocation.SessionEnded, "System.Load", "Sessions.Update"),
-	"revoke a token id":       revoke(func(s *scene) app.Selector { return app.Selector{JTI: s.c.Claims.ID.String()} }, revocation.UserRevoked, 0, "System.Load", "System.Update"),
-	"revoke a key":            revoke(func(s *scene) app.Selector { return app.Selector{Key: s.c.Claims.KeyID} }, revocation.KeyRevoked, 0, "System.Update"),
-	"revoke a key of before":  revoke(func(*scene) app.Selector { return app.Selector{Key: "hs-before", Force: true} }, 0, 0, "System.Update"),
+	"revoke a token id":       revoke(func(s *scene) app.Selector { return app.Selector{JTI: s.c.Claims.ID.String()} }, revocation.UserRevoked, 0, "System.Load", "System.Commit"),
+	"revoke a key":            revoke(func(s *scene) app.Selector { return app.Selector{Key: s.c.Claims.KeyID} }, revocation.KeyRevoked, 0, "System.Commit"),
+	"revoke a key of before":  revoke(func(*scene) app.Selector { return app.Selector{Key: "hs-before", Force: true} }, 0, 0, "System.Commit"),
 	"revoke what was issued before": revoke(func(s *scene) app.Selector { return app.Selector{IssuedBefore: instant.Instant(s.clock.Load())} },
 		revocation.BeforeTime, revocation.BeforeTime, "System.Update"),
 	"revoke all": revoke(func(*scene) app.Selector { return app.Selector{All: true} }, revocation.EpochRaised, revocation.EpochRaised, "System.Update"),

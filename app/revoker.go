@@ -276,7 +276,11 @@ func (c *Core) end(ctx context.Context, by Actor, sid id.Session, note string) (
 // such entries: then its tokens are withdrawn all the same.
 func (c *Core) endAs(ctx context.Context, sid id.Session, why revocation.Reason, act session.End, e audit.Event, beside ...revocation.Entry) (lived bool, err error) {
 	whole := append(beside[:len(beside):len(beside)], revocation.Entry{Kind: revocation.Session, Session: sid, Reason: why, By: act.By, Note: act.Note, At: act.Now, Until: act.Until})
-	err = c.durably(ctx, whole, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
+	withdraw := c.durably
+	if len(beside) > 0 { // the tokens are, whether the store knows the session or not
+		withdraw = c.ahead
+	}
+	err = withdraw(ctx, whole, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
 		err = c.Stores.Sessions.Update(ctx, sid, func(x session.Session) (session.Session, ports.Effects, error) {
 			lived = x.Live(act.Now)
 			mine := x.Ended == act.Now
@@ -287,7 +291,7 @@ func (c *Core) endAs(ctx context.Context, sid id.Session, why revocation.Reason,
 		})
 		if errors.Is(err, ports.ErrNotFound) && (how.again || len(beside) > 0) {
 			eff = ports.Effects{Revocations: whole, Events: how.events(false, e)}
-			err = c.commit(ctx, eff)
+			err = c.Stores.System.Commit(ctx, eff)
 		}
 		return eff, err
 	})
@@ -401,7 +405,7 @@ func (c *Core) revokeUser(ctx context.Context, by Actor, uid id.User, note strin
 		})
 		if how.again && errors.Is(err, ports.ErrNotFound) {
 			eff = ports.Effects{Revocations: []revocation.Entry{known}, Events: how.events(false, e)}
-			err = c.commit(ctx, eff)
+			err = c.Stores.System.Commit(ctx, eff)
 		}
 		return eff, err
 	})
@@ -453,17 +457,12 @@ func (c *Core) outlives(t *token.Claims, now instant.Instant) instant.Instant {
 	return max(t.ExpiresAt, now).Add(c.Tunables.Leeway + token.Margin)
 }
 
-// commit makes effects durable that come with no other change of state, in one transaction.
-func (c *Core) commit(ctx context.Context, e ports.Effects) error {
-	return c.Stores.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) { return s, e, nil })
-}
-
-// apply is commit of one entry and the event that tells of it, then felt.
+// apply writes down one entry, which comes with no change of state, and the event that tells of it.
 func (c *Core) apply(ctx context.Context, e audit.Event, entry revocation.Entry) error {
 	entries := []revocation.Entry{entry}
-	return c.durably(ctx, entries, func(ctx context.Context, how mode) (ports.Effects, error) {
+	return c.ahead(ctx, entries, func(ctx context.Context, how mode) (ports.Effects, error) {
 		eff := ports.Effects{Revocations: entries, Events: how.events(false, e)}
-		return eff, c.commit(ctx, eff)
+		return eff, c.Stores.System.Commit(ctx, eff)
 	})
 }
 

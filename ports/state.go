@@ -73,6 +73,8 @@ type Keys interface {
 type System interface {
 	// Update is as Accounts.Update, without an id.
 	Update(ctx context.Context, change func(system.State) (system.State, Effects, error)) error
+	// Commit stores effects that come with no change of state, all of them or none. It waits for nobody's change.
+	Commit(ctx context.Context, e Effects) error
 	// Load answers the state as it was last committed.
 	Load(ctx context.Context) (system.State, error)
 }

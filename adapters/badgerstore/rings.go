@@ -90,6 +90,18 @@ func (p *System) Update(ctx context.Context, change func(system.State) (system.S
 	})
 }
 
+// Commit stores effects alone, under no lock.
+func (p *System) Commit(ctx context.Context, e ports.Effects) error {
+	if err := p.db.ready(ctx); err != nil {
+		return err
+	}
+	w := &writeSet{}
+	if err := p.db.effects(w, e); err != nil || len(w.revocations)+len(w.events) == 0 {
+		return err
+	}
+	return p.db.commits.commit(ctx, w)
+}
+
 // Load reads the state; that of a new store is zero.
 func (p *System) Load(ctx context.Context) (s system.State, err error) {
 	err = p.db.view(ctx, func(txn *badger.Txn) error {

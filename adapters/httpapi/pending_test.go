@@ -25,6 +25,8 @@ func (downSystem) Update(context.Context, func(system.State) (system.State, port
 	return ports.ErrUnavailable
 }
 
+func (downSystem) Commit(context.Context, ports.Effects) error { return ports.ErrUnavailable }
+
 // TestNotYetDurable: a revocation that the database does not take is in force, and says so; /readyz tells of it.
 func TestNotYetDurable(t *testing.T) {
 	s := newService(t)

@@ -77,6 +77,11 @@ func (p System) Update(ctx context.Context, change func(system.State) (system.St
 	})
 }
 
+// Commit stores effects alone.
+func (p System) Commit(ctx context.Context, e ports.Effects) error {
+	return p.s.commit(ctx, e, func() error { return nil })
+}
+
 // Load answers the state.
 func (p System) Load(ctx context.Context) (system.State, error) {
 	var v system.State

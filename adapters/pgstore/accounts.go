@@ -35,7 +35,7 @@ func (p *Accounts) Create(ctx context.Context, a account.Account, e ports.Effect
 
 // Update runs change under the lock of the account's row.
 func (p *Accounts) Update(ctx context.Context, uid id.User, change func(account.Account) (account.Account, ports.Effects, error)) error {
-	return p.db.change(ctx, "change an account in", accountContext+string(uid[:]), func(ctx context.Context, tx *transaction) (ports.Effects, error) {
+	return p.db.share(ctx, "change an account in", accountContext+string(uid[:]), func(ctx context.Context, tx *transaction) (ports.Effects, error) {
 		row, err := tx.first.LockAccount(ctx, uid[:])
 		if err != nil {
 			return ports.Effects{}, found(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/pgstore/queries"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -26,6 +27,8 @@ type DB struct {
 	opened  time.Time // by both clocks
 
 	locks     *stripes
+	together  together
+	state     sharedRead[system.State]
 	named     locksByName   // the turns of this process
 	turns     chan struct{} // holds one for each turn
 	followers followers

@@ -10,7 +10,8 @@
 // # Writing
 //
 // A change is a transaction of two round trips: begin and the read that locks the row; then all that is written (the row, its revocations, its events) with the commit. What only creates is
-// one. The isolation is read committed: what a change reads it has locked, and what two must not both have is a unique index. A transaction that lost against another (40001, 40P01) is
+// one. Changes of sessions and accounts, and effects alone, that come while others are on their way share one such transaction, and wait for the disk once (together.go): when it fails, each is tried
+// alone. The isolation is read committed: what a change reads it has locked, and what two must not both have is a unique index. A transaction that lost against another (40001, 40P01) is
 // run again, up to eight times. One that met a broken connection or a server that was demoted (25006) is run again once, as long as its commit was not sent. Where a commit was sent and not
 // answered, the call fails: whether it was carried out is not known. synchronous_commit is raised to on, and a server with fsync=off refused.
 //

@@ -18,18 +18,12 @@ var _ ports.Events = (*Events)(nil)
 
 // Record stores the events, a long call in several transactions.
 func (p *Events) Record(ctx context.Context, events ...audit.Event) error {
-	if err := p.db.ready(ctx); err != nil {
-		return err
-	}
 	for part := range slices.Chunk(events, portion) {
-		err := p.db.repeat(ctx, func() error {
-			return p.db.attempt(ctx, func(context.Context, *transaction) (ports.Effects, error) { return ports.Effects{Events: part}, nil })
-		})
-		if err != nil {
-			return p.db.told(ctx, "record events in", err)
+		if err := p.db.put(ctx, "record events in", ports.Effects{Events: part}); err != nil {
+			return err
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // placed is how many events are given their positions at once.
@@ -61,13 +55,14 @@ func (p *Events) List(ctx context.Context, after uint64, limit int) (events []au
 	return events, last, nil
 }
 
-// place gives a position to every event that is committed and has none.
+// place gives a position to every event that was committed before the call and has none. Those that come meanwhile are left to the next: there may be no end of them.
 func (p *Events) place(ctx context.Context) error {
-	for {
-		waiting, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) (bool, error) { return q.UnplacedEvents(ctx) })
-		if err != nil || !waiting {
+	for more := true; more; {
+		waiting, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) (int64, error) { return q.UnplacedEvents(ctx, placed+1) })
+		if err != nil || waiting == 0 {
 			return err
 		}
+		more = waiting > placed
 		err = p.db.repeat(ctx, func() error {
 			return p.db.attempt(ctx, func(ctx context.Context, tx *transaction) (ports.Effects, error) {
 				if err := tx.then.LockForTransaction(ctx, lockEvents); err != nil {
@@ -81,6 +76,7 @@ func (p *Events) place(ctx context.Context) error {
 			return p.db.told(ctx, "order the events of", err)
 		}
 	}
+	return nil
 }
 
 func (p *Events) opened(raw, sealed []byte) (audit.Event, error) {

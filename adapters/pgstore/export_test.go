@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"hash/maphash"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -42,3 +43,33 @@ var (
 	DecodeEvent  = decodeEvent
 	DecodeAPIKey = decodeAPIKey
 )
+
+// Waiting is how many changes wait for a company to take them along, and Stuck how many companies are held up.
+func (db *DB) Waiting() (waiting, stuck int) {
+	db.together.mu.Lock()
+	defer db.together.mu.Unlock()
+	return len(db.together.waiting), db.together.stuck
+}
+
+// The bounds of companies.
+const (
+	Companies = companies
+	Company   = company
+)
+
+// Batches is how many transactions have written events.
+func (db *DB) Batches(ctx context.Context) (n int, err error) {
+	err = db.pool.QueryRow(ctx, "select count(distinct batch) from events").Scan(&n)
+	return n, err
+}
+
+// Apart reports whether changes of these accounts and sessions do not wait for one another in this process.
+func (db *DB) Apart(all ...[16]byte) bool {
+	seen := map[uint64]bool{}
+	for _, one := range all {
+		for _, context := range []string{accountContext, sessionContext} {
+			seen[maphash.String(db.locks.seed, context+string(one[:]))%uint64(len(db.locks.locks))] = true
+		}
+	}
+	return len(seen) == 2*len(all)
+}

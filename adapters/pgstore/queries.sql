@@ -108,7 +108,7 @@ INSERT INTO events (batch, place, id, sealed)
 SELECT one.batch, generate_subscripts(sqlc.arg(ids)::bytea[], 1), unnest(sqlc.arg(ids)::bytea[]), unnest(sqlc.arg(sealed)::bytea[]) FROM one;
 
 -- name: UnplacedEvents :one
-SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL) AS unplaced;
+SELECT count(*) FROM (SELECT 1 FROM events WHERE position IS NULL LIMIT sqlc.arg(most)) waiting;
 
 -- name: PlaceEvents :execrows
 UPDATE events SET position = due.position

@@ -26,7 +26,7 @@ var (
 )
 
 // spacing is how long a follower rests after a round that this process' own commits woke it for.
-const spacing = 10 * time.Millisecond
+const spacing = 100 * time.Millisecond
 
 // Record stores the entries, a long call in several transactions.
 func (p *Revocations) Record(ctx context.Context, entries ...revocation.Entry) error {
@@ -37,13 +37,8 @@ func (p *Revocations) Record(ctx context.Context, entries ...revocation.Entry) e
 		return err
 	}
 	for part := range slices.Chunk(entries, portion) {
-		err := p.db.repeat(ctx, func() error {
-			return p.db.attempt(ctx, func(context.Context, *transaction) (ports.Effects, error) {
-				return ports.Effects{Revocations: part}, nil
-			})
-		})
-		if err != nil {
-			return p.db.told(ctx, "record revocations in", err)
+		if err := p.db.put(ctx, "record revocations in", ports.Effects{Revocations: part}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -86,13 +86,20 @@ func (p *System) Update(ctx context.Context, change func(system.State) (system.S
 	})
 }
 
+// Commit stores effects alone.
+func (p *System) Commit(ctx context.Context, e ports.Effects) error {
+	return p.db.put(ctx, "record in", e)
+}
+
 // Load reads the state; that of a new database is zero.
 func (p *System) Load(ctx context.Context) (system.State, error) {
-	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindSystem(ctx) })
-	if err != nil {
-		return system.State{}, err
-	}
-	return p.opened(row)
+	return p.db.state.do(ctx, func(ctx context.Context) (system.State, error) { // each revocation asks for it
+		row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindSystem(ctx) })
+		if err != nil {
+			return system.State{}, err
+		}
+		return p.opened(row)
+	})
 }
 
 func (p *System) opened(row []byte) (system.State, error) {

@@ -28,7 +28,7 @@ var _ ports.Sessions = (*Sessions)(nil)
 
 // Create stores a new session.
 func (p *Sessions) Create(ctx context.Context, s session.Session, e ports.Effects) error {
-	return p.db.change(ctx, "create a session in", sessionContext+string(s.ID[:]), func(ctx context.Context, tx *transaction) (ports.Effects, error) {
+	return p.db.share(ctx, "create a session in", "", func(ctx context.Context, tx *transaction) (ports.Effects, error) {
 		sealed, err := p.db.seal(sessionContext+string(s.ID[:]), encodeSession(s))
 		if err != nil {
 			return e, err
@@ -40,7 +40,7 @@ func (p *Sessions) Create(ctx context.Context, s session.Session, e ports.Effect
 
 // Update runs change under the lock of the session's row.
 func (p *Sessions) Update(ctx context.Context, sid id.Session, change func(session.Session) (session.Session, ports.Effects, error)) error {
-	return p.db.change(ctx, "change a session in", sessionContext+string(sid[:]), func(ctx context.Context, tx *transaction) (ports.Effects, error) {
+	return p.db.share(ctx, "change a session in", sessionContext+string(sid[:]), func(ctx context.Context, tx *transaction) (ports.Effects, error) {
 		row, err := tx.first.LockSession(ctx, sid[:])
 		if err != nil {
 			return ports.Effects{}, found(err)

@@ -43,15 +43,24 @@ func (db *DB) change(ctx context.Context, doing, key string, step func(context.C
 	if err := db.ready(ctx); err != nil {
 		return err
 	}
-	release := db.locks.lock(ctx, key, db.options.Wait)
-	switch {
-	case release == nil && ctx.Err() != nil:
-		return ctx.Err()
-	case release == nil:
-		return fmt.Errorf("%s the database %s: %w: its record was busy for %v", doing, db.name, ports.ErrUnavailable, db.options.Wait)
+	release, err := db.own(ctx, doing, key)
+	if err != nil {
+		return err
 	}
 	defer release()
 	return db.told(ctx, doing, db.repeat(ctx, func() error { return db.attempt(ctx, step) }))
+}
+
+// own has a key to itself, among the changes of this process.
+func (db *DB) own(ctx context.Context, doing, key string) (release func(), err error) {
+	release = db.locks.lock(ctx, key, db.options.Wait)
+	switch {
+	case release == nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case release == nil:
+		return nil, fmt.Errorf("%s the database %s: %w: its record was busy for %v", doing, db.name, ports.ErrUnavailable, db.options.Wait)
+	}
+	return release, nil
 }
 
 // repeat runs a transaction again where nothing of it can have happened: it lost against another, the server was read-only, or the connection broke before a commit was sent.

@@ -36,3 +36,10 @@ func Decode(value string) (revocation.Entry, bool) {
 	e, _, ok := decode(value)
 	return e, ok
 }
+
+// Gathering is how many recordings wait for a run of the script.
+func (s *Store) Gathering() int {
+	s.plain.mu.Lock()
+	defer s.plain.mu.Unlock()
+	return len(s.plain.waiting)
+}

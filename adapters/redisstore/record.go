@@ -137,6 +137,9 @@ func (r Revocations) Record(ctx context.Context, entries ...revocation.Entry) er
 			return err
 		}
 	}
+	if len(entries) > 0 && len(entries) <= few {
+		return r.gather(ctx, entries)
+	}
 	for part := range slices.Chunk(entries, recording) {
 		if err := r.s.call(ctx, "the recording of revocations", func(ctx context.Context) error { return r.record(ctx, part) }); err != nil {
 			return err

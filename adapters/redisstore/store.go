@@ -24,6 +24,8 @@ type Store struct {
 	gate    breaker
 	shorter int64 // a length of the stream for tests; 0: the usual
 
+	plain, sealed gathering
+
 	mu     sync.Mutex
 	policy string // maxmemory-policy as last read; empty: not known
 }

@@ -2,13 +2,16 @@ package porttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/system"
 	"github.com/xteam/xteam/ports"
@@ -126,6 +129,32 @@ func System(t *testing.T, open Open) {
 		}); err != nil {
 			t.Errorf("Update: %v", err)
 		}
+	})
+	sub(t, "effects alone are kept, all or none, beside a change that goes on", func(t *testing.T) {
+		s := opened(t, open)
+		bad, good := newEffects(), newEffects()
+		bad.Revocations[1].At = 0
+		if err := s.System.Commit(t.Context(), bad); !errors.Is(err, revocation.ErrInvalid) {
+			t.Errorf("Commit of an entry that cannot be: %v", err)
+		}
+		checkEffects(t, s, bad, false)
+		changing, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			var once sync.Once
+			done <- s.System.Update(t.Context(), func(v system.State) (system.State, ports.Effects, error) {
+				once.Do(func() { close(changing); <-goOn })
+				v.Epoch++
+				return v, ports.Effects{}, nil
+			})
+		}()
+		<-changing
+		err := s.System.Commit(t.Context(), good)
+		close(goOn)
+		if err := errors.Join(err, <-done, s.System.Commit(t.Context(), ports.Effects{})); err != nil {
+			t.Fatal(err)
+		}
+		checkEffects(t, s, good, true)
+		ended(t, map[string]func(context.Context) error{"Commit": func(ctx context.Context) error { return s.System.Commit(ctx, newEffects()) }})
 	})
 	sub(t, "every field is kept", func(t *testing.T) {
 		s := opened(t, open)

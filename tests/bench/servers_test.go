@@ -215,3 +215,55 @@ func processors(b *testing.B) func() float64 {
 	began, before := time.Now(), busy()
 	return func() float64 { return (busy() - before) / time.Since(began).Seconds() }
 }
+
+// timesOf measures the processor time that this process and each program that it has started take from now on, by their names.
+func timesOf(b *testing.B) (spent func() map[string]time.Duration) {
+	b.Helper()
+	was := times(b)
+	return func() map[string]time.Duration {
+		is := times(b)
+		for name := range is {
+			is[name] -= was[name]
+		}
+		return is
+	}
+}
+
+// times reads /proc: the time of each living process that is this one, a child of its, or a child of a child, as a server of PostgreSQL's is for each connection.
+func times(b *testing.B) map[string]time.Duration {
+	b.Helper()
+	type process struct {
+		name   string
+		parent int
+		ticks  int64
+	}
+	all := map[int]process{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		begin, end := strings.IndexByte(string(text), '('), strings.LastIndexByte(string(text), ')')
+		fields := strings.Fields(string(text[end+1:]))
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:begin])))
+		parent, _ := strconv.Atoi(fields[1])
+		user, _ := strconv.ParseInt(fields[11], 10, 64)
+		system, _ := strconv.ParseInt(fields[12], 10, 64)
+		all[pid] = process{string(text[begin+1 : end]), parent, user + system}
+	}
+	out := map[string]time.Duration{}
+	for pid, p := range all {
+		name := p.name
+		switch me := os.Getpid(); me {
+		case pid:
+			name = "the callers"
+		case p.parent:
+		case all[p.parent].parent:
+		default:
+			continue
+		}
+		out[name] += time.Duration(p.ticks) * 10 * time.Millisecond
+	}
+	return out
+}

@@ -1385,12 +1385,12 @@ func (q *Queries) TryLockForTransaction(ctx context.Context, key int64) (bool, e
 }
 
 const unplacedEvents = `-- name: UnplacedEvents :one
-SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL) AS unplaced
+SELECT count(*) FROM (SELECT 1 FROM events WHERE position IS NULL LIMIT $1) waiting
 `
 
-func (q *Queries) UnplacedEvents(ctx context.Context) (bool, error) {
-	row := q.db.QueryRow(ctx, unplacedEvents)
-	var unplaced bool
-	err := row.Scan(&unplaced)
-	return unplaced, err
+func (q *Queries) UnplacedEvents(ctx context.Context, most int32) (int64, error) {
+	row := q.db.QueryRow(ctx, unplacedEvents, most)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
