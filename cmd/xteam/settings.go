@@ -126,6 +126,7 @@ type setting struct {
 	kept    bool                // a secret that is made at the first start and kept in the data folder, when it is not given
 	mask    func(string) string // how a refused value is shown; nil: as it is
 	set     func(*settings, string) bool
+	why     func(string) error // what in particular is wrong with a value that set refuses; nil: takes says it all
 }
 
 // table is every setting that this build reads, in the order of the contract.
@@ -355,7 +356,8 @@ var table = []setting{
 			var err error
 			s.AlertRules, err = alert.ParseRules(v)
 			return err == nil
-		}},
+		},
+		why: func(v string) error { _, err := alert.ParseRules(v); return err }},
 	{name: "AUDIT_RETENTION", initial: "0", takes: "0, or a duration from 24h to 876000h",
 		meaning: "how long events and their records in the audit trail are kept; what is left can be verified as before. 0: for ever",
 		set: func(s *settings, v string) bool {
@@ -506,7 +508,13 @@ func parse(get lookup) (settings, error) {
 	complain := func(name string) {
 		for i := range table {
 			if row := &table[i]; row.name == name {
-				wrong = append(wrong, fmt.Sprintf("%s: got %s, takes %s", name, row.show(row.value(get)), row.takes))
+				line := fmt.Sprintf("%s: got %s, takes %s", name, row.show(row.value(get)), row.takes)
+				if row.why != nil {
+					if err := row.why(row.value(get)); err != nil {
+						line += ": " + err.Error()
+					}
+				}
+				wrong = append(wrong, line)
 			}
 		}
 	}

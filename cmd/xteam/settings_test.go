@@ -147,6 +147,23 @@ func TestSettingsRefused(t *testing.T) {
 	}
 }
 
+// TestAlertRulesSayWhatIsWrong: which rule, which part of it, and what is accepted.
+func TestAlertRulesSayWhatIsWrong(t *testing.T) {
+	for v, want := range map[string]string{
+		"epoch_raised=off,nonsense=1":      `there is no rule "nonsense"`,
+		"epoch_raised=off,epoch_raised=1":  "the rule epoch_raised is named twice",
+		"password_spraying=0":              `the rule password_spraying: its threshold is "0": it must be from 1 to 100000, or off`,
+		"password_spraying=30/2":           `the rule password_spraying: its window is "2": it must be from 1s to 1h0m0s, such as 10m`,
+		"password_spraying=30/5m/48h":      `the rule password_spraying: its cooldown is "48h": it must be from 1s to 24h0m0s, such as 10m`,
+		"password_spraying=30/5m/15m/1m":   "the rule password_spraying: \"30/5m/15m/1m\" has too many parts",
+		"refresh_reuse=2, password_typing": `there is no rule "password_typing"`,
+	} {
+		if _, err := xteam.Parse(map[string]string{"ALERT_RULES": v}); err == nil || !strings.HasPrefix(err.Error(), "ALERT_RULES: got ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want it to say: %s", v, err, want)
+		}
+	}
+}
+
 func TestSettingsAllFaultsAtOnce(t *testing.T) {
 	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short",
 		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "ALERT_WEBHOOK_URL": "https://h", "UPLOAD_QUOTA": "0", "SSL_CERTFILE": "c.pem"})

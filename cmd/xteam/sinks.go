@@ -70,6 +70,9 @@ func openSinks(ctx context.Context, s settings, c *app.Core, db assembly.Databas
 	var all []app.SinkOptions
 	closeAll := func() {}
 	if s.EventFile != "" {
+		if is, err := os.Stat(s.EventFile); err == nil && is.IsDir() {
+			return nil, nil, fmt.Errorf("EVENT_FILE: %s is a folder: name a file in it", s.EventFile)
+		}
 		to := eventfile.New(s.EventFile)
 		if s.EventCEF {
 			to = eventfile.NewCEF(s.EventFile, buildVersion().Version)

@@ -131,12 +131,12 @@ func TestBounded(t *testing.T) {
 func TestParseRules(t *testing.T) {
 	for text, want := range map[string]string{
 		"nonsense=1":                              `there is no rule "nonsense"`,
-		"password_spraying=0":                     "threshold from 1",
+		"password_spraying=0":                     "threshold is",
 		"password_spraying=1/2":                   "its window is \"2\"",
 		"password_spraying=1/2h":                  "its window is \"2h\"",
 		"password_spraying=1/2m/x":                "its cooldown is \"x\"",
-		"password_spraying=1/1m/1m/1m":            "THRESHOLD/WINDOW/COOLDOWN",
-		"password_spraying":                       "THRESHOLD/WINDOW/COOLDOWN",
+		"password_spraying=1/1m/1m/1m":            "too many parts",
+		"password_spraying":                       "threshold is",
 		"password_spraying=1,":                    "",
 		"":                                        "",
 		"password_spraying=1,password_spraying=2": "named twice",

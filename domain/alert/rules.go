@@ -203,8 +203,11 @@ func (r *Rule) set(value string) error {
 	}
 	parts := strings.Split(value, "/")
 	n, err := strconv.Atoi(parts[0])
-	if err != nil || n < 1 || n > maxThreshold || len(parts) > 3 {
-		return fmt.Errorf("%q is not THRESHOLD/WINDOW/COOLDOWN with a threshold from 1 to %d, such as 20/10m/15m, nor off", value, maxThreshold)
+	if len(parts) > 3 {
+		return fmt.Errorf("%q has too many parts", value)
+	}
+	if err != nil || n < 1 || n > maxThreshold {
+		return fmt.Errorf("its threshold is %q: it must be from 1 to %d, or off", parts[0], maxThreshold)
 	}
 	r.Threshold = n
 	for i, of := range []struct {
