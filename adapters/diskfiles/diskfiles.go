@@ -148,7 +148,7 @@ func (s *Store) Mark(ctx context.Context) (string, error) {
 	r, err := os.OpenRoot(s.dir) // whoever only looks makes no folders in it
 	var f *os.File
 	if err == nil {
-		defer r.Close()
+		defer func() { _ = r.Close() }()
 		f, err = r.Open(MarkName)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
