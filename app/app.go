@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,7 +17,6 @@ import (
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
-	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
@@ -225,11 +223,10 @@ func (c *Core) surely(ctx context.Context, now instant.Instant) (instant.Instant
 
 // felt makes the effects of a committed change felt: in this node's view at once, then at the other sources, then in the journal. The order is the
 // product's promise: when the call that follows answers, this node refuses what was withdrawn. A caller who has gone stops none of it.
-// What is felt already is not published again.
-func (c *Core) felt(ctx context.Context, e ports.Effects, already ...revocation.Entry) {
+func (c *Core) felt(ctx context.Context, e ports.Effects) {
 	ctx = context.WithoutCancel(ctx)
 	if len(e.Revocations) > 0 {
-		c.View.Publish(ctx, slices.DeleteFunc(slices.Clone(e.Revocations), func(r revocation.Entry) bool { return slices.Contains(already, r) })...)
+		c.View.Publish(ctx, e.Revocations...)
 		witnessed(ctx, e.Revocations)
 	}
 	c.Journal.Write(ctx, e.Events...)

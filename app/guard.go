@@ -99,7 +99,10 @@ func (g *Guard) known(text string, now time.Time, read func(apikey.Proof) (*know
 			g.keys.put(k)
 			reads++
 		} else if !k.key.Proved(p) {
-			return nil, apikey.ErrInvalid
+			if _, err = read(p); err == nil { // as for a key that is not known: else its time would tell which keys are in use
+				err = apikey.ErrInvalid
+			}
+			return nil, err
 		}
 		if k.again.Load() == nil {
 			again := apikey.AgainOf(text)

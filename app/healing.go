@@ -172,7 +172,7 @@ func (h *Healing) mend(ctx context.Context, e *revocation.Entry) error {
 	switch e.Kind {
 	case revocation.Session:
 		return s.Sessions.Update(ctx, e.Session, func(x session.Session) (session.Session, ports.Effects, error) {
-			x, _ = x.End(e.Reason, session.End{Now: e.At, Until: e.Until})
+			x, _ = x.End(e.Reason, session.End{Now: e.At + 1, Until: e.Until}) // so that nobody who owes it takes this for an attempt of theirs, of which the event is there
 			return x, eff, nil
 		})
 	case revocation.User:
@@ -184,7 +184,7 @@ func (h *Healing) mend(ctx context.Context, e *revocation.Entry) error {
 		})
 	case revocation.APIKey:
 		return s.APIKeys.Update(ctx, e.APIKey, func(k apikey.Key) (apikey.Key, ports.Effects, error) {
-			k, _ = k.Revoke(e.Reason, apikey.Act{Now: e.At, Until: e.Until})
+			k, _ = k.Revoke(e.Reason, apikey.Act{Now: e.At + 1, Until: e.Until}) // as above
 			return k, eff, nil
 		})
 	case revocation.Epoch, revocation.IssuedBefore:

@@ -23,15 +23,15 @@ type Introspected struct {
 
 // Introspect answers what a token says that would be taken now: an access token or an API key by the guard's rules, a refresh token when it is the live one of its session. One that would not be
 // taken is nil, and why not is the second answer, for the journal alone: one of the refusals of Admit, AdmitKey and Refresh. What cannot be known now is the error: revocation.ErrStale, ports.ErrUnavailable.
-// It changes nothing, and is no use of an API key. A key that the guard knows costs no read of the store, and one that it does not is read for as long as the address that asks has something left to spend: beyond that it
-// is *ratelimit.LimitedError.
+// It changes nothing, and is no use of an API key. A key that the guard knows costs no read of the store. What is no good is for the
+// transport to charge: by the address of the asking service nobody's good key is refused, for others send it garbage.
 func (s *Sessions) Introspect(ctx context.Context, g *Guard, r Request, text secret.Text) (is *Introspected, why, err error) {
 	plain := text.RevealPlaintext()
 	switch {
 	case strings.HasPrefix(plain, session.RefreshPrefix):
 		is, err = s.introspectRefresh(ctx, text)
 	case apikey.Looks(plain):
-		is, err = g.introspect(ctx, r, plain)
+		is, err = g.introspect(ctx, plain)
 	default:
 		var who Caller
 		if who, err = g.Admit(plain); err == nil {
@@ -65,9 +65,9 @@ func (s *Sessions) introspectRefresh(ctx context.Context, text secret.Text) (*In
 	return &Introspected{Refresh: &x, Until: min(x.Idle, x.Expires)}, nil
 }
 
-func (g *Guard) introspect(ctx context.Context, r Request, text string) (*Introspected, error) {
+func (g *Guard) introspect(ctx context.Context, text string) (*Introspected, error) {
 	k, err := g.known(text, g.core.Now(), func(p apikey.Proof) (*knownKey, error) {
-		return g.readFor(ctx, r, Request{}, p) // of whom the service was shown a decoy's, the service alone knows
+		return g.readFor(ctx, Request{}, Request{}, p) // of whom the service was shown a decoy's, the service alone knows
 	})
 	if err != nil {
 		return nil, err

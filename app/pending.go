@@ -74,15 +74,6 @@ type writing func(ctx context.Context, how mode) (ports.Effects, error)
 
 // durably writes a revocation down and makes it felt. What the database does not take in time is put in force as entries say, is owed to the database, and is answered by a *NotDurableError.
 func (c *Core) durably(ctx context.Context, entries []revocation.Entry, write writing) error {
-	return c.withdraw(ctx, entries, write, false)
-}
-
-// ahead is durably for what is withdrawn whatever the database finds: it is put in force, here and through the feeds, while the database still writes it down.
-func (c *Core) ahead(ctx context.Context, entries []revocation.Entry, write writing) error {
-	return c.withdraw(ctx, entries, write, true)
-}
-
-func (c *Core) withdraw(ctx context.Context, entries []revocation.Entry, write writing, ahead bool) error {
 	if c.Pending == nil {
 		eff, err := write(ctx, mode{})
 		if err == nil {
@@ -95,20 +86,12 @@ func (c *Core) withdraw(ctx context.Context, entries []revocation.Entry, write w
 	}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var publishing sync.WaitGroup
-	if ahead {
-		publishing.Go(func() { c.View.Publish(ctx, entries...) })
-	}
 	eff, err := write(bounded, mode{})
-	publishing.Wait()
 	switch {
-	case err == nil && ahead:
-		c.felt(ctx, eff, entries...)
-		return nil
 	case err == nil:
 		c.felt(ctx, eff)
 		return nil
-	case !ahead && !outage(err):
+	case !outage(err):
 		return err
 	}
 	return c.Pending.owe(ctx, entries, write, err)

@@ -276,11 +276,7 @@ func (c *Core) end(ctx context.Context, by Actor, sid id.Session, note string) (
 // such entries: then its tokens are withdrawn all the same.
 func (c *Core) endAs(ctx context.Context, sid id.Session, why revocation.Reason, act session.End, e audit.Event, beside ...revocation.Entry) (lived bool, err error) {
 	whole := append(beside[:len(beside):len(beside)], revocation.Entry{Kind: revocation.Session, Session: sid, Reason: why, By: act.By, Note: act.Note, At: act.Now, Until: act.Until})
-	withdraw := c.durably
-	if len(beside) > 0 { // the tokens are, whether the store knows the session or not
-		withdraw = c.ahead
-	}
-	err = withdraw(ctx, whole, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
+	err = c.durably(ctx, whole, func(ctx context.Context, how mode) (eff ports.Effects, err error) {
 		err = c.Stores.Sessions.Update(ctx, sid, func(x session.Session) (session.Session, ports.Effects, error) {
 			lived = x.Live(act.Now)
 			mine := x.Ended == act.Now
@@ -460,7 +456,7 @@ func (c *Core) outlives(t *token.Claims, now instant.Instant) instant.Instant {
 // apply writes down one entry, which comes with no change of state, and the event that tells of it.
 func (c *Core) apply(ctx context.Context, e audit.Event, entry revocation.Entry) error {
 	entries := []revocation.Entry{entry}
-	return c.ahead(ctx, entries, func(ctx context.Context, how mode) (ports.Effects, error) {
+	return c.durably(ctx, entries, func(ctx context.Context, how mode) (ports.Effects, error) {
 		eff := ports.Effects{Revocations: entries, Events: how.events(false, e)}
 		return eff, c.Stores.System.Commit(ctx, eff)
 	})

@@ -350,6 +350,9 @@ func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken
 	s.core.felt(ctx, eff)
 	switch out.Verdict {
 	case session.Reused:
+		if err := s.core.forgetEnded(ctx, is.Session.ID); err != nil {
+			return Tokens{}, err
+		}
 		return Tokens{}, &session.EndedError{Reason: revocation.RefreshReuse}
 	case session.Rotated:
 		s.wipeLater(wipe{session: t.Session, counter: next.Counter})
@@ -518,6 +521,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 		return Tokens{}, err
 	}
 	s.core.felt(ctx, signedIn)
+	acct.Places = session.Places{} // as the change has left it
 	if err := s.core.remember(ctx, &acct, r.Origin, now); err != nil {
 		return Tokens{}, err
 	}

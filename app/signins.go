@@ -81,9 +81,9 @@ func (s *Sessions) Page(ctx context.Context, of id.User, behind Place, limit int
 	if err != nil {
 		return nil, next, false, err
 	}
-	now := s.core.now()
+	now, some := s.core.now(), max(limit+1, 100)
 	for looked := 0; looked < pageLooked; {
-		all, err := s.core.Stores.Sessions.List(ctx, behind, limit+1)
+		all, err := s.core.Stores.Sessions.List(ctx, behind, some)
 		if err != nil {
 			return nil, next, false, err
 		}
@@ -97,7 +97,7 @@ func (s *Sessions) Page(ctx context.Context, of id.User, behind Place, limit int
 				return cutPage(page, limit, nil)
 			}
 		}
-		if looked += len(all); len(all) <= limit {
+		if looked += len(all); len(all) < some {
 			return page, next, false, nil
 		}
 	}

@@ -402,10 +402,9 @@ func (t *Trail) Erase(ctx context.Context, by Actor, user string) (erased int, e
 		}
 		after = entries[len(entries)-1].Record.Seq
 	}
+	var kept error // beside which the event of what was erased is recorded all the same
 	if uid, err := id.Parse[id.User](who.id); err == nil {
-		if err := t.core.forgetAll(ctx, uid); err != nil {
-			return erased, err
-		}
+		kept = t.core.forgetAll(ctx, uid)
 	}
 	e, err := t.core.event(by.Request, audit.PersonalDataErased, audit.Warning, audit.Success)
 	if err != nil {
@@ -413,7 +412,7 @@ func (t *Trail) Erase(ctx context.Context, by Actor, user string) (erased int, e
 	}
 	e.Subject, e.Details = who.id, map[string]string{"records": strconv.Itoa(erased)}
 	by.signs(&e)
-	return erased, t.core.tell(ctx, e)
+	return erased, errors.Join(kept, t.core.tell(ctx, e))
 }
 
 // person is whom records are about.

@@ -93,8 +93,7 @@ func (u *Uploads) Begin(ctx context.Context, r Request, c Caller, name string, l
 	if least > u.options.Rules.MaxSize {
 		return nil, &upload.SizeError{Most: u.options.Rules.MaxSize}
 	}
-	ahead, err := u.arrives(c.User())
-	if err != nil {
+	if err := u.arrives(c.User()); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -111,7 +110,7 @@ func (u *Uploads) Begin(ctx context.Context, r Request, c Caller, name string, l
 	}
 	use := upload.UseOf(all)
 	now := use
-	now.Bytes += ahead
+	now.Bytes += u.came(c.User(), 0) // after what is kept was read: what was kept meanwhile is counted in neither
 	if err := u.options.Rules.Room(now, max(least, 0)); err != nil {
 		return nil, err
 	}
@@ -126,22 +125,21 @@ func (u *Uploads) Begin(ctx context.Context, r Request, c Caller, name string, l
 	return &Incoming{u: u, r: r, c: c, info: upload.File{ID: fid, Owner: c.User(), Label: label, Type: kind.Media()}, check: upload.NewCheck(kind, u.options.Rules.MaxSize, u.options.Detect), file: file, used: use.Bytes}, nil
 }
 
-// arrives counts one more file of an owner, and answers how many bytes of others have come and are not kept yet.
-func (u *Uploads) arrives(owner id.User) (ahead int64, err error) {
+// arrives counts one more file of an owner.
+func (u *Uploads) arrives(owner id.User) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.coming[owner]
 	switch {
-	case now.files >= mostComing:
-		return 0, &CrowdedError{Own: true, File: true, Max: mostComing}
+	case now.files >= max(1, min(mostComing, (mostComingAll-u.all)/8)): // the fuller the node, the fewer are one user's
+		return &CrowdedError{Own: true, File: true, Max: mostComing}
 	case u.all >= mostComingAll:
-		return 0, &CrowdedError{File: true, Max: mostComingAll}
+		return &CrowdedError{File: true, Max: mostComingAll}
 	}
-	ahead = now.bytes
 	now.files++
 	u.coming[owner] = now
 	u.all++
-	return ahead, nil
+	return nil
 }
 
 // came counts bytes more of an owner, and answers how many there are.

@@ -195,7 +195,7 @@ func TestTheQuotaHoldsOnSeveralNodesAtOnce(t *testing.T) {
 			switch {
 			case err == nil:
 				taken++
-			case isA[*upload.QuotaError](err):
+			case isA[*upload.QuotaError](err), isA[*app.CrowdedError](err):
 				full++
 			default:
 				t.Errorf("upload: %v", err)

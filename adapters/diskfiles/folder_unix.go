@@ -34,11 +34,12 @@ func lock(f *os.File, wait bool) (bool, error) {
 // Locks answers in a sentence for the operator why several processes cannot share the folder: its file system takes no locks, takes them and does not hold them, or, as far as that is known, keeps them from
 // other machines.
 func (s *Store) Locks() error {
-	r, err := s.open(true)
+	r, err := os.OpenRoot(s.dir) // whoever only looks makes no folders in it, which might be another user's than the server's
 	if err != nil {
-		return fmt.Errorf("the folder of files %s cannot be made or used: %w", s.dir, err)
+		return fmt.Errorf("the folder of files %s cannot be used: %w", s.dir, err)
 	}
-	probe := doubt + "/lock-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36) // of this process alone
+	defer func() { _ = r.Close() }()
+	probe := "lock-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36) // of this process alone
 	one, err := r.OpenFile(probe, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("the folder of files %s cannot be written to: %w", s.dir, err)

@@ -69,9 +69,7 @@ func (p *Revocations) Follow(ctx context.Context, fn func(ports.News) error) err
 		var rested <-chan time.Time
 		select {
 		case <-wake:
-			rest := time.NewTimer(spacing)
-			defer rest.Stop()
-			rested = rest.C
+			rested = time.After(spacing)
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -22,8 +23,9 @@ const (
 	heldUp    = 20 * time.Millisecond
 	// company is how many changes share one at most, and luggage how many entries and events one of them may bring.
 	company, luggage = 64, 64
-	// dawdling is how long a change may take to make up its mind while others wait for it.
+	// dawdling is how long a change may take to make up its mind while others wait for it, and lockWait how long, in milliseconds, a row may be another node's before each goes on alone.
 	dawdling = 100 * time.Millisecond
+	lockWait = "set local lock_timeout = 50"
 )
 
 // together is what gathers changes: those that come while the disk is busy with others share one transaction, and wait for the disk once. The first to come waits for nobody.
@@ -38,7 +40,8 @@ type together struct {
 type traveller struct {
 	sql    string // locks and reads the row; empty: it reads none
 	args   []any
-	in     bool // it has joined
+	in     bool          // it has joined
+	out    chan struct{} // closed when a company takes it along
 	row    chan row
 	made   chan bool  // whether it has something to write: in tx, with effects
 	result chan error // errAlone: it is to be tried alone
@@ -83,7 +86,7 @@ func (db *DB) put(ctx context.Context, doing string, e ports.Effects) error {
 
 // travel runs step in a company.
 func (db *DB) travel(ctx context.Context, step func(context.Context, *transaction) (ports.Effects, error)) error {
-	t := &traveller{row: make(chan row, 1), made: make(chan bool, 1), result: make(chan error, 1)}
+	t := &traveller{out: make(chan struct{}), row: make(chan row, 1), made: make(chan bool, 1), result: make(chan error, 1)}
 	tx := &transaction{db: db}
 	tx.first, tx.then = queries.New(asking{db, t}), queries.New(queueing{tx})
 	ready := false
@@ -111,12 +114,43 @@ func (db *DB) travel(ctx context.Context, step func(context.Context, *transactio
 	if !t.in {
 		db.join(t)
 	}
+	if !db.setsOut(ctx, t) {
+		return db.left(ctx)
+	}
 	select {
 	case err := <-t.result:
 		return err
 	case <-ctx.Done():
 		return &lost{err: ctx.Err(), unknown: true}
 	}
+}
+
+// setsOut waits until a company takes t along, a bounded time. When it answers false, none will.
+func (db *DB) setsOut(ctx context.Context, t *traveller) bool {
+	late := time.NewTimer(db.options.Wait)
+	defer late.Stop()
+	select {
+	case <-t.out:
+		return true
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	g := &db.together
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.waiting, t)
+	if i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+	}
+	return i < 0
+}
+
+// left is the error of one whom no company has taken along: nothing of the change has happened.
+func (db *DB) left(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return &lost{err: err}
+	}
+	return fmt.Errorf("use the database %s: %w: %w: %v", db.name, ports.ErrUnavailable, errNoRoom, db.options.Wait)
 }
 
 // asking is the connection of a traveller's first read.
@@ -128,6 +162,9 @@ type asking struct {
 func (a asking) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	a.t.sql, a.t.args, a.t.in = sql, args, true
 	a.db.join(a.t)
+	if !a.db.setsOut(ctx, a.t) {
+		return failed{a.db.left(ctx)}
+	}
 	select {
 	case r := <-a.t.row:
 		return r
@@ -185,6 +222,9 @@ func (db *DB) lead() {
 		all := slices.Clone(g.waiting[:n])
 		g.waiting = slices.Delete(g.waiting, 0, n)
 		g.mu.Unlock()
+		for _, t := range all {
+			close(t.out)
+		}
 		late := time.AfterFunc(heldUp, func() {
 			g.mu.Lock()
 			defer g.mu.Unlock()
@@ -200,26 +240,48 @@ func (db *DB) lead() {
 	}
 }
 
-// carry takes a company through one transaction.
+// carry takes a company through one transaction. Where the database does not answer, those who wait hear so too: they would find it as it is, and take as long to find it.
 func (db *DB) carry(all []*traveller) {
-	ctx, cancel := db.bound(context.Background())
-	defer cancel()
-	err := db.transact(ctx, all)
+	err := db.transact(all)
 	var l *lost
-	if err != nil && !(errors.As(err, &l) && l.unknown) && !late(err) && !errors.Is(err, ports.ErrUnavailable) && !db.isClosing() {
+	silent := late(err) || errors.Is(err, ports.ErrUnavailable)
+	if err != nil && !(errors.As(err, &l) && l.unknown) && !silent && !db.isClosing() {
 		err = errAlone
 	}
 	for _, t := range all {
-		select {
-		case t.row <- row{err: err}: // whoever waits for theirs has none
-		default:
-		}
-		t.result <- err
+		t.hears(err)
 	}
+	if !silent {
+		return
+	}
+	g := &db.together
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range g.waiting {
+		close(t.out)
+		t.hears(&lost{err: err}) // nothing of it was sent
+	}
+	g.waiting = nil
+}
+
+// hears tells a traveller what became of the company.
+func (t *traveller) hears(err error) {
+	select {
+	case t.row <- row{err: err}: // whoever waits for theirs has none
+	default:
+	}
+	t.result <- err
 }
 
 // transact locks and reads the rows of all, has each decide, and commits what they wrote. What it answers concerns all that have something to write.
-func (db *DB) transact(ctx context.Context, all []*traveller) error {
+func (db *DB) transact(all []*traveller) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // whose it is, it meets again alone
+			err = errAlone
+		}
+	}()
+	ctx, cancel := db.bound(context.Background())
+	defer cancel()
 	conn, err := db.acquire(ctx)
 	if err != nil {
 		return err
@@ -250,7 +312,9 @@ func (db *DB) transact(ctx context.Context, all []*traveller) error {
 	if err := db.effects(ctx, tx.then, effects); err != nil || tx.batch.Len() == 0 {
 		return err
 	}
-	if err := tx.commit(ctx); err != nil {
+	last, cancel := db.bound(context.Background()) // what the locks took is not the commit's fault
+	defer cancel()
+	if err := tx.commit(last); err != nil {
 		return err
 	}
 	if len(effects.Revocations) > 0 {
@@ -275,6 +339,9 @@ func (tx *transaction) read(ctx context.Context, all []*traveller) error {
 	})
 	batch := &pgx.Batch{}
 	batch.Queue("begin")
+	if len(all) > 1 {
+		batch.Queue(lockWait)
+	}
 	for _, t := range readers {
 		batch.Queue(t.sql, t.args...)
 	}
@@ -282,6 +349,9 @@ func (tx *transaction) read(ctx context.Context, all []*traveller) error {
 	rows := make([]row, len(readers))
 	answers := tx.conn.SendBatch(ctx, batch)
 	_, err := answers.Exec()
+	if err == nil && len(all) > 1 {
+		_, err = answers.Exec()
+	}
 	for i := range readers {
 		if err == nil {
 			rows[i].err = answers.QueryRow().Scan(&rows[i].value)

@@ -257,3 +257,73 @@ func TestACompanyOfWhichTheConnectionBreaks(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoIsNotTakenAlong does not wait for ever: after Options.Wait, or once the caller has gone, nothing of the change happens.
+func TestWhoIsNotTakenAlong(t *testing.T) {
+	o := patient
+	o.Wait = 300 * time.Millisecond
+	db, url := opened(t, o)
+	goOn := crowd(t, db, url)
+	ctx, leave := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() { gone <- db.System().Commit(ctx, ports.Effects{Events: []audit.Event{anEvent()}}) }()
+	eventually(t, "it waits", func() bool { n, _ := db.Waiting(); return n == 1 })
+	leave()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller who has gone: %v", err)
+	}
+	if n, _ := db.Waiting(); n != 0 {
+		t.Errorf("%d are still in the queue", n)
+	}
+	if err := db.System().Commit(t.Context(), ports.Effects{Events: []audit.Event{anEvent()}}); !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("after the wait: %v", err)
+	}
+	goOn(0)
+	eventually(t, "the companies have arrived", func() bool { _, stuck := db.Waiting(); return stuck == 0 })
+	if got := batches(t, db); got != pgstore.Companies {
+		t.Errorf("%d transactions were carried out, want those %d that had set out", got, pgstore.Companies)
+	}
+}
+
+// TestARowThatIsHeld: whoever travels with one who wants a row that another node holds goes on without them.
+func TestARowThatIsHeld(t *testing.T) {
+	db, url := opened(t, patient)
+	all := make([]session.Session, 6)
+	for i, sid := range apart(db, len(all)) {
+		all[i] = aSession()
+		all[i].ID = sid
+		if err := db.Sessions().Create(t.Context(), all[i], ports.Effects{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goOn := crowd(t, db, url)
+	conn := connected(t, url)
+	run1(t, conn, "begin")
+	run1(t, conn, "select 1 from sessions where id = $1 for update", all[0].ID[:])
+	bump := func(s session.Session) (session.Session, ports.Effects, error) {
+		s.Counter++
+		return s, ports.Effects{}, nil
+	}
+	held, free := make(chan error, 1), make(chan error, len(all))
+	go func() { held <- db.Sessions().Update(t.Context(), all[0].ID, bump) }()
+	for i := range all[1:] {
+		go func() { free <- db.Sessions().Update(t.Context(), all[1+i].ID, bump) }()
+	}
+	goOn(len(all))
+	for range all[1:] {
+		select {
+		case err := <-free:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(15 * time.Second):
+			t.Fatal("it waits for another's row")
+		case err := <-held:
+			t.Fatalf("a row that is held was changed, or given up: %v", err)
+		}
+	}
+	run1(t, conn, "rollback")
+	if err := <-held; err != nil {
+		t.Error(err)
+	}
+}

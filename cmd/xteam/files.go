@@ -103,7 +103,7 @@ func filesPlace(ctx context.Context, p *patient) finding {
 		return fail(strangeFix(&p.s, want), "%s is not the folder that files were written to: its mark is %s, where that one's is %s", at, got, want)
 	}
 	if p.s.DatabaseURL != "" {
-		if err := files.Locks(); err != nil {
+		if err := files.Locks(); err != nil && !errors.Is(err, fs.ErrNotExist) { // which the first start makes
 			return fail("have UPLOAD_DIR on a file system that passes locks (flock) on to all servers, such as NFS 4", "servers that share a database cannot share %s: %v", at, err)
 		}
 		if p.s.UploadDir == "" {

@@ -62,7 +62,7 @@ type Act struct {
 // Revoke withdraws all tokens and ends all sessions of the account, as its owner may ask. Its API keys go on.
 func (a Account) Revoke(act Act, why revocation.Reason) (Account, revocation.Entry) {
 	a, e := a.raise(act, why)
-	a.SessionsFrom, a.SessionsEnded = a.Generation, why
+	a.SessionsFrom, a.SessionsEnded, a.Places = a.Generation, why, session.Places{} // among them may be those of whom it throws out
 	return a, e
 }
 
@@ -142,7 +142,7 @@ func (a *Account) MayUseKey(g token.Generation) (revocation.Reason, bool) {
 func (a Account) RaiseTo(least token.Generation, why revocation.Reason, keys bool, now instant.Instant) Account {
 	a.Generation, a.Updated = max(a.Generation, least), now
 	if a.SessionsFrom < least {
-		a.SessionsFrom, a.SessionsEnded = least, why
+		a.SessionsFrom, a.SessionsEnded, a.Places = least, why, session.Places{}
 	}
 	if keys && a.KeysFrom < least {
 		a.KeysFrom, a.KeysEnded = least, why
