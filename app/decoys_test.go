@@ -91,7 +91,7 @@ func TestDecoys(t *testing.T) {
 	w.turn(400 * 24 * time.Hour) // it has expired
 	_, _ = w.guard.AdmitKey(t.Context(), from, key.RevealPlaintext())
 	until(5)
-	if is, why, err := w.sessions.Introspect(t.Context(), w.guard, home, key); is != nil || !errors.Is(why, apikey.ErrInvalid) || err != nil {
+	if is, why, err := w.sessions.Introspect(t.Context(), w.guard, key); is != nil || !errors.Is(why, apikey.ErrInvalid) || err != nil {
 		t.Errorf("introspected: %+v, %v, %v", is, why, err)
 	}
 	until(6)
@@ -163,7 +163,7 @@ func TestADecoysKeyIsAsMuchWorkAsAnother(t *testing.T) {
 		for how, ask := range map[string]func() error{
 			"used": func() error { _, err := w.guard.AdmitKey(t.Context(), home, text.RevealPlaintext()); return err },
 			"introspected": func() error {
-				_, why, err := w.sessions.Introspect(t.Context(), w.guard, home, text)
+				_, why, err := w.sessions.Introspect(t.Context(), w.guard, text)
 				return errors.Join(why, err)
 			},
 		} {

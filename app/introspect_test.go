@@ -19,7 +19,7 @@ func TestIntrospectionOfAKeyReadsTheStoreAsSeldomAsTheGuard(t *testing.T) {
 	k := w.issue(w.caller(w.signIn("ann")), apikey.UsersRead)
 	ask := func() (*app.Introspected, error) {
 		t.Helper()
-		is, why, err := w.sessions.Introspect(t.Context(), w.guard, abroad, k.Text)
+		is, why, err := w.sessions.Introspect(t.Context(), w.guard, k.Text)
 		if err != nil || (is == nil) == (why == nil) {
 			t.Fatalf("%+v, %v, %v", is, why, err)
 		}
@@ -73,16 +73,16 @@ func TestGarbageKeepsNoKeyFromIntrospection(t *testing.T) {
 	for range 1000 {
 		_, _ = w.core.Limiter.Take(t.Context(), app.Charge{Class: app.Unclassed, Address: service.Origin.Address})
 	}
-	_, _, err := w.sessions.Introspect(t.Context(), w.guard, service, k.Text)
+	_, _, err := w.sessions.Introspect(t.Context(), w.guard, k.Text)
 	if err != nil {
 		t.Errorf("a key that is not known, asked about by a service through which somebody sends garbage: %v", err)
 	}
 	w.bearer(k)
-	if is, why, err := w.sessions.Introspect(t.Context(), w.guard, service, k.Text); is == nil {
+	if is, why, err := w.sessions.Introspect(t.Context(), w.guard, k.Text); is == nil {
 		t.Errorf("one that is: %v, %v", why, err)
 	}
 	other := secret.New(k.Text.RevealPlaintext()[:40] + "x" + k.Text.RevealPlaintext()[41:])
-	if _, why, err := w.sessions.Introspect(t.Context(), w.guard, service, other); why == nil || err != nil {
+	if _, why, err := w.sessions.Introspect(t.Context(), w.guard, other); why == nil || err != nil {
 		t.Errorf("garbage: %v, %v", why, err)
 	}
 }

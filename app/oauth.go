@@ -25,7 +25,7 @@ type Introspected struct {
 // taken is nil, and why not is the second answer, for the journal alone: one of the refusals of Admit, AdmitKey and Refresh. What cannot be known now is the error: revocation.ErrStale, ports.ErrUnavailable.
 // It changes nothing, and is no use of an API key. A key that the guard knows costs no read of the store. What is no good is for the
 // transport to charge: by the address of the asking service nobody's good key is refused, for others send it garbage.
-func (s *Sessions) Introspect(ctx context.Context, g *Guard, r Request, text secret.Text) (is *Introspected, why, err error) {
+func (s *Sessions) Introspect(ctx context.Context, g *Guard, text secret.Text) (is *Introspected, why, err error) {
 	plain := text.RevealPlaintext()
 	switch {
 	case strings.HasPrefix(plain, session.RefreshPrefix):

@@ -106,7 +106,7 @@ func (a *API) introspect(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	is, why, err := a.Sessions.Introspect(x.ctx(), a.Guard, x.request(), text)
+	is, why, err := a.Sessions.Introspect(x.ctx(), a.Guard, text)
 	switch {
 	case err != nil:
 		return err
