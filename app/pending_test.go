@@ -169,6 +169,39 @@ func TestRevocationsWhileTheDatabaseIsDown(t *testing.T) {
 	}
 }
 
+// What another node puts back meanwhile is no attempt of the one that owes it: the event is written down all the same, once.
+func TestOwedAndPutBack(t *testing.T) {
+	for name, c := range owed {
+		t.Run(name, func(t *testing.T) {
+			o := newOwing(t)
+			o.turn(time.Second) // nothing else of this moment
+			o.fail(before)
+			known := map[string]bool{}
+			for e := range o.core.View.All() {
+				known[e.Key()] = true
+			}
+			if err := c.do(t.Context(), o); err == nil {
+				t.Fatal("it is not owed")
+			}
+			o.fail("")
+			events := o.count(c.kind)
+			var lost []revocation.Entry
+			for e := range o.core.View.All() {
+				if !known[e.Key()] {
+					lost = append(lost, e) // as others know it: without By and Note
+				}
+			}
+			h := app.NewHealing(o.core, slog.New(slog.DiscardHandler)).Healer()
+			o.must(h.PutBack(t.Context(), lost))
+			o.pending.Settle(t.Context())
+			if got := o.count(c.kind) - events; got != 1 || o.pending.Len() != 0 {
+				t.Errorf("%d events, want one; %d are owed", got, o.pending.Len())
+			}
+			o.fresh(t, name)
+		})
+	}
+}
+
 // fresh demands that the database alone refuses what was revoked: a node that has just started does.
 func (o *owing) fresh(t *testing.T, name string) {
 	t.Helper()
