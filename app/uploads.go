@@ -131,7 +131,7 @@ func (u *Uploads) arrives(owner id.User) error {
 	defer u.mu.Unlock()
 	now := u.coming[owner]
 	switch {
-	case now.files >= max(1, min(mostComing, (mostComingAll-u.all)/8)): // the fuller the node, the fewer are one user's
+	case now.files >= mostComing:
 		return &CrowdedError{Own: true, File: true, Max: mostComing}
 	case u.all >= mostComingAll:
 		return &CrowdedError{File: true, Max: mostComingAll}

@@ -28,7 +28,7 @@ func TestRecordingsShareRuns(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all but the first wait", func() bool { return s.Gathering() == len(entries)-1 })
+	eventually(t, "all but the first few wait", func() bool { return s.Gathering() >= len(entries)-16 })
 	server.signal(t, syscall.SIGCONT)
 	all.Wait()
 	if n := calls(t, server, "evalsha") - before; n > 1+(len(entries)+15)/16 {
