@@ -23,8 +23,9 @@ const (
 	heldUp    = 20 * time.Millisecond
 	// company is how many changes share one at most, and luggage how many entries and events one of them may bring.
 	company, luggage = 64, 64
-	// dawdling is how long a change may take to make up its mind while others wait for it, and lockWait how long, in milliseconds, a row may be another node's before each goes on alone.
+	// dawdling is how long a change may take to make up its mind while others wait for it.
 	dawdling = 100 * time.Millisecond
+	// lockWait has a row waited for 50 ms that is another node's: then each goes on alone.
 	lockWait = "set local lock_timeout = 50"
 )
 
@@ -150,7 +151,7 @@ func (db *DB) left(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return &lost{err: err}
 	}
-	return fmt.Errorf("use the database %s: %w: %w: %v", db.name, ports.ErrUnavailable, errNoRoom, db.options.Wait)
+	return fmt.Errorf("use the database %s: %w: it was busy with other changes for %v", db.name, ports.ErrUnavailable, db.options.Wait)
 }
 
 // asking is the connection of a traveller's first read.
@@ -275,8 +276,13 @@ func (t *traveller) hears(err error) {
 
 // transact locks and reads the rows of all, has each decide, and commits what they wrote. What it answers concerns all that have something to write.
 func (db *DB) transact(all []*traveller) (err error) {
+	sent := false
 	defer func() {
-		if p := recover(); p != nil { // whose it is, it meets again alone
+		switch p := recover(); {
+		case p == nil:
+		case sent:
+			err = &lost{err: fmt.Errorf("the commit panicked: %v", p), unknown: true}
+		default: // whose it is, it meets again alone
 			err = errAlone
 		}
 	}()
@@ -314,6 +320,7 @@ func (db *DB) transact(all []*traveller) (err error) {
 	}
 	last, cancel := db.bound(context.Background()) // what the locks took is not the commit's fault
 	defer cancel()
+	sent = true
 	if err := tx.commit(last); err != nil {
 		return err
 	}

@@ -327,3 +327,24 @@ func TestARowThatIsHeld(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// breaking is a sealer that panics.
+type breaking struct{ sealer }
+
+func (breaking) Seal(string, []byte) ([]byte, error) { panic("broken") }
+
+// TestAPanicOfACompany is met by whose it is, in their own goroutine, where whoever called can deal with it.
+func TestAPanicOfACompany(t *testing.T) {
+	db, _ := opened(t, patient)
+	db.Unlock(breaking{})
+	defer func() {
+		if p := recover(); p != "broken" {
+			t.Errorf("got %v, want the panic", p)
+		}
+		db.Unlock(sealer{})
+		if err := db.System().Commit(t.Context(), ports.Effects{Events: []audit.Event{anEvent()}}); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	}()
+	_ = db.System().Commit(t.Context(), ports.Effects{Events: []audit.Event{anEvent()}})
+}
