@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// allowance is how much is allocated between two collections, whatever is in use: of a great heap nearly all are revocations, which take a collection no time. It is at least a quarter of what
+	// allowance is how much is allocated between two collections, whatever is in use: of a great heap nearly all are revocations, which take a collection no time. It is at least a tenth of what
 	// is in use, and at most as much again.
-	allowance = 16 << 20
-	least     = 25
+	allowance = 12 << 20
+	least     = 10
 	most      = 100
 	paced     = time.Second / 4
 )

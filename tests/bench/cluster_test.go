@@ -3,8 +3,10 @@ package bench_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -73,19 +75,18 @@ func three(b *testing.B) (n *nodes, issued string, signedIn func(n int) []string
 	return n, issued, sessions(b, postgres, issued), into(b, redis, postgres)
 }
 
-// BenchmarkClusterRevoked revokes on one of three nodes and watches another refuse, while a core is to spare and while both are saturated.
+// BenchmarkClusterRevoked revokes on one of three nodes and watches another refuse, while a core is to spare and while both are saturated: one token, as a client of OAuth does it; a session by a
+// log-out; and what lies between Redis and the other node alone.
 func BenchmarkClusterRevoked(b *testing.B) {
 	n, issued, signedIn, straight := three(b)
+	single := single(n.all[0].key(b, issued))
+	n.watch(b, others(b, issued, 90), single) // what each connection prepares is there
+	n.watch(b, signedIn(90), logOut)
 	watch := func(when string, most float64) {
-		const times = 300
-		cores := processors(b)
-		whole, after := n.watch(b, signedIn(times), logOut)
-		bare, _ := n.watch(b, others(b, issued, times), straight)
-		busy := cores()
-		metric(b, whole.at(0.99), "p99-ms-"+strings.ReplaceAll(when, " ", "-"))
-		report.add(row{figure: "revoked on one node of three to refused on another, " + when, goal: fmt.Sprintf("p99 ≤ %.0f ms", most),
-			measured: fmt.Sprintf("p50 %.1f, p99 %.1f ms from the request; p50 %.1f, p99 %.1f ms from its answer; %.1f cores busy", whole.at(0.5), whole.at(0.99), after.at(0.5), after.at(0.99), busy),
-			baseline: fmt.Sprintf("without the database p50 %.1f, p99 %.1f ms", bare.at(0.5), bare.at(0.99)), ratio: fmt.Sprintf("%.1f", whole.at(0.5)/bare.at(0.5)), met: whole.at(0.99) <= most})
+		const times = 600
+		n.revoked(b, "a token revoked (RFC 7009) on one node of three to refused on another, "+when, most, others(b, issued, times), single)
+		n.revoked(b, "a log-out on one node of three to refused on another, "+when, most, signedIn(times), logOut)
+		n.revoked(b, "recorded in Redis, past the database, to refused on a node, "+when, most, others(b, issued, times), straight)
 	}
 	watch("a core to spare", 5)
 	relieve := n.saturate(b, issued)
@@ -93,15 +94,69 @@ func BenchmarkClusterRevoked(b *testing.B) {
 	relieve()
 }
 
+// revoked puts what watch has seen into the table.
+func (n *nodes) revoked(b *testing.B, figure string, most float64, tokens []string, revoke revoking) {
+	b.Helper()
+	cores := processors(b)
+	whole, after := n.watch(b, tokens, revoke)
+	busy := cores()
+	metric(b, whole.at(0.99), "p99-ms:"+strings.ReplaceAll(figure, " ", "-"))
+	report.add(row{figure: figure, goal: fmt.Sprintf("p99 ≤ %.0f ms", most), met: whole.at(0.99) <= most,
+		measured: fmt.Sprintf("p50 %.1f, p95 %.1f, p99 %.1f ms from the request; p50 %.1f, p99 %.1f ms from its answer; %.1f cores busy", whole.at(0.5), whole.at(0.95), whole.at(0.99), after.at(0.5), after.at(0.99), busy)})
+}
+
 // BenchmarkClusterRate has as many revoked on three nodes as go.
 func BenchmarkClusterRate(b *testing.B) {
 	n, issued, signedIn, straight := three(b)
+	n.sustain(b, "tokens revoked over HTTP (RFC 7009) a second, three nodes, 32 callers", others(b, issued, 32_000), single(n.all[0].key(b, issued)))
 	n.sustain(b, "log-outs over HTTP a second, three nodes, 32 callers", signedIn(16_000), logOut)
 	n.sustain(b, "revocations into Redis a second, one a call, three nodes that follow, 32 callers", others(b, issued, 120_000), straight)
 }
 
 // revoking has a token revoked, by way of a node or past it.
 type revoking func(s *server, token string) error
+
+// single revokes one access token, as a client of OAuth does that signs in with an API key (RFC 7009).
+func single(key string) revoking {
+	return func(s *server, token string) error {
+		req, err := http.NewRequest(http.MethodPost, s.base+"/api/v1/oauth/revoke", strings.NewReader("token="+token))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("revoke: got %d (%v)", resp.StatusCode, err)
+		}
+		return nil
+	}
+}
+
+// key makes an API key that may revoke the tokens of its owner.
+func (s *server) key(b *testing.B, token string) string {
+	b.Helper()
+	req, err := http.NewRequest(http.MethodPost, s.base+"/api/v1/api-keys", strings.NewReader(`{"name":"bench","scopes":["tokens:revoke"]}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	var got struct{ Key string }
+	if err := errors.Join(err, json.Unmarshal(text, &got)); err != nil || resp.StatusCode != http.StatusCreated {
+		b.Fatalf("create a key: %d %s %v", resp.StatusCode, text, err)
+	}
+	return got.Key
+}
 
 func logOut(s *server, token string) error {
 	status, err := s.status(http.MethodPost, logoutPath, token)
@@ -318,8 +373,8 @@ func (n *nodes) sustain(b *testing.B, figure string, tokens []string, revoke rev
 	for _, name := range slices.Sorted(maps.Keys(took)) {
 		each += fmt.Sprintf(", %s %.2f", name, ms(took[name])/all)
 	}
-	metric(b, rate.least(), "revocations/s-"+strings.Fields(figure)[0])
-	report.add(row{figure: figure, goal: "≥ 2,000/s", measured: fmt.Sprintf("%s/s; all refused %.0f ms later; %.1f cores busy; of processor time each, in ms%s", rate.show("%.0f"), behind, used, each), met: rate.least() >= goal})
+	metric(b, rate.median(), "a-second-"+strings.Fields(figure)[0])
+	report.add(row{figure: figure, goal: "≥ 2,000/s", measured: fmt.Sprintf("%s/s; all refused %.0f ms later; %.1f cores busy; of processor time each, in ms%s", rate.show("%.0f"), behind, used, each), met: rate.median() >= goal})
 }
 
 // BenchmarkClusterJoin starts a node where a million revocations are live, which Redis and the database hold, until it answers, which is once it has all that the database holds, and until

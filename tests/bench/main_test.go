@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		useKeys(plan)
 		return
 	}
+	oneGroup()
 	code := m.Run()
 	report.print()
 	report.cleanup()
@@ -49,6 +50,7 @@ type table struct {
 	mu      sync.Mutex
 	rows    []row
 	skipped []string
+	notes   []string // what whoever reads the figures is to know of the machine
 	end     []func()
 }
 
@@ -93,6 +95,9 @@ func (t *table) print() {
 		return
 	}
 	fmt.Printf("\n%s/%s, %d cores, %s%s; medians, in brackets the least and the greatest round\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), revision())
+	for _, note := range t.notes {
+		fmt.Println(note)
+	}
 	lines := [][]string{{"figure", "goal", "measured", "baseline", "ratio", ""}}
 	missed := 0
 	for _, r := range t.rows {
