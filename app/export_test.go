@@ -59,5 +59,5 @@ func (l *Limiter) Counted() int {
 	return len(l.sums.counts) + len(l.sums.keys)
 }
 
-// MaxCounted is of addresses, those of three kinds that have none, and API keys.
-const MaxCounted = summed + 3 + summed
+// MaxCounted is of addresses, those of four kinds that have none, and API keys.
+const MaxCounted = summed + 4 + summed

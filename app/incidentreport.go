@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/incident"
@@ -126,7 +127,7 @@ type telling struct {
 type noise struct {
 	line      incident.Line
 	kind      audit.Kind
-	n         int
+	n         uint64 // a record that sums others up counts as many as it says
 	addresses map[string]bool
 	accounts  map[string]bool
 }
@@ -135,7 +136,7 @@ type noise struct {
 var noisy = map[audit.Kind]bool{
 	audit.AuthenticationFailed: true, audit.RateLimited: true, audit.AttemptsLimited: true, audit.AccessRefused: true, audit.APIKeyRefused: true, audit.RegistrationRefused: true,
 	audit.AuthenticationSucceeded: true, audit.SessionRefreshed: true, audit.AccountCreated: true, audit.PasswordRehashed: true, audit.PermissionDenied: true, audit.ProfileChanged: true,
-	audit.TokenRevoked: true, audit.AddressBlocked: true,
+	audit.TokenRevoked: true, audit.AddressBlocked: true, audit.SignInHeldBack: true,
 }
 
 // entry takes one record up.
@@ -172,7 +173,7 @@ func (t *telling) entry(e *audit.Entry) error {
 		run = &noise{line: line, kind: r.Kind, addresses: map[string]bool{}, accounts: map[string]bool{}}
 		t.runs[r.Kind] = run
 	}
-	run.n++
+	run.n += alert.Weight(r.Actor, r.Reason, p.Details["of"])
 	run.line.To = r.Seq
 	const most = 100_000
 	if whence := cmp.Or(p.IPAddress, p.Details["network"]); len(run.addresses) < most && whence != "" {
@@ -240,15 +241,21 @@ func (t *telling) flush() {
 // told is a run as one line.
 func (run *noise) told() incident.Line {
 	l := run.line
-	if run.n == 1 {
+	if l.To == l.Seq {
 		l.To = 0
+	}
+	if run.n == 1 {
 		return l
 	}
 	l.What = fmt.Sprintf("%s, %d times", l.What, run.n)
-	l.More = fmt.Sprintf("%d addresses", len(run.addresses))
-	if run.kind != audit.AddressBlocked {
-		l.More += fmt.Sprintf(", %d accounts", len(run.accounts))
+	var known []string // of records that sum others up neither may be
+	if n := len(run.addresses); n > 0 {
+		known = append(known, fmt.Sprintf("%d addresses", n))
 	}
+	if n := len(run.accounts); n > 0 && run.kind != audit.AddressBlocked {
+		known = append(known, fmt.Sprintf("%d accounts", n))
+	}
+	l.More = strings.Join(known, ", ")
 	if len(run.addresses) > 1 {
 		l.From = fmt.Sprintf("%s and others", l.From)
 	}

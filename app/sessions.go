@@ -68,7 +68,8 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 		return Tokens{}, err
 	}
 	if err := s.core.Incidents.admits(&acct); err != nil { // whoever knows the password alone learns of it
-		return Tokens{}, s.heldBack(ctx, r, &acct, err)
+		s.heldBack(ctx, r, &acct)
+		return Tokens{}, err
 	}
 	now := s.core.now()
 	acct, whole, err := s.core.caughtUp(ctx, acct)
@@ -100,13 +101,9 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	return tokens, nil
 }
 
-// heldBack has the journal told of a sign-in that is held back, which is good for nothing else: no password was wrong, and nothing is kept.
-func (s *Sessions) heldBack(ctx context.Context, r Request, acct *account.Account, err error) error {
-	if e, eerr := s.core.event(r, audit.AuthenticationFailed, audit.Info, audit.Failure); eerr == nil {
-		e.Subject, e.Email, e.Reason = acct.ID.String(), acct.Email.String(), "held_back"
-		s.core.Journal.Write(ctx, e)
-	}
-	return err
+// heldBack has the journal told of a sign-in that is held back: no password was wrong. Like other refusals it is told and counted, not kept one by one: the try is paid back, so there may be any number.
+func (s *Sessions) heldBack(ctx context.Context, r Request, acct *account.Account) {
+	s.core.tellRefused(ctx, refusal{kind: audit.SignInHeldBack, request: r, reason: "sign_in_held", subject: acct.ID, email: acct.Email.String()})
 }
 
 // failed records a sign-in that failed and answers account.ErrCredentials, or the fault that kept it from being recorded.

@@ -46,7 +46,7 @@ type sumKey struct {
 func (t *sums) add(f *refusal) {
 	k, owned := sumKey{kind: f.kind}, sumOwned{}
 	switch f.kind {
-	case audit.RateLimited, audit.AttemptsLimited: // nobody asks from where
+	case audit.RateLimited, audit.AttemptsLimited, audit.SignInHeldBack: // nobody asks from where
 	case audit.APIKeyRefused:
 		k.address, owned = client(f.request.Origin.Address).Addr(), sumOwned{f.key, f.subject}
 	default:

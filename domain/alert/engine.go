@@ -164,12 +164,14 @@ func span(d time.Duration) moment {
 // Counted is the reason of an event that stands for others, which were told and not kept; how many, its detail "of" says.
 const Counted = "counted"
 
-// weight is how many an event stands for: one that sums others up says it.
-func weight(v *audit.Event) uint64 {
-	if v.Reason != Counted || v.Actor != "system" {
+func weight(v *audit.Event) uint64 { return Weight(v.Actor, v.Reason, v.Details["of"]) }
+
+// Weight is how many an event stands for, by its actor, its reason and its detail "of": one that sums others up says it.
+func Weight(actor, reason, of string) uint64 {
+	if reason != Counted || actor != "system" {
 		return 1
 	}
-	n, err := strconv.ParseUint(v.Details["of"], 10, 32)
+	n, err := strconv.ParseUint(of, 10, 32)
 	if err != nil || n == 0 {
 		return 1
 	}

@@ -47,7 +47,8 @@ const (
 	AlertRaised             Kind = "alert_raised"          // or raised again
 	AlertAcknowledged       Kind = "alert_acknowledged"
 	AlertSilenced           Kind = "alert_silenced"
-	SignInDisowned          Kind = "sign_in_disowned" // its user says that it was not theirs, and it has ended
+	SignInDisowned          Kind = "sign_in_disowned"  // its user says that it was not theirs, and it has ended
+	SignInHeldBack          Kind = "sign_in_held_back" // its password is right, and not everybody is let in after an incident
 	IncidentOpened          Kind = "incident_opened"
 	IncidentContained       Kind = "incident_contained"
 	IncidentEradicated      Kind = "incident_eradicated"
@@ -104,6 +105,7 @@ var messages = map[Kind]string{
 	AlertAcknowledged:       "Alert acknowledged",
 	AlertSilenced:           "Alert silenced",
 	SignInDisowned:          "Sign-in disowned",
+	SignInHeldBack:          "Sign-in held back",
 	IncidentOpened:          "Incident opened",
 	IncidentContained:       "Incident contained",
 	IncidentEradicated:      "Incident eradicated",
