@@ -102,7 +102,7 @@ func (c *cli) rotate(ctx context.Context, u *url.URL, o rotation, kid string, in
 	defer t.CloseIdleConnections()
 	client := &clientOf{&http.Client{Transport: t, CheckRedirect: stay, Timeout: patience}, u.Scheme + "://" + u.Host + "/api/v1", ""}
 	if o.user == "" {
-		if client.bearer, err = c.line(ctx, "your access token or API key"); err != nil {
+		if client.bearer, err = c.token(ctx, "your access token or API key"); err != nil {
 			return got, err
 		}
 	} else {

@@ -129,9 +129,6 @@ IPv6. A block of the same network is replaced.`,
 			Missing []string   `json:"missing,omitempty"`
 		}
 		if err := api.post(cmd.Context(), blockedIPsPath, in, &made); err != nil {
-			if no, risky := refused(err, http.StatusConflict); risky && no.Code == "block_risky" {
-				return fmt.Errorf("%w: add --force", err)
-			}
 			return err
 		}
 		return c.print(*asJSON, made, made.CIDR+" is turned away until "+made.until()+seenBy(made.Nodes, made.Missing))

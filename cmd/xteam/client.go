@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,9 @@ type admin struct {
 	http  *http.Client
 	close func()
 }
+
+// operatorHost stands for the server behind the socket, or in this process.
+const operatorHost = "operator"
 
 // patience bounds one command's request: a hash at the greatest cost takes a few seconds.
 const patience = 30 * time.Second
@@ -121,6 +125,7 @@ var flags = map[string]string{
 	"expires_in_days": "--expires-in-days", "overlap_hours": "--overlap-hours",
 	"expires_in_seconds": "--for", "until": "--until", "limit": "--limit", "cursor": "--cursor",
 	"format": "--format", "from": "--from", "to": "--to", "user": "--user", "note": "--note",
+	"cidr": "CIDR", "users": "--user", "networks": "--ip", "sessions": "--session", "keys": "--key", "api_keys": "--api-key",
 }
 
 // Error is one line: the fields and what they take, else the detail.
@@ -136,6 +141,7 @@ func (r *refusal) Error() string {
 	if len(parts) > 0 {
 		text = strings.Join(parts, "; ")
 	}
+	text = strings.ReplaceAll(text, "insist (force)", "add --force")
 	return strings.Join(strings.Fields(text), " ")
 }
 
@@ -150,7 +156,7 @@ const maxAnswer = 1 << 20
 
 // get reads the answer into out. One that is no success is a *refusal.
 func (a *admin) get(ctx context.Context, path string, out any) error {
-	_, err := exchange(ctx, a.http, http.MethodGet, "http://operator"+path, "", nil, out)
+	_, err := exchange(ctx, a.http, http.MethodGet, "http://"+operatorHost+path, "", nil, out)
 	return err
 }
 
@@ -160,13 +166,13 @@ func (a *admin) post(ctx context.Context, path string, in, out any) error {
 	if err != nil {
 		return fmt.Errorf("write the request: %w", err)
 	}
-	_, err = exchange(ctx, a.http, http.MethodPost, "http://operator"+path, "", body, out)
+	_, err = exchange(ctx, a.http, http.MethodPost, "http://"+operatorHost+path, "", body, out)
 	return err
 }
 
 // delete has what a path and its query name removed.
 func (a *admin) delete(ctx context.Context, path string) error {
-	_, err := exchange(ctx, a.http, http.MethodDelete, "http://operator"+path, "", nil, nil)
+	_, err := exchange(ctx, a.http, http.MethodDelete, "http://"+operatorHost+path, "", nil, nil)
 	return err
 }
 
@@ -184,6 +190,12 @@ func exchange(ctx context.Context, client *http.Client, method, url, bearer stri
 	}
 	res, err := client.Do(req)
 	if err != nil {
+		if lost := (*neturl.Error)(nil); errors.As(err, &lost) { // its text repeats the whole URL
+			err = lost.Err
+		}
+		if u := req.URL; u.Host != operatorHost {
+			return 0, fmt.Errorf("%s://%s does not answer: %w: see that it is right, and that the server runs", u.Scheme, u.Host, err)
+		}
 		return 0, fmt.Errorf("reach the server: %w", err)
 	}
 	defer res.Body.Close()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,19 +34,70 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errs)
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := stranger(root, args)
+	if err == nil {
+		cmd, err = root.ExecuteContextC(ctx)
+	}
 	switch {
 	case err == nil:
 		return succeeded
+	case c.began && ctx.Err() != nil && errors.Is(err, context.Canceled):
+		_, _ = fmt.Fprintf(errs, "xteam: `%s` was interrupted\n", cmd.CommandPath())
+		return failed
 	case c.began:
 		for line := range strings.Lines(err.Error()) {
 			_, _ = fmt.Fprintf(errs, "xteam: %s\n", strings.TrimSuffix(line, "\n"))
 		}
 		return failed
 	}
-	first, _, _ := strings.Cut(err.Error(), "\n")
+	first := inOurWords(cmd, err)
 	_, _ = fmt.Fprintf(errs, "xteam: %s; see `%s --help`\n", first, cmd.CommandPath())
 	return misused
+}
+
+// stranger is a usage error for a command that there is not, and the group in which it was looked for: also when help is asked for with it.
+func stranger(root *cobra.Command, args []string) (*cobra.Command, error) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	if made, _, err := root.Find([]string{"completion"}); err == nil {
+		made.Short = "Print what makes a shell complete commands and flags"
+		made.Long = "Prints a script that makes a shell complete the commands and flags of xteam. The help\nof each says where the shell looks for it."
+		made.Example = "  source <(xteam completion bash)\n  xteam completion fish >~/.config/fish/completions/xteam.fish"
+	}
+	group, rest, err := root.Find(args)
+	if err != nil || !group.HasAvailableSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], "__") { // those are cobra's own
+		return group, nil
+	}
+	text := "there is no command " + printable(group.CommandPath()+" "+rest[0])
+	group.SuggestionsMinimumDistance = 2
+	if near := group.SuggestionsFor(rest[0]); len(near) > 0 {
+		text += "; perhaps `" + group.CommandPath() + " " + strings.Join(near, "` or `"+group.CommandPath()+" ") + "`"
+	}
+	return group, errors.New(text)
+}
+
+var (
+	flagsMissing = regexp.MustCompile(`^required flag\(s\) "(.*)" not set$`)
+	wrongNumber  = regexp.MustCompile(`^(accepts|requires) .* arg\(s\), .*received (\d+)$`)
+)
+
+// inOurWords is a usage error of the library as a sentence. It repeats no argument of a command that takes none: it may be a secret whose flag was forgotten.
+func inOurWords(cmd *cobra.Command, err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	if m := flagsMissing.FindStringSubmatch(text); m != nil {
+		return "give --" + strings.ReplaceAll(m[1], `", "`, " and --") + " too"
+	}
+	if m := wrongNumber.FindStringSubmatch(text); m != nil {
+		got := m[2] + " arguments were given"
+		if m[2] == "1" {
+			got = "1 argument was given"
+		}
+		return got + "; it is `" + strings.TrimSuffix(cmd.UseLine(), " [flags]") + "`"
+	}
+	if strings.HasPrefix(text, "unknown command ") {
+		return cmd.CommandPath() + " takes flags alone, and something else stands beside them"
+	}
+	return text
 }
 
 func (c *cli) root() *cobra.Command {
@@ -62,15 +114,16 @@ and from a file .env in the working directory; the environment wins.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	users := &cobra.Command{Use: "users", Short: "Accounts", Args: cobra.NoArgs, Example: "  xteam users create --help"}
+	users := &cobra.Command{Use: "users", Short: "Accounts", Args: cobra.NoArgs,
+		Example: "  xteam users list\n  xteam users disable bob\n  xteam users set-role ann@example.com admin"}
 	users.AddCommand(c.usersCreate(), c.usersList(), c.usersShow(), c.usersDisable(), c.usersEnable(), c.usersSetRole(), c.usersSetPassword(), c.usersUnlock())
-	secret := &cobra.Command{Use: "secret", Short: "Secrets", Args: cobra.NoArgs, Example: "  xteam secret generate"}
+	secret := &cobra.Command{Use: "secret", Short: "Secrets for SECRET_KEY and ROOT_KEY", Args: cobra.NoArgs, Example: "  xteam secret generate"}
 	secret.AddCommand(c.secretGenerate())
-	keys, apiKeys, trail, blocked, alerts := c.keys(), c.apiKeys(), c.audit(), c.blockedIPs(), c.alerts()
-	for _, group := range []*cobra.Command{root, users, secret, keys, apiKeys, trail, blocked, alerts} {
+	keys, apiKeys, trail, blocked, alerts, sessions := c.keys(), c.apiKeys(), c.audit(), c.blockedIPs(), c.alerts(), c.sessions()
+	for _, group := range []*cobra.Command{root, users, secret, keys, apiKeys, trail, blocked, alerts, sessions} {
 		group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
-	root.AddCommand(c.serve(), c.dev(), users, keys, apiKeys, c.revoke(), c.scan(), c.incident(), c.explain(), alerts, blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
+	root.AddCommand(c.serve(), c.dev(), users, sessions, keys, apiKeys, c.revoke(), c.scan(), c.incident(), c.explain(), alerts, blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
 	return root
 }
 

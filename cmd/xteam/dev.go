@@ -86,7 +86,7 @@ func (c *cli) look(ctx context.Context, once bool) error {
 	if went != nil || once {
 		return went
 	}
-	if _, err := fmt.Fprintf(c.out, "\nThe same by hand, ready to paste:\n\n%s\nThe log is in %s. Commands reach this server with DATA_DIR=%s. Ctrl-C ends it.\n", t.curl(), s.LogFile, s.Folder); err != nil {
+	if _, err := fmt.Fprintf(c.out, "\nThe same by hand, ready to paste:\n\n%s\nThe API is described at %s/docs. The log is in %s.\nCommands reach this server with DATA_DIR=%s, such as: DATA_DIR=%[4]s %s users list. Ctrl-C ends it.\n", t.curl(), t.base, s.LogFile, s.Folder, os.Args[0]); err != nil {
 		return fmt.Errorf("write the tour: %w", err)
 	}
 	return srv.wait(ctx, nil)

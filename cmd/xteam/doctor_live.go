@@ -67,7 +67,7 @@ func (c *cli) reach(ctx context.Context, o liveOptions) (l *living, closeAll fun
 	}
 	l.metrics = strings.TrimSuffix(strings.TrimSuffix(l.metrics, "/"), "/metrics")
 	if o.key {
-		key, err := c.line(ctx, "the API key")
+		key, err := c.token(ctx, "the API key")
 		if err != nil {
 			return nil, nil, err
 		}

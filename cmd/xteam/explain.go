@@ -76,10 +76,11 @@ taken, and 1 when it would be refused.`,
 			return c.misuse("which token? Give it, or - for the first line of standard input")
 		case "-":
 			var err error
-			if token, err = c.line(cmd.Context(), "the token"); err != nil {
+			if token, err = c.token(cmd.Context(), "the token"); err != nil {
 				return err
 			}
 		}
+		token = bare(token)
 		api, err := c.admin(cmd.Context(), false)
 		if err != nil {
 			return err

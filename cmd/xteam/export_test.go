@@ -18,6 +18,9 @@ import (
 // Run is the program without its process.
 var Run = run
 
+// Bare is bare.
+var Bare = bare
+
 // SettingNames are the names of the table.
 func SettingNames() (names []string) {
 	for _, row := range table {

@@ -152,7 +152,11 @@ func noStore(s settings) error {
 	if s.Store != s.Folder {
 		setting = "DATABASE_URL"
 	}
-	return fmt.Errorf("there is no store in %s: name the folder of one with %s", absolute(s.Store), setting)
+	text := fmt.Sprintf("there is no store in %s: name the folder of one with %s", absolute(s.Store), setting)
+	if dev := filepath.Join(s.Folder, "dev"); setting == "DATA_DIR" && storeExists(settings{Store: dev, Folder: dev}) {
+		text += "; what `xteam dev` made is reached with DATA_DIR=" + dev
+	}
+	return errors.New(text)
 }
 
 // inUse reports whether a store could not be opened because somebody has it open.

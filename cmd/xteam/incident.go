@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	domainincident "github.com/xteam/xteam/domain/incident"
 )
 
 const incidentsAt = "/api/v1/admin/incidents"
@@ -164,6 +166,9 @@ func (c *cli) incidentCommand(cmd *cobra.Command, do func(cmd *cobra.Command, ap
 		}
 		defer api.close()
 		out, text, err := do(cmd, api, at)
+		if no, several := refused(err, http.StatusConflict); several && *iid == "" && no.Detail == domainincident.ErrSeveral.Error() {
+			return errors.New("several incidents are open: name one with --incident ID; `xteam incident list --open` shows them")
+		}
 		if out == nil {
 			return err
 		}

@@ -94,9 +94,12 @@ revoked stays so.`,
 		}
 		if in.Token == "-" {
 			var err error
-			if in.Token, err = c.line(cmd.Context(), "the token"); err != nil {
+			if in.Token, err = c.token(cmd.Context(), "the token"); err != nil {
 				return err
 			}
+		}
+		if in.Token = bare(in.Token); in.Token == "" && f.Changed("token") {
+			return c.misuse("--token needs a value")
 		}
 		api, err := c.admin(cmd.Context(), false)
 		if err != nil {

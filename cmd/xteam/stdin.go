@@ -55,11 +55,36 @@ func (c *cli) line(ctx context.Context, what string) (string, error) {
 	case got.err != nil:
 		return "", fmt.Errorf("read %s from standard input: %w", what, got.err)
 	case got.text == "":
-		return "", errors.New("standard input is empty: " + what + " was expected there")
+		return "", errors.New("the first line of standard input is empty: " + what + " was expected there")
 	case len(got.text) > maxLine:
 		return "", fmt.Errorf("the line on standard input is longer than %d bytes: %s was expected there", maxLine, what)
 	}
 	return got.text, nil
+}
+
+// token reads a token as line does, and takes off what comes along when one is copied.
+func (c *cli) token(ctx context.Context, what string) (string, error) {
+	text, err := c.line(ctx, what)
+	if text = bare(text); err == nil && text == "" {
+		err = errors.New("the first line of standard input has nothing of " + what)
+	}
+	return text, err
+}
+
+// bare is a token without what it is often copied with: blanks, quotation marks, and the header's name and scheme. None of them can be part of a token.
+func bare(text string) string {
+	for {
+		was := text
+		text = strings.Trim(text, " \t\r\n\"'`,;")
+		for _, before := range [...]string{"authorization:", "x-api-key:", "bearer "} {
+			if len(text) > len(before) && strings.EqualFold(text[:len(before)], before) {
+				text = text[len(before):]
+			}
+		}
+		if text == was {
+			return text
+		}
+	}
 }
 
 // firstLine reads byte by byte: what stands behind the line is somebody else's. It stops when the line is too long.

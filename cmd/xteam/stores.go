@@ -36,7 +36,14 @@ func openStore(ctx context.Context, s settings, secrets *assembly.Secrets, log *
 	if s.DatabaseURL != "" {
 		return openPostgres(ctx, s, secrets, log, before)
 	}
-	return assembly.OpenBadgerWith(ctx, s.Store, s.MinFreeSpace, secrets, log, before)
+	db, closeAll, err := assembly.OpenBadgerWith(ctx, s.Store, s.MinFreeSpace, secrets, log, before)
+	if inUse(err) {
+		if conn, unheard := dialSocket(ctx, s.Store); unheard == nil {
+			_ = conn.Close()
+			err = fmt.Errorf("the data folder %s is in use, by a server that runs: stop it first, or name another folder with DATA_DIR", absolute(s.Store))
+		}
+	}
+	return db, closeAll, err
 }
 
 // unfitDatabase says why a database may not serve in production, as far as its URL tells; one that cannot be read is refused when it is opened.
