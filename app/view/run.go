@@ -49,6 +49,7 @@ func (v *View) keepHouse(ctx context.Context) {
 		now := v.opts.Now()
 		skew = v.jumped(now, skew)
 		v.silent()
+		v.overdue()
 		stale = v.wentStale(stale)
 		if n%sweepEvery == 0 {
 			v.set.Sweep(v.over(now))

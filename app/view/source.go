@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -21,6 +22,7 @@ type source struct {
 	lost   bool          // logged as lost, and not heard since
 	unable bool          // logged as not recording, and not recording since
 	owing  owing
+	untold untold
 }
 
 // The pauses before a lost source is followed again: the first, doubled until the last. They are the same on every node; a source
@@ -69,8 +71,10 @@ func (v *View) round(ctx context.Context, s *source, is *round, caught func(know
 	var healed sync.WaitGroup
 	defer healed.Wait()
 	defer over()
+	v.followed(s, true)
+	defer v.followed(s, false)
 	return s.Revocations.Follow(ctx, func(news ports.News) error {
-		v.take(news.Entries)
+		v.takeFrom(s, news.Entries)
 		is.tell(news.Entries)
 		if len(news.Unread) > 0 {
 			is.tellOf(news.Unread)
@@ -86,6 +90,16 @@ func (v *View) round(ctx context.Context, s *source, is *round, caught func(know
 		}
 		return nil
 	})
+}
+
+// takeFrom is take of what a source tells.
+func (v *View) takeFrom(s *source, entries []revocation.Entry) {
+	fresh := v.take(entries)
+	if s.Truth {
+		v.lacks(fresh)
+	} else {
+		v.has(s, entries)
+	}
 }
 
 // comparable reports whether what s tells can be held against what the others hold: everything that the truth held has come in once, and for the truth everything that the others held.

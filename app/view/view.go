@@ -185,24 +185,35 @@ func (v *View) Publish(ctx context.Context, entries ...revocation.Entry) {
 	recording.Wait()
 }
 
-// take makes entries part of the set and tells the subscribers of the new ones.
-func (v *View) take(entries []revocation.Entry) {
+// take makes entries part of the set, tells the subscribers of the new ones, and answers those, once everything that the truth holds has come in.
+func (v *View) take(entries []revocation.Entry) (fresh []revocation.Entry) {
+	ready := v.isReady()
 	for _, e := range entries {
-		if v.set.Add(e) {
-			v.subscribers.tell(e)
-			v.seen(&e)
+		if !v.set.Add(e) {
+			continue
 		}
+		v.subscribers.tell(e)
+		if ready {
+			v.seen(&e)
+			fresh = append(fresh, e)
+		}
+	}
+	return fresh
+}
+
+// isReady reports whether everything that the truth holds has come in once.
+func (v *View) isReady() bool {
+	select {
+	case <-v.ready:
+		return true
+	default:
+		return false
 	}
 }
 
-// seen measures how long an entry was on its way, unless it was there before this node was.
+// seen measures how long an entry was on its way. It is not called for what was there before this node was.
 func (v *View) seen(e *revocation.Entry) {
-	if v.opts.Visible == nil || e.By == revocation.Canary {
-		return
-	}
-	select {
-	case <-v.ready:
+	if v.opts.Visible != nil && e.By != revocation.Canary {
 		v.opts.Visible(instant.Of(v.opts.Now()).Sub(e.At))
-	default:
 	}
 }
