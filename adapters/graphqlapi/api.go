@@ -15,6 +15,7 @@ import (
 
 	"github.com/99designs/gqlgen/complexity"
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/errcode"
 	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -108,6 +109,9 @@ func (a *API) prepared(ctx context.Context, in *request) (*graphql.OperationCont
 	op, wrong := a.run.CreateOperationContext(ctx, &graphql.RawParams{Query: in.query, OperationName: in.operation, Variables: in.variables})
 	if len(wrong) > 0 {
 		return nil, rejected(wrong)
+	}
+	if op.Operation.Operation == ast.Subscription && len(graphql.CollectFields(op, op.Operation.SelectionSet, []string{"Subscription"})) != 1 { // the validation counts names, and skips nothing
+		return nil, gqlerror.List{{Message: "a subscription asks for exactly one field", Extensions: map[string]any{"code": errcode.ValidationFailed}}}
 	}
 	op.DisableIntrospection = !a.introspection
 	if !small && complexity.Calculate(graphql.WithOperationContext(ctx, op), a.schema, op.Operation, op.Variables) > maxComplexity {

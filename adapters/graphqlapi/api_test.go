@@ -506,6 +506,23 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// TestCookiesOfOtherOrigins: a page of another origin that a cookie comes along with is refused as such, and that is no fault of the server's.
+func TestCookiesOfOtherOrigins(t *testing.T) {
+	s := newSystem(t, xteam.Options{Cookies: true})
+	user, _ := s.SignIn(s.User("ann"))
+	ours := "Cookie: __Host-xteam_at=" + user
+	wants(t, s.ask("{ me { username } }", nil, ours))
+	for _, head := range []string{"Origin: null", "Origin: https://evil.test", "Sec-Fetch-Site: cross-site"} {
+		a := s.ask("{ me { username } }", nil, ours, head)
+		if len(a.Errors) != 1 || a.Errors[0].Extensions["code"] != "FORBIDDEN" || a.Errors[0].Extensions["problem"] != "cross_origin" {
+			t.Errorf("%s: %d %s", head, a.status, a.text)
+		}
+	}
+	if log := s.log.String(); strings.Contains(log, "level=ERROR") {
+		t.Errorf("the log tells of a fault: %s", log)
+	}
+}
+
 // TestTheOperatorHasNoToken: who comes by the operator's listener does what an administrator may, without a token, in every field.
 func TestTheOperatorHasNoToken(t *testing.T) {
 	s := newSystem(t, xteam.Options{})

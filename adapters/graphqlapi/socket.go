@@ -3,6 +3,7 @@ package graphqlapi
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -52,10 +53,30 @@ const (
 // talk is how many messages and pings a client may send on one socket, whatever they ask.
 var talk = ratelimit.Limit{Capacity: 200, Period: 10 * time.Second}
 
-// asksToUpgrade reports whether a request opens a WebSocket. What is wrong beside, the library tells.
+// asksToUpgrade reports whether a request wants a WebSocket.
 func asksToUpgrade(r *http.Request) bool {
 	for _, line := range r.Header["Upgrade"] {
 		if strings.EqualFold(strings.TrimSpace(line), "websocket") {
+			return true
+		}
+	}
+	return false
+}
+
+// isHandshake reports whether a request that wants a WebSocket opens one (RFC 6455, section 4.2.1). It leaves nothing for the library to refuse, which would do so in words of its own.
+func isHandshake(r *http.Request) bool {
+	version, key := r.Header["Sec-Websocket-Version"], r.Header["Sec-Websocket-Key"]
+	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || len(version) != 1 || version[0] != "13" || len(key) != 1 || !slices.ContainsFunc(r.Header["Connection"], upgrades) {
+		return false
+	}
+	nonce, err := base64.StdEncoding.DecodeString(key[0])
+	return err == nil && len(nonce) == 16
+}
+
+// upgrades reports whether Upgrade is among the words of a line of Connection.
+func upgrades(line string) bool {
+	for one := range strings.SplitSeq(line, ",") {
+		if strings.EqualFold(strings.TrimSpace(one), "upgrade") {
 			return true
 		}
 	}
@@ -68,6 +89,8 @@ func (a *API) serveSocket(w http.ResponseWriter, r *http.Request, v app.Visit) {
 	_, err := v.Admit(app.Rule{Class: app.Read})
 	switch {
 	case err != nil:
+	case !isHandshake(r):
+		err = app.ErrUpgrade
 	case !v.OwnPage():
 		err = app.ErrCrossOrigin
 	case len(r.Header["Authorization"])+len(r.Header["X-Api-Key"]) > 0:

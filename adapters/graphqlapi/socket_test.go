@@ -153,6 +153,18 @@ func TestSubscriptionsEndWithTheirToken(t *testing.T) {
 	begin(t, url, token)
 }
 
+// TestHandshakes: what opens no WebSocket is refused as everything is, and the library has no word in it.
+func TestHandshakes(t *testing.T) {
+	s := newSystem(t, xteam.Options{})
+	const upgrade, version, key = "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+	for _, heads := range [][]string{{upgrade}, {upgrade, version, key}, {upgrade, "Connection: close", version, key}, {upgrade, "Connection: Upgrade", version}, {upgrade, "Connection: Upgrade", version, "Sec-WebSocket-Key: abc"},
+		{upgrade, "Connection: Upgrade", "Sec-WebSocket-Version: 13, 8", key}, {upgrade, "Connection: Upgrade", "Sec-WebSocket-Version: 8", key}} {
+		if a := s.send("GET", "/graphql", "", heads...); a.status != 426 || a.header.Get("Content-Type") != "application/problem+json" || a.header.Get("Sec-WebSocket-Version") != "13" {
+			t.Errorf("%q: %d %s", heads, a.status, a.text)
+		}
+	}
+}
+
 func TestSocketsOfBadManners(t *testing.T) {
 	s, url := serving(t, xteam.Options{})
 	ann := s.User("ann")
@@ -214,6 +226,15 @@ func TestSocketsOfBadManners(t *testing.T) {
 		t.Errorf("%v", m)
 	}
 	c.hears("complete")
+	for _, q := range []string{`"query":"subscription { a: securityEvents { kind } b: securityEvents { kind } }"`, `"query":"subscription($x: Boolean!) { securityEvents @skip(if: $x) { kind } }","variables":{"x":true}`} {
+		c.say(`{"id":"3","type":"subscribe","payload":{` + q + `}}`)
+		if m := c.hears("error"); !strings.Contains(fmt.Sprint(m), "GRAPHQL_VALIDATION_FAILED") {
+			t.Errorf("%s: %v", q, m)
+		}
+	}
+	if log := s.log.String(); strings.Contains(log, "level=ERROR") {
+		t.Errorf("the log tells of a fault: %s", log)
+	}
 	big := dial(t, url, "graphql-transport-ws")
 	// The server does not wait for the end of it: the client may still be writing when the socket is gone.
 	_ = big.conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"ping","payload":{"x":"`+strings.Repeat("x", 200<<10)+`"}}`))

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -290,6 +291,24 @@ func TestAWishForAKeyIsHeldToTheRules(t *testing.T) {
 	}
 	if got := wants(t, s.post(apiKeys, `{"name":"x"}`, bearer(p)), 409, "too_many_api_keys"); !strings.Contains(got["detail"].(string), "50") {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestChunksOfNothing: a body that need not be there is none, too, when only its end says so.
+func TestChunksOfNothing(t *testing.T) {
+	s := newService(t)
+	s.user("ann", account.RoleUser)
+	p := s.signIn("ann")
+	for _, c := range []struct {
+		body   string
+		status int
+	}{{"", 201}, {"\r\n", 201}, {"x", 400}} {
+		r := httptest.NewRequest("POST", "http://xteam.test"+apiKeys+"/"+s.key(p).ID+"/rotate", io.MultiReader(strings.NewReader(c.body)))
+		r.Header.Set("Authorization", strings.TrimPrefix(bearer(p), "Authorization: "))
+		w := httptest.NewRecorder()
+		if s.h.ServeHTTP(w, r); r.ContentLength >= 0 || w.Code != c.status {
+			t.Errorf("%q: %d %s", c.body, w.Code, w.Body)
+		}
 	}
 }
 

@@ -83,7 +83,11 @@ func (x *exchange) readOptional(v any) error {
 	if x.r.ContentLength == 0 {
 		return nil
 	}
-	return x.read(v)
+	err := x.read(v)
+	if err == errNoBody && x.r.ContentLength < 0 { //nolint:errorlint // decode answers it as it is
+		return nil // whoever sends in chunks says only at the end that there are none
+	}
+	return err
 }
 
 // A body has bodyPatience to begin, and then as long as it takes at leastRate.

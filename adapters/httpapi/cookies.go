@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -23,7 +22,15 @@ const (
 	refreshPath   = "/api/v1/auth/refresh" // to which alone the second is sent
 )
 
-var errCrossOrigin = errors.New("a page of another origin may not use the cookie")
+// errCrossOrigin is app.ErrCrossOrigin of a cookie, so that other transports know it too.
+var errCrossOrigin error = crossOriginError{}
+
+type crossOriginError struct{}
+
+func (crossOriginError) Error() string { return "a page of another origin may not use the cookie" }
+
+// Is is for errors.Is.
+func (crossOriginError) Is(other error) bool { return other == app.ErrCrossOrigin }
 
 // setCookies gives the browser its tokens. It is done in answer to JSON only, which no form of another site's page can send: else such a page could sign its
 // visitor in as somebody else.

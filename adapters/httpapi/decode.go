@@ -23,6 +23,9 @@ func (h *hidden) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// errNoBody is of a body of nothing but white space.
+var errNoBody error = &syntaxError{"the body is empty: send one JSON object"}
+
 // maxFaults is after how many members that are wrong no more is read: neither the answer to the largest body nor the work on it is large.
 const maxFaults = 16
 
@@ -32,7 +35,7 @@ const maxFaults = 16
 func decode(raw []byte, v any) error {
 	switch text := bytes.TrimLeft(raw, " \t\r\n"); {
 	case len(text) == 0:
-		return &syntaxError{"the body is empty: send one JSON object"}
+		return errNoBody
 	case text[0] != '{':
 		return &syntaxError{"the body must be one JSON object"}
 	}

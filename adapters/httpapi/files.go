@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -25,6 +26,9 @@ type rangeError struct{ size int64 }
 func (e *rangeError) Error() string {
 	return fmt.Sprintf("the file has %d bytes: none of them is asked for", e.size)
 }
+
+// errPrecondition is of a file that is not as the request has it.
+var errPrecondition = errors.New("the file is not the one that If-Match or If-Unmodified-Since names")
 
 // newFile is a file that was just taken.
 type newFile struct {
@@ -229,8 +233,21 @@ func (a *API) download(x *exchange) error {
 	h["Content-Disposition"] = []string{dispositionOf(f.Label)}
 	h["Content-Security-Policy"] = filePolicy
 	h["Etag"] = []string{tag}
-	http.ServeContent(&unhurried{exchange: x, control: http.NewResponseController(x.ResponseWriter), began: time.Now()}, x.r, "", f.Created.Time(), content)
-	return nil
+	w := &unhurried{exchange: x, control: http.NewResponseController(x.ResponseWriter), began: time.Now()}
+	http.ServeContent(w, x.r, "", f.Created.Time(), content)
+	if w.refused == 0 {
+		return nil
+	}
+	for _, name := range [...]string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Content-Range", "Content-Security-Policy", "Etag", "Last-Modified"} {
+		h.Del(name) // they are the file's
+	}
+	switch w.refused {
+	case http.StatusPreconditionFailed:
+		return errPrecondition
+	case http.StatusRequestedRangeNotSatisfiable:
+		return &rangeError{f.Size}
+	}
+	return fmt.Errorf("serve the file %s: net/http answered %d", f.ID, w.refused)
 }
 
 // unhurried is an answer that may take its time, but no less than leastRate: what is read holds a file open, and its space if it is deleted meanwhile.
@@ -239,10 +256,23 @@ type unhurried struct {
 	control *http.ResponseController
 	began   time.Time
 	n       int64 // bytes so far
+	refused int   // the status of a refusal in net/http's words, which is kept from the client
+}
+
+// WriteHeader is of http.ResponseWriter.
+func (u *unhurried) WriteHeader(status int) {
+	if status >= http.StatusBadRequest {
+		u.refused = status
+		return
+	}
+	u.exchange.WriteHeader(status)
 }
 
 // Write is of http.ResponseWriter.
 func (u *unhurried) Write(b []byte) (int, error) {
+	if u.refused != 0 {
+		return len(b), nil
+	}
 	_ = u.control.SetWriteDeadline(atLeast(u.began, exportPatience, u.n))
 	n, err := u.exchange.Write(b)
 	u.n += int64(n)

@@ -165,11 +165,19 @@ func TestRangesOfFiles(t *testing.T) {
 		{"Range: bytes=99999999999999999999-", 200, content}, {"Range: bytes=0-0,2-2", 200, content}, {"Range: bytes=" + strings.Repeat("0-,", 5000) + "0-", 200, content}, {"Range: bytes=--1", 200, content},
 		{"Range: bytes=0-1|If-Range: " + tag, 206, "01"}, {"Range: bytes=0-1|If-Range: \"other\"", 200, content}, {"Range: bytes=99-|If-Range: \"other\"", 200, content},
 		{"If-None-Match: " + tag, 304, ""}, {"If-None-Match: \"other\"", 200, content}, {"If-Match: \"other\"", 412, ""},
-		{"Range: bytes=0-1|Range: bytes=2-3", 200, content},
+		{"Range: bytes=0-1|Range: bytes=2-3", 200, content}, {"If-Match: " + tag, 200, content},
+		{"Range: bytes=10-|If-Match: " + tag, 416, ""}, {"Range: bytes=10-|If-None-Match: \"other\"", 416, ""}, {"Range: bytes=10-|If-None-Match: " + tag, 304, ""},
+		{"Range: bytes=0-1|If-Match: \"other\"", 412, ""}, {"If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT", 412, ""},
 	} {
 		w := s.call("GET", filesAt+"/"+f.ID, "", append(strings.Split(c.heads, "|"), bearer(ann))...)
-		if w.Code != c.status || c.status != 416 && w.Body.String() != c.body {
+		if w.Code != c.status || c.status < 400 && w.Body.String() != c.body {
 			t.Errorf("%.60s: got %d %.60q, want %d %q", c.heads, w.Code, w.Body, c.status, c.body)
+		}
+		if h := w.Header(); c.status >= 400 && (h.Get("Content-Disposition") != "" || h.Get("ETag") != "" || h.Get("Last-Modified") != "" || strings.Contains(h.Get("Content-Security-Policy"), "sandbox")) {
+			t.Errorf("%s: a refusal with headers of the file: %v", c.heads, h)
+		}
+		if c.status == 412 {
+			wants(t, w, 412, "precondition_failed")
 		}
 		if c.status == 416 {
 			wants(t, w, 416, "range_not_satisfiable")

@@ -142,6 +142,7 @@ var sentinels = []struct {
 	{keyset.ErrLast, 409, "key_state"},
 	{keyset.ErrPending, 409, "key_state"},
 	{keyset.ErrSigns, 409, "key_state"},
+	{errPrecondition, 412, "precondition_failed"},
 	{errTooLarge, 413, "body_too_large"},
 	{errTokenTooLarge, 413, "body_too_large"},
 	{errNotMultipart, 415, "unsupported_media_type"},

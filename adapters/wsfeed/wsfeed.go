@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -168,9 +169,14 @@ func charged(visit app.Visit, err error) error {
 	return err
 }
 
-// isUpgrade reports whether a request opens a WebSocket (RFC 6455, section 4.2.1). What is wrong beside, the library tells.
+// isUpgrade reports whether a request opens a WebSocket (RFC 6455, section 4.2.1). It leaves nothing for the library to refuse, which would do so in words of its own, once a ticket is spent.
 func isUpgrade(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.ProtoMajor == 1 && has(r.Header["Connection"], "upgrade") && has(r.Header["Upgrade"], "websocket") && has(r.Header["Sec-Websocket-Version"], "13")
+	version, key := r.Header["Sec-Websocket-Version"], r.Header["Sec-Websocket-Key"]
+	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 || !has(r.Header["Connection"], "upgrade") || !has(r.Header["Upgrade"], "websocket") || len(version) != 1 || version[0] != "13" || len(key) != 1 {
+		return false
+	}
+	nonce, err := base64.StdEncoding.DecodeString(key[0])
+	return err == nil && len(nonce) == 16
 }
 
 func has(lines []string, word string) bool {

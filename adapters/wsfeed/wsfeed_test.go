@@ -313,11 +313,15 @@ func TestRefusedBeforeTheUpgrade(t *testing.T) {
 	for _, head := range []string{
 		"GET /ws?token=" + ann + " HTTP/1.1\r\nHost: x\r\n\r\n",
 		"GET /ws?token=" + ann + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+		"GET /ws?token=" + ann + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13, 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+		"GET /ws?token=" + ann + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n",
+		"GET /ws?token=" + ann + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n\r\n",
+		"GET /ws?token=" + ann + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
 	} {
 		conn := s.raw()
 		_, _ = io.WriteString(conn, head)
 		r, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || r.StatusCode != 426 || r.Header.Get("Sec-WebSocket-Version") != "13" {
+		if err != nil || r.StatusCode != 426 || r.Header.Get("Sec-WebSocket-Version") != "13" || r.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%q: %v %v", head[len(head)-60:], r, err)
 		}
 	}
