@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -158,7 +159,7 @@ func (t Tunables) Policy() token.Policy {
 	return token.Policy{Issuer: t.Issuer, Audience: t.Audience, Leeway: t.Leeway}
 }
 
-// Core is what all use cases stand on. All fields but Rotator, Pending, Nodes, Healing, Clocks, Incidents and Limiter are needed.
+// Core is what all use cases stand on. All fields but Rotator, Pending, Nodes, Healing, Clocks, Incidents, Limiter and Logger are needed.
 type Core struct {
 	Stores    Stores
 	View      *view.View
@@ -176,6 +177,8 @@ type Core struct {
 	Clocks    *Clocks    // of the stores; nil: there is none but this node's
 	Incidents *Incidents // who may sign in, and whether this node serves, which makes itself known; nil: everybody may, and it does
 	Limiter   *Limiter   // of attempts at passwords, and counts what is told of refusals; nil: there may be any number of both
+
+	Logger *slog.Logger // of what fails beside an answer that stands; nil: nothing is logged
 }
 
 func (c *Core) now() instant.Instant { return instant.Of(c.Now()) }

@@ -56,15 +56,19 @@ func usedFrom(p netip.Prefix, all []session.Session) bool {
 	})
 }
 
-// remember makes known from where somebody has signed in, when the session is there: what is told of is told of once, and at least once.
-func (c *Core) remember(ctx context.Context, acct *account.Account, from session.Origin, now instant.Instant) error {
+// remember makes known from where somebody has signed in, when the session is there: what is told of is told of once, and at least once. What cannot be noted takes no sign-in back, and is not noted later
+// either, when the network may have been forgotten: it is told of once more, at the first sign-in from there that no session speaks for.
+func (c *Core) remember(ctx context.Context, acct *account.Account, from session.Origin, now instant.Instant) {
 	if _, noted := acct.SignedIn(from.Network(), now); !noted {
-		return nil
+		return
 	}
-	return orGone(c.Stores.Accounts.Update(ctx, acct.ID, func(a account.Account) (account.Account, ports.Effects, error) {
+	err := orGone(c.Stores.Accounts.Update(ctx, acct.ID, func(a account.Account) (account.Account, ports.Effects, error) {
 		a, _ = a.SignedIn(from.Network(), now)
 		return a, ports.Effects{}, nil
 	}))
+	if err != nil && ctx.Err() == nil && c.Logger != nil {
+		c.Logger.Warn("The network of a sign-in could not be noted; the sign-in stands, and the network will be told of as new once more", "user_id", acct.ID.String(), "error", err.Error())
+	}
 }
 
 // forget makes an account not know a network any more.

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
@@ -321,5 +323,45 @@ func TestAForeignNetworkIsForgotten(t *testing.T) {
 			}
 			w.expectNews("afterwards", want...)
 		})
+	}
+}
+
+// TestASignInStandsWhoseNetworkCannotBeNoted: whoever signs in has their tokens, the log says what is wrong, and no news of the network is lost: it is told of this time, and the next sign-in from there has it noted.
+func TestASignInStandsWhoseNetworkCannotBeNoted(t *testing.T) {
+	var log strings.Builder
+	s := newScene(t, func(c *app.Core) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	news := func() (all []string) {
+		for _, e := range s.events() {
+			if of := e.Details["new_network"]; of != "" {
+				all = append(all, of)
+			}
+		}
+		return all
+	}
+	knows := func() bool {
+		a, err := s.store.Accounts().Find(t.Context(), s.ann.ID)
+		return err == nil && a.Knows(abroad.Origin.Network(), account.KnownFor, instant.Of(s.core.Now()))
+	}
+	s.stores.after = func(method string) {
+		if method == "Sessions.Create" { // the store fails from here on
+			s.stores.mu.Lock()
+			defer s.stores.mu.Unlock()
+			s.stores.all, s.stores.err = before, outage{}
+		}
+	}
+	tk, err := s.signInWith("ann", password)
+	s.stores.all, s.stores.after = "", nil
+	if err != nil {
+		t.Fatalf("the sign-in: %v", err)
+	}
+	s.works(tk)
+	if len(news()) != 1 || knows() {
+		t.Errorf("told of %v; noted: %v, while the store failed", news(), knows())
+	}
+	if n := strings.Count(log.String(), "could not be noted"); n != 1 || !strings.Contains(log.String(), outage{}.Error()) || !strings.Contains(log.String(), s.ann.ID.String()) {
+		t.Errorf("the log: %s", log.String())
+	}
+	if _, err := s.signInWith("ann", password); err != nil || len(news()) != 1 || !knows() {
+		t.Errorf("the next: %v; told of %v, noted: %v", err, news(), knows())
 	}
 }

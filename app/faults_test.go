@@ -398,6 +398,7 @@ type act struct {
 	done  func(*scene, app.Tokens)
 	twice func(error) bool // what it answers once more when it was done already; nil: as want
 	lax   []string         // calls whose failure does not fail it
+	final string           // a call that stores something and after which nothing fails it
 	line  audit.Kind       // what the journal alone is told of, last, for anybody can cause any number; it may be missing
 }
 
@@ -406,12 +407,14 @@ var acts = map[string]act{
 	"login": {
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
 		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Accounts.Find", "System.Load", "Sessions.Create"},
+		final: "Sessions.Create",
 		done:  (*scene).works,
 	},
 	"login with a hash that is to be made anew": {
 		ready: func(s *scene) { s.passwords.weak = "new:" },
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
 		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Passwords.Hash", "Accounts.Update", "System.Load", "Sessions.Create"},
+		final: "Sessions.Create",
 		done:  (*scene).works,
 		lax:   []string{"Passwords.Hash"},
 	},
@@ -419,6 +422,7 @@ var acts = map[string]act{
 		ready: func(s *scene) { s.core.Tunables.MaxSessions = 1 },
 		do:    func(_ context.Context, s *scene) (app.Tokens, error) { return s.signInWith("ann", password) },
 		needs: []string{"Accounts.Named", "Sessions.OfUser", "Passwords.Compare", "Accounts.Find", "System.Load", "Sessions.Update", "Sessions.Create"},
+		final: "Sessions.Create",
 		done: func(s *scene, tk app.Tokens) {
 			s.works(tk)
 			s.dead(s.tk, revocation.SessionEnded, revocation.SessionEnded)
@@ -526,6 +530,7 @@ var acts = map[string]act{
 			return s.sessions.ChangePassword(ctx, abroad, s.c, secret.New(password), secret.New(another))
 		},
 		needs: []string{"Accounts.Find", "Sessions.OfUser", "Passwords.Compare", "Passwords.Hash", "System.Load", "Accounts.Update", "Sessions.Create"},
+		final: "Sessions.Create",
 		done: func(s *scene, tk app.Tokens) {
 			if tk.Access.IsZero() { // it was changed, and the new session was not opened
 				var err error
@@ -1015,7 +1020,8 @@ func (a act) failing(s *scene, name, method string, wrote []int) {
 	}
 	s.toldIsStored(told)
 
-	if done := len(wrote) > 0 && wrote[len(wrote)-1] < at; done || slices.Contains(a.lax, method) {
+	final := a.final != "" && slices.Contains(s.stores.calls[:at], a.final)
+	if done := len(wrote) > 0 && wrote[len(wrote)-1] < at; done || final || slices.Contains(a.lax, method) {
 		a.answers(s, err) // what counts the sessions that a revocation ended cannot take it back
 		if a.done != nil {
 			a.done(s, tk)

@@ -95,9 +95,7 @@ func (s *Sessions) Login(ctx context.Context, r Request, login account.Login, pa
 	}
 	try.hit()
 	s.core.felt(ctx, eff)
-	if err := s.core.remember(ctx, &acct, r.Origin, now); err != nil {
-		return Tokens{}, err
-	}
+	s.core.remember(ctx, &acct, r.Origin, now)
 	return tokens, nil
 }
 
@@ -519,9 +517,7 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 	}
 	s.core.felt(ctx, signedIn)
 	acct.Places = session.Places{} // as the change has left it
-	if err := s.core.remember(ctx, &acct, r.Origin, now); err != nil {
-		return Tokens{}, err
-	}
+	s.core.remember(ctx, &acct, r.Origin, now)
 	return tokens, nil
 }
 

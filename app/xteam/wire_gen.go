@@ -60,7 +60,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions)
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup5()
 		cleanup4()

@@ -117,7 +117,7 @@ func open(ctx context.Context, s settings, get lookup, errs io.Writer) (*system,
 		cleanup()
 		return nil, nil, err
 	}
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions)
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions, logger)
 	if err != nil {
 		cleanup10()
 		cleanup9()

@@ -315,7 +315,7 @@ func withEvents(ctx context.Context, folder string, on bool, receivers string) e
 	if c.err != nil {
 		return c.err
 	}
-	core, err := assembly.StartCore(ctx, db, v, codec, plain{}, live, limiter, nil, o)
+	core, err := assembly.StartCore(ctx, db, v, codec, plain{}, live, limiter, nil, o, log)
 	if err != nil {
 		return err
 	}

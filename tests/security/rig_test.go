@@ -209,7 +209,7 @@ func (n *node) start() (stop func(), err error) {
 	if n.plan.passwords != nil {
 		passwords = n.plan.passwords
 	}
-	if n.core, err = assembly.StartCore(ctx, db, v, codec, passwords, live, limiter, nil, o); err != nil {
+	if n.core, err = assembly.StartCore(ctx, db, v, codec, passwords, live, limiter, nil, o, log); err != nil {
 		return nil, err
 	}
 	if n.plan.random != nil {

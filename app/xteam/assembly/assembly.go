@@ -219,7 +219,7 @@ func NewPasswords(o Options) (*passhash.Hasher, error) {
 }
 
 // StartCore makes what the use cases stand on, and notes the lifetime of access tokens before the first is issued.
-func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, l *app.Limiter, clocks *app.Clocks, o Options) (*app.Core, error) {
+func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, l *app.Limiter, clocks *app.Clocks, o Options, log *slog.Logger) (*app.Core, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -228,7 +228,7 @@ func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec
 	}
 	c := &app.Core{
 		Stores: db.Stores, View: v, Codec: codec, Passwords: passwords, MACs: db.MACs, Journal: journal,
-		Random: rand.Reader, Now: o.Now, Tunables: o.Tunables, Limiter: l, Clocks: clocks,
+		Random: rand.Reader, Now: o.Now, Tunables: o.Tunables, Limiter: l, Clocks: clocks, Logger: log,
 	}
 	if err := c.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start the use cases: %w", err)

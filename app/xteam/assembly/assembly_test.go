@@ -47,7 +47,7 @@ func TestLifetimeIsNoted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := assembly.StartCore(ctx, db, v, nil, nil, journal.New(silent), nil, nil, assembly.Options{Tunables: app.Tunables{Access: access, Refresh: 24 * time.Hour, Session: 24 * time.Hour}}); err != nil {
+		if _, err := assembly.StartCore(ctx, db, v, nil, nil, journal.New(silent), nil, nil, assembly.Options{Tunables: app.Tunables{Access: access, Refresh: 24 * time.Hour, Session: 24 * time.Hour}}, silent); err != nil {
 			t.Fatal(err)
 		}
 		s, err := db.Stores.System.Load(ctx)
@@ -76,7 +76,7 @@ func rotated(t *testing.T, dir string, values map[string]string) (kid string, ma
 	}
 	defer closeView()
 	codec := assembly.NewCodec()
-	c, err := assembly.StartCore(ctx, db, v, codec, nil, journal.New(silent), nil, nil, o)
+	c, err := assembly.StartCore(ctx, db, v, codec, nil, journal.New(silent), nil, nil, o, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
