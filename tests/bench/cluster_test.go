@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -274,26 +275,13 @@ func (n *nodes) saturate(b *testing.B, token string) (relieve func()) {
 	return func() { stop(); group.Wait() }
 }
 
-// watch revokes each token at one node, and asks another with it, four times a millisecond, until that refuses: in milliseconds from before the revoking, and from after it. What it
-// tells is too long by as much as a question takes.
+// watch revokes each token at one node while another holds a stream of events open for it, which that node ends once it refuses the token: in milliseconds from before the revoking, and from
+// after it. Whoever asked again and again would take the very processors that are to be to spare. Then the node is asked, and must refuse.
 func (n *nodes) watch(b *testing.B, tokens []string, revoke revoking) (whole, after spread) {
 	b.Helper()
 	for i, token := range tokens {
 		here, there := n.all[i%3], n.all[(i+1+i/3%2)%3]
-		if got, err := there.status(http.MethodGet, verifyPath, token); err != nil || got != http.StatusOK {
-			b.Fatalf("before it was revoked: got %d (%v)", got, err)
-		}
-		refused := make(chan time.Time, 1)
-		go func() {
-			tick := time.NewTicker(250 * time.Microsecond)
-			defer tick.Stop()
-			for range tick.C {
-				if got, err := there.status(http.MethodGet, verifyPath, token); err != nil || got == http.StatusUnauthorized {
-					refused <- time.Now()
-					return
-				}
-			}
-		}()
+		ended := there.follow(b, token)
 		began := time.Now()
 		err := revoke(here, token)
 		answered := time.Now()
@@ -301,16 +289,44 @@ func (n *nodes) watch(b *testing.B, tokens []string, revoke revoking) (whole, af
 			b.Fatal(err)
 		}
 		select {
-		case at := <-refused:
+		case at := <-ended:
 			whole, after = append(whole, ms(at.Sub(began))), append(after, ms(max(0, at.Sub(answered))))
 		case <-time.After(patience):
-			b.Fatal("a revoked token was never refused")
+			b.Fatal("the stream of a revoked token never ended")
 		}
 		if got, err := there.status(http.MethodGet, verifyPath, token); err != nil || got != http.StatusUnauthorized {
-			b.Fatalf("after it was refused: got %d (%v)", got, err)
+			b.Fatalf("after the stream of a token was ended: got %d (%v)", got, err)
 		}
 	}
 	return whole, after
+}
+
+// follow opens a stream of events by a token, and answers what is told when the node says that it ends it.
+func (s *server) follow(b *testing.B, token string) <-chan time.Time {
+	b.Helper()
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, s.base+"/api/v1/events", http.NoBody)
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := client.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		b.Fatalf("a stream of events: got %d", resp.StatusCode)
+	}
+	ended := make(chan time.Time, 1)
+	go func() {
+		defer resp.Body.Close()
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if lines.Text() == "event: end" {
+				ended <- time.Now()
+				return
+			}
+		}
+	}()
+	return ended
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

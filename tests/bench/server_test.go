@@ -90,7 +90,7 @@ func program(b *testing.B, folder string, args ...string) *exec.Cmd {
 	cmd.Dir = filepath.Dir(path) // where no .env lies
 	const plenty = "1000000000"
 	cmd.Env = []string{"HOME=" + folder, "DATA_DIR=" + folder, "HTTP_ADDR=127.0.0.1:0", "ROOT_KEY=" + rootKey, "SECRET_KEY=" + signing.RevealPlaintext(), "LOG_FILE=" + filepath.Join(folder, "log"),
-		"RATE_LIMIT_REQUESTS_PER_MINUTE=" + plenty, "RATE_LIMIT_AUTH=" + plenty, "RATE_LIMIT_READ=" + plenty} // limits stay on, and never refuse
+		"RATE_LIMIT_REQUESTS_PER_MINUTE=" + plenty, "RATE_LIMIT_AUTH=" + plenty, "RATE_LIMIT_READ=" + plenty, "RATE_LIMIT_WRITE=" + plenty, "RATE_LIMIT_API_KEY=" + plenty} // limits stay on, and never refuse
 	return cmd
 }
 

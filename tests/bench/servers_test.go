@@ -134,7 +134,7 @@ type nodes struct {
 }
 
 func newNodes(redis, postgres string) *nodes {
-	return &nodes{env: []string{"DATABASE_URL=" + postgres, "REDIS_URL=" + redis, "RATE_LIMIT_URL=memory:", "BCRYPT_COST=10", "RATE_LIMIT_API_KEY=1000000000", "RATE_LIMIT_WRITE=1000000000"}}
+	return &nodes{env: []string{"DATABASE_URL=" + postgres, "REDIS_URL=" + redis, "RATE_LIMIT_URL=memory:", "BCRYPT_COST=10"}}
 }
 
 // command is the program as a node of the system.
