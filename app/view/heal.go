@@ -32,7 +32,7 @@ type Healing struct {
 	Removed    int
 	Cause      string          // what the source was lost for, in its own words; at a start, that it lacked what another source holds
 	Oldest     instant.Instant // when the oldest was asked for of those that are missing as it begins
-	// Unvouched says that this node cannot know whether it holds everything that was acknowledged: it has just started, or its own view was stale.
+	// Unvouched says that this node cannot know whether it holds everything that was acknowledged: it has just started, or its own view was stale meanwhile.
 	Unvouched bool
 }
 
@@ -93,6 +93,15 @@ func (r *round) tellOf(keys []string) {
 		if r.missing == nil && !r.judged {
 			r.told = append(r.told, maphash.String(r.seed, key))
 		}
+	}
+}
+
+// doubt notes, until it is known what is lost, that this node may not hold all that there was.
+func (r *round) doubt(missed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.judged {
+		r.Unvouched = r.Unvouched || missed
 	}
 }
 

@@ -172,3 +172,42 @@ func TestWhoCannotVouch(t *testing.T) {
 		})
 	}
 }
+
+// A node that heard nobody for longer than is trusted, and then finds that the database lacks what it holds, cannot know what another acknowledged meanwhile, which may have died. One that heard Redis all the time can, and so can one
+// that was away no longer than is trusted.
+func TestWhoWasAwayCannotVouch(t *testing.T) {
+	for name, c := range map[string]struct {
+		redis, strict bool // Redis was there
+		away          time.Duration
+		want          bool
+	}{
+		"away for long":                      {away: 6 * time.Second, want: true},
+		"strict, and away for long":          {strict: true, away: 6 * time.Second, want: true},
+		"away for a moment":                  {away: 3 * time.Second},
+		"away for long, and Redis was there": {redis: true, away: time.Minute},
+		"strict, and Redis was there":        {redis: true, strict: true, away: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db, other := newFeed(numbered(0), numbered(1)), newFeed(numbered(0), numbered(1))
+				k := &keeper{truth: db}
+				v := view.New(view.Options{AwaitHealer: true, Strict: c.strict}, view.Source{Name: "database", Truth: true, Revocations: &claimed{feed: db}}, redis(other))
+				v.HealBy(k.healer())
+				defer run(t, v)()
+				after(10 * time.Second)
+				db.set(func(f *feed) { f.down = true })
+				other.set(func(f *feed) { f.down = !c.redis })
+				after(c.away)
+				db.set(func(f *feed) { f.down, f.entries = false, []revocation.Entry{numbered(0)} })
+				after(10 * time.Second)
+				if len(k.begun) != 1 || k.begun[0].Unvouched != c.want {
+					t.Fatalf("begun: %+v, want once, unvouched: %v", k.begun, c.want)
+				}
+				wantAnswer(t, v, 1, "revoked: logout")
+				if !db.holds(bareEntry(numbered(1))) {
+					t.Error("what was lost was not put back")
+				}
+			})
+		})
+	}
+}

@@ -81,6 +81,7 @@ func (v *View) round(ctx context.Context, s *source, is *round, caught func(know
 			v.doubt(s, len(news.Unread))
 		}
 		if news.Caught {
+			is.doubt(v.missed(s))
 			v.heard(s, news.Age)
 			known := v.comparable(s) && is.caught(v.set, instant.Of(v.opts.Now()))
 			caught(known)
@@ -156,6 +157,23 @@ func (v *View) trusted() (time.Duration, bool) {
 		return max(truth.heard, others.whole), true
 	}
 	return truth.heard, true
+}
+
+// missed reports whether nobody was heard for longer than is trusted before s, which many nodes write to: meanwhile another of them may have revoked something, and have died, of which this one knows nothing.
+func (v *View) missed(s *source) bool {
+	if _, many := s.Revocations.(ports.Claimer); !many {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !s.caught {
+		return false
+	}
+	last := s.heard
+	for _, other := range v.sources {
+		last = max(last, other.whole)
+	}
+	return v.elapsed()-last > v.opts.MaxStaleness
 }
 
 // lost notes that s does not answer, because of err.
