@@ -151,7 +151,7 @@ var table = []setting{
 			s.Folder = filepath.Clean(v)
 			return !strings.ContainsRune(v, 0)
 		}},
-	{name: "DATABASE_URL", without: "Badger in DATA_DIR", takes: "badger:///path, postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full, or nothing for Badger in DATA_DIR",
+	{name: "DATABASE_URL", without: "Badger in DATA_DIR", takes: "badger:///path, postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full (# % / @ of a password as %23 %25 %2F %40), or nothing for Badger in DATA_DIR",
 		meaning: "where users, sessions, keys and revocations are kept; of PostgreSQL any number of servers may share one. postgresql+asyncpg://…?ssl=require is taken too, which encrypts without knowing with whom: production refuses it", mask: maskURL,
 		set: func(s *settings, v string) bool { return database(s, v) }},
 	{name: "REDIS_URL", without: "none", takes: "redis://, rediss://, redis+sentinel:// or redis+cluster://, with a host, or nothing",

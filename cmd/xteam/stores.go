@@ -26,6 +26,9 @@ import (
 	"github.com/xteam/xteam/ports"
 )
 
+// errServed is part of why a store cannot be opened.
+var errServed = errors.New("by a server that runs")
+
 // openDatabase opens what DATABASE_URL names.
 func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
 	return openStore(ctx, s, secrets, log, func(ports.Keys) error { return nil })
@@ -40,7 +43,7 @@ func openStore(ctx context.Context, s settings, secrets *assembly.Secrets, log *
 	if inUse(err) {
 		if conn, unheard := dialSocket(ctx, s.Store); unheard == nil {
 			_ = conn.Close()
-			err = fmt.Errorf("the data folder %s is in use, by a server that runs: stop it first, or name another folder with DATA_DIR", absolute(s.Store))
+			err = fmt.Errorf("the data folder %s is in use, %w: stop it first, or name another folder with DATA_DIR", absolute(s.Store), errServed)
 		}
 	}
 	return db, closeAll, err

@@ -187,6 +187,15 @@ and API keys of which that is known are listed.`,
 	return cmd
 }
 
+// openFree is openStore, and waits for what another command or a stop holds for a moment. That a server runs is said at once.
+func openFree(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys) error) (db assembly.Database, closeAll func(), err error) {
+	err = whenFree(ctx, func() (busy bool, err error) {
+		db, closeAll, err = openStore(ctx, s, secrets, log, before)
+		return inUse(err) && !errors.Is(err, errServed), err
+	})
+	return db, closeAll, err
+}
+
 // transfer opens two stores and carries everything over. Around runs between, and what it answers at the end.
 func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is settings, around func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error)) (*transferred, error) {
 	log := slog.New(slog.DiscardHandler)
@@ -195,13 +204,13 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 		return nil, err
 	}
 	defer closeSecrets()
-	from, closeFrom, err := openStore(ctx, was, secrets, log, func(ports.Keys) error { return nil })
+	from, closeFrom, err := openFree(ctx, was, secrets, log, func(ports.Keys) error { return nil })
 	if err != nil {
 		return nil, err
 	}
 	defer closeFrom()
 	done := &transferred{}
-	to, closeTo, err := openStore(ctx, is, secrets, log, func(keys ports.Keys) (err error) {
+	to, closeTo, err := openFree(ctx, is, secrets, log, func(keys ports.Keys) (err error) {
 		done.Keys, err = app.CopyKeys(ctx, from.Stores.Keys, keys)
 		return err
 	})
