@@ -51,7 +51,7 @@ museum-broken: ## builds the product once for each of some 80 deliberate faults,
 
 verify: format vet wire sql gql api tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
 
-bench: ## the figures of the Speed section, each beside its goal (about 5 min; a quiet machine)
+bench: ## the figures of speed, each beside its goal (about 5 min; a quiet machine)
 	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./tests/bench
 
 # A target is tried again when it fails: what it has found lies in its corpus by then, and fails again; that its time ended while an input was being tried (golang/go#75804, mended in Go 1.27) does not.
