@@ -18,6 +18,7 @@ import (
 const (
 	uniqueViolation       = "23505"
 	readOnlyTransaction   = "25006"
+	invalidCatalogName    = "3D000"
 	serializationFailure  = "40001"
 	deadlockDetected      = "40P01"
 	insufficientPrivilege = "42501"
@@ -80,6 +81,10 @@ func why(err error) string {
 		return "it did not answer in time"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed):
 		return "the connection was lost"
+	}
+	var unknown *net.DNSError
+	if errors.As(err, &unknown) {
+		return "its host cannot be found: " + unknown.Err
 	}
 	var refused *net.OpError
 	if errors.As(err, &refused) {

@@ -163,6 +163,8 @@ func unreachable(err error) error {
 		return fmt.Errorf("its server's certificate is not valid: %w", invalid)
 	case strings.Contains(err.Error(), "server refused TLS connection"): // pgx has no other word for it
 		return errors.New("its server does not speak TLS")
+	case code(err) == invalidCatalogName:
+		return errors.New(why(err) + ": make it, as with `createdb`; the first server that starts makes its tables")
 	case code(err) == insufficientPrivilege:
 		return errors.New("its user may not write the tables: make it their owner")
 	case code(err) == readOnlyTransaction || errors.Is(err, pgconn.ErrReadOnlyConnection):

@@ -98,7 +98,10 @@ func refused(t *testing.T, url string, words ...string) {
 
 func TestRefusals(t *testing.T) {
 	_, url := opened(t, pgstore.Options{})
-	t.Run("no such database", func(t *testing.T) { refused(t, on(url, "nobody"), `database "nobody" does not exist`) })
+	t.Run("no such database", func(t *testing.T) { refused(t, on(url, "nobody"), `database "nobody" does not exist`, "createdb") })
+	t.Run("no such host", func(t *testing.T) {
+		refused(t, "postgres://u:p@nowhere.invalid/x", "its host cannot be found")
+	})
 	t.Run("another password", func(t *testing.T) {
 		refused(t, strings.Replace(url, "%2F", "-", 1), "password authentication failed")
 	})
