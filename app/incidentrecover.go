@@ -12,7 +12,7 @@ import (
 // Recover lets the sign-ins of that percentage of users in, on every node within a second: of the same ones as before, and more. Administrators are let in always. It answers who has it in force.
 func (i *Incidents) Recover(ctx context.Context, by Actor, iid string, percent int, note string) (incident.Incident, Confirmation, error) {
 	if len(note) > maxNote {
-		return incident.Incident{}, Confirmation{}, errNote
+		return incident.Incident{}, Confirmation{}, errLongNote
 	}
 	text := strconv.Itoa(percent) + " % of the users may sign in"
 	is, err := i.change(ctx, by, audit.IncidentRecovering, audit.Success, detailed(note, "percent", strconv.Itoa(percent)), func(b incident.Casebook, now instant.Instant) (incident.Casebook, incident.Incident, error) {
@@ -31,7 +31,7 @@ func (i *Incidents) Isolate(ctx context.Context, by Actor, iid, node string, rel
 		return incident.Incident{}, Confirmation{}, err
 	}
 	if len(note) > maxNote {
-		return fail(errNote)
+		return fail(errLongNote)
 	}
 	if node == "" || len(node) > 255 || !incident.Printable(node) {
 		return fail(&SelectorError{"node", "must be the name of a node, as `xteam nodes` lists it"})

@@ -283,7 +283,7 @@ func noted(what, note string) string {
 // Resolve closes an incident. It refuses incident.ErrHeld, ErrIsolated and ErrUndone, the last unless force insists.
 func (i *Incidents) Resolve(ctx context.Context, by Actor, iid, note string, force bool) (incident.Incident, error) {
 	if len(note) > maxNote {
-		return incident.Incident{}, errNote
+		return incident.Incident{}, errLongNote
 	}
 	return i.change(ctx, by, audit.IncidentResolved, audit.Success, detailed(note), func(b incident.Casebook, now instant.Instant) (incident.Casebook, incident.Incident, error) {
 		return b.Resolve(iid, incident.Step{At: now, Kind: "resolved", By: by.Name, Note: shown(note)}, force)

@@ -70,7 +70,10 @@ func (e *SelectorError) Error() string { return e.Field + ": " + e.Detail }
 // maxNote bounds the words with which somebody revokes, in bytes.
 const maxNote = 500
 
-var errNote = &SelectorError{"reason", "must be at most 500 bytes"}
+var (
+	errNote     = &SelectorError{"reason", "must be at most 500 bytes"}
+	errLongNote = &SelectorError{"note", "must be at most 500 bytes"} // where the words are called so
+)
 
 // Revoke withdraws what sel names. It answers once the revocation is durable and this node refuses; whoever wants to hear of the other nodes asks them by Confirm. A dry run changes nothing. What does not exist is ports.ErrNotFound.
 func (rv *Revoker) Revoke(ctx context.Context, by Actor, sel Selector, note string, dryRun bool) (Revoked, error) {

@@ -351,7 +351,7 @@ func (x *exporter) write() error {
 // Review records that somebody has reviewed the trail.
 func (t *Trail) Review(ctx context.Context, by Actor, note string) error {
 	if len(note) > maxNote {
-		return errNote
+		return errLongNote
 	}
 	details := map[string]string{}
 	if note = cut(note, maxNote); note != "" {

@@ -122,6 +122,11 @@ func (a *answer) at(path string) any {
 
 func wants(t testing.TB, a *answer, codes ...string) {
 	t.Helper()
+	for _, e := range a.Errors {
+		if all, _ := e.Extensions["fields"].([]any); e.Extensions["code"] == "BAD_USER_INPUT" && len(all) == 0 {
+			t.Errorf("an input is bad, and no field is named: %s", a.text)
+		}
+	}
 	if diff := cmp.Diff(codes, a.codes()); diff != "" || (len(codes) == 0) != (a.Data != nil) {
 		t.Errorf("codes (-want +got):\n%s\n%d %.500s", diff, a.status, a.text)
 	}

@@ -1,6 +1,7 @@
 package graphqlapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -89,6 +90,12 @@ func named(field string) string {
 
 // apart is over how many seconds those are spread who are told to come again in one second.
 const apart = 5
+
+// about are the members that a refusal is about which carries none, as BAD_USER_INPUT always names what is wrong (fields). What is missing here is about the whole input.
+var about = map[error]string{
+	account.ErrNotOne: "email", app.ErrBlockTime: "until", app.ErrEmptySpan: "to", app.ErrPasswordNeeded: "currentPassword", app.ErrSilence: "seconds", block.ErrInvalid: "cidr",
+	id.ErrInvalid: "id", incident.ErrName: "name", incident.ErrPercent: "percent", system.ErrFuture: "issuedBefore",
+}
 
 // refusal is what is told of an error.
 type refusal struct {
@@ -273,6 +280,9 @@ func refusalOf(err error) (r refusal, known bool) {
 			r := refusal{Code: s.code, REST: s.rest, Detail: s.err.Error()}
 			if s.code == unavailable {
 				r.Detail, r.Retry = "the service cannot answer now: ask again later", time.Second
+			}
+			if s.code == badInput {
+				r.Fields = []fault{{cmp.Or(about[s.err], "input"), r.Detail}}
 			}
 			if s.rest == "sign_in_held" {
 				r.Detail, r.Retry = s.err.Error(), heldWait

@@ -207,6 +207,9 @@ func wants(t *testing.T, w *httptest.ResponseRecorder, status int, code string) 
 			t.Errorf("a 401 with headers %v", w.Header())
 		}
 	}
+	if all, _ := p["errors"].([]any); status == 422 && len(all) == 0 {
+		t.Errorf("a 422 that names no member: %s", w.Body)
+	}
 	if (status == 503 || status == 429) && w.Header().Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}

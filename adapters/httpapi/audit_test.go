@@ -85,6 +85,9 @@ func TestTheAuditTrailIsReadInPages(t *testing.T) {
 	if p := s.auditPage("?limit=1", root); seen != n || len(p.Items) != 1 || *p.Items[0].Seq != uint64(n) {
 		t.Errorf("read %d of %d; the latest is %v", seen, n, p.Items)
 	}
+	if w := s.post("/api/v1/admin/audit/review", `{"note":"`+strings.Repeat("x", 501)+`"}`, root); wants(t, w, 422, "validation_failed")["errors"].([]any)[0].(map[string]any)["field"] != "note" {
+		t.Errorf("a note that is too long: %s", w.Body)
+	}
 	for _, query := range []string{"?limit=101", "?limit=0", "?after=-1", "?after=x", "?after=18446744073709551616", "?cursor=1", "/export?format=xml", "/export?from=yesterday", "/export?to=" + strings.Repeat("9", 100),
 		"/export?from=2026-05-02T00:00:00Z&to=2026-05-01T00:00:00Z"} {
 		if w := s.call("GET", auditPath+query, "", root); w.Code != 422 {
