@@ -65,13 +65,15 @@ func CopyKeys(ctx context.Context, from, to ports.Keys) (n int, err error) {
 }
 
 // Transfer carries everything but the keys from one store to another, which must both be out of use. It may be called again after it failed: what is there already is made the same. What
-// the target holds beside it stays.
+// the target holds beside it stays, and so does what its state has that is greater: no number goes back.
 func Transfer(ctx context.Context, from, to Stores) (t Transferred, err error) {
 	state, err := from.System.Load(ctx)
 	if err != nil {
 		return t, err
 	}
-	if err := to.System.Update(ctx, func(system.State) (system.State, ports.Effects, error) { return state, ports.Effects{}, nil }); err != nil {
+	if err := to.System.Update(ctx, func(is system.State) (system.State, ports.Effects, error) {
+		return state.Joined(is), ports.Effects{}, nil
+	}); err != nil {
 		return t, fmt.Errorf("store the system's state: %w", err)
 	}
 	err = each(ctx, from, func(a account.Account, sessions []session.Session, keys []apikey.Key) error {
@@ -428,7 +430,7 @@ func Compare(ctx context.Context, from, to Stores) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	if was != is {
+	if was.Joined(is) != is {
 		return differs("the system's state", was)
 	}
 	err := each(ctx, from, func(a account.Account, sessions []session.Session, keys []apikey.Key) error {
@@ -532,6 +534,7 @@ type Restore struct {
 	Undone []string // what was disabled, demoted or revoked since, and will be so no more
 
 	epoch       token.Epoch
+	raised      revocation.Entry
 	generations map[id.User]token.Generation
 }
 
@@ -573,13 +576,22 @@ func Restoring(ctx context.Context, from, to Stores) (*Restore, error) {
 	return r, err
 }
 
-// Finish ends everything that was issued before the restore: a session, a password or a right of then is an old one. No number goes back: the epoch, and the generations of accounts, which
-// revocations that stay in force name, are above those of before. The system's own signing keys go, for one of them may have been revoked since, and whoever stole it can write any
-// epoch: one that newKey makes takes their place. It answers the epoch from which tokens are good.
-func (r *Restore) Finish(ctx context.Context, to Stores, now instant.Instant, random io.Reader, newKey func(algorithm string) (keyset.Key, error)) (raised token.Epoch, err error) {
-	if err := replaceKeys(ctx, to.Keys, now, newKey); err != nil {
-		return 0, err
+// Begin ends everything that was issued before the restore: a session, a password or a right of then is an old one. It comes before anything is carried over: a restore that is cut off leaves a store in which nothing of before is good, and can be
+// done again. The epoch is above that of before, and does not go back. The system's own signing keys go, for one of them may have been revoked since, and whoever stole it can write any epoch: one that newKey makes takes their place.
+func (r *Restore) Begin(ctx context.Context, to Stores, now instant.Instant, newKey func(algorithm string) (keyset.Key, error)) error {
+	err := to.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
+		s.Epoch = max(s.Epoch, r.epoch)
+		s, r.raised = s.RevokeAll(Operator, "a backup was restored", now)
+		return s, ports.Effects{Revocations: []revocation.Entry{r.raised}}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("raise the epoch: %w", err)
 	}
+	return replaceKeys(ctx, to.Keys, now, newKey)
+}
+
+// Finish raises the generations of accounts, which revocations that stay in force name, to those of before, and tells of the restore. It answers the epoch from which tokens are good.
+func (r *Restore) Finish(ctx context.Context, to Stores, now instant.Instant, random io.Reader) (raised token.Epoch, err error) {
 	for uid, least := range r.generations {
 		err := to.Accounts.Update(ctx, uid, func(a account.Account) (account.Account, ports.Effects, error) {
 			a.Generation = max(a.Generation, least)
@@ -596,12 +608,9 @@ func (r *Restore) Finish(ctx context.Context, to Stores, now instant.Instant, ra
 	event := audit.Event{ID: eid, Time: now, Kind: audit.EpochRaised, Severity: audit.Critical, Outcome: audit.Success, Actor: Operator, Reason: revocation.EpochRaised.String(),
 		Details: map[string]string{"note": "a backup was restored"}}
 	err = to.System.Update(ctx, func(s system.State) (system.State, ports.Effects, error) {
-		s.Epoch = max(s.Epoch, r.epoch)
-		s, entry := s.RevokeAll(Operator, "a backup was restored", now)
-		raised = s.Epoch
-		return s, ports.Effects{Revocations: []revocation.Entry{entry}, Events: []audit.Event{event}}, nil
+		return s.Knows(&r.raised), ports.Effects{Revocations: []revocation.Entry{r.raised}, Events: []audit.Event{event}}, nil
 	})
-	return raised, err
+	return r.raised.Epoch, err
 }
 
 // replaceKeys ends every signing key that is not given by settings, and has another sign in the place of the one that did.

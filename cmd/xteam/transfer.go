@@ -167,10 +167,14 @@ and API keys of which that is known are listed.`,
 		}
 		done, err := c.transfer(cmd.Context(), s, get, settings{Store: folder}, s, func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error) {
 			r, err := app.Restoring(ctx, from.Stores, to.Stores)
+			if err != nil {
+				return nil, err
+			}
+			err = r.Begin(ctx, to.Stores, instant.Of(time.Now()), func(algorithm string) (keyset.Key, error) {
+				return app.NewSigningKey(assembly.NewCodec(), to.Sealer, algorithm)
+			})
 			return func(t *transferred) error {
-				raised, err := r.Finish(ctx, to.Stores, instant.Of(time.Now()), rand.Reader, func(algorithm string) (keyset.Key, error) {
-					return app.NewSigningKey(assembly.NewCodec(), to.Sealer, algorithm)
-				})
+				raised, err := r.Finish(ctx, to.Stores, instant.Of(time.Now()), rand.Reader)
 				t.Undone, t.Epoch = r.Undone, int64(raised)
 				return err
 			}, err

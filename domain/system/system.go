@@ -28,6 +28,11 @@ func (s State) Configure(access time.Duration) State {
 	return s
 }
 
+// Joined is the greater of each number of two states: what an older state takes back, a newer one has not said in vain.
+func (s State) Joined(o State) State {
+	return State{Epoch: max(s.Epoch, o.Epoch), LongestAccess: max(s.LongestAccess, o.LongestAccess), SessionsFrom: max(s.SessionsFrom, o.SessionsFrom), SessionsAfter: max(s.SessionsAfter, o.SessionsAfter)}
+}
+
 // Horizon is when the last access token that was issued by now has surely expired, everywhere.
 func (s State) Horizon(now instant.Instant, leeway time.Duration) instant.Instant {
 	return now.Add(s.LongestAccess + leeway + token.Margin)
