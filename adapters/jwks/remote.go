@@ -164,7 +164,7 @@ func (r *Remote) run(flight chan struct{}) {
 	}
 	var fresh Set
 	if err == nil {
-		fresh.Keys, fresh.Left, err = Parse(text, r.check)
+		fresh.Keys, fresh.Left, err = r.parse(text)
 	}
 	if r.err = err; err == nil {
 		fresh.Fetched = r.begun
@@ -172,7 +172,21 @@ func (r *Remote) run(flight chan struct{}) {
 	}
 }
 
-func (r *Remote) get(ctx context.Context) ([]byte, error) {
+// rescue makes a panic an error of the fetch: many wait for it, and it is nobody's request.
+func rescue(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the fetch panicked: %v", p)
+	}
+}
+
+// parse is Parse.
+func (r *Remote) parse(text []byte) (keys []keyset.Key, left []string, err error) {
+	defer rescue(&err)
+	return Parse(text, r.check)
+}
+
+func (r *Remote) get(ctx context.Context) (_ []byte, err error) {
+	defer rescue(&err)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, http.NoBody)
 	if err != nil {
 		return nil, err

@@ -281,3 +281,49 @@ func TestRealAnswers(t *testing.T) {
 		t.Errorf("%d bytes of an answer without end were taken", n)
 	}
 }
+
+// roundTrip is a transport that is a function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestAPanicOfAFetch is an error to all who wait for it, wherever it happens, and the next fetch goes on.
+func TestAPanicOfAFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{wait: time.Second}
+		i.says(named(t, "a"))
+		where := "the transport"
+		transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+			got, err := i.RoundTrip(r)
+			if where == "the transport" {
+				panic(where)
+			}
+			return got, err
+		})
+		r, err := jwks.NewRemote(address, func(k keyset.Key) error {
+			if where == "the check" {
+				panic(where)
+			}
+			return jwtcodec.Check(k)
+		}, jwks.RemoteOptions{Transport: transport})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, where = range []string{"the transport", "the check"} {
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() {
+					if _, err := r.Keys(t.Context()); !errors.Is(err, ports.ErrUnavailable) || !strings.Contains(err.Error(), where) {
+						t.Errorf("%s: got %v, want ErrUnavailable and why", where, err)
+					}
+				})
+			}
+			all.Wait()
+			pass(31 * time.Second)
+		}
+		where = ""
+		if s, err := r.Keys(t.Context()); ids(s) != "a" || err != nil {
+			t.Errorf("afterwards: %s (%v)", ids(s), err)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"hash/maphash"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -72,4 +73,12 @@ func (db *DB) Apart(all ...[16]byte) bool {
 		}
 	}
 	return len(seen) == 2*len(all)
+}
+
+// SharedRead is a read that callers share.
+type SharedRead struct{ s sharedRead[int] }
+
+// Do answers what read does.
+func (r *SharedRead) Do(ctx context.Context, log *slog.Logger, read func(context.Context) (int, error)) (int, error) {
+	return r.s.do(ctx, log, read)
 }

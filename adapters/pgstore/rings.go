@@ -93,7 +93,7 @@ func (p *System) Commit(ctx context.Context, e ports.Effects) error {
 
 // Load reads the state; that of a new database is zero.
 func (p *System) Load(ctx context.Context) (system.State, error) {
-	return p.db.state.do(ctx, func(ctx context.Context) (system.State, error) { // each revocation asks for it
+	return p.db.state.do(ctx, p.db.options.Logger, func(ctx context.Context) (system.State, error) { // each revocation asks for it
 		row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindSystem(ctx) })
 		if err != nil {
 			return system.State{}, err

@@ -2,7 +2,12 @@ package pgstore
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
+
+	"github.com/xteam/xteam/ports"
 )
 
 // sharedRead is a read that those who ask for it at one time share: each is answered by one that began after they asked. The zero value works.
@@ -18,8 +23,8 @@ type answer[T any] struct {
 	err  error
 }
 
-// do answers what read does, whose own time is bounded.
-func (s *sharedRead[T]) do(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+// do answers what read does, whose own time is bounded. The log hears of its panics.
+func (s *sharedRead[T]) do(ctx context.Context, log *slog.Logger, read func(context.Context) (T, error)) (T, error) {
 	s.mu.Lock()
 	mine := s.next
 	if mine == nil {
@@ -28,7 +33,7 @@ func (s *sharedRead[T]) do(ctx context.Context, read func(context.Context) (T, e
 	}
 	if !s.busy {
 		s.busy = true
-		go s.run(read)
+		go s.run(log, read)
 	}
 	s.mu.Unlock()
 	select {
@@ -40,7 +45,7 @@ func (s *sharedRead[T]) do(ctx context.Context, read func(context.Context) (T, e
 	}
 }
 
-func (s *sharedRead[T]) run(read func(context.Context) (T, error)) {
+func (s *sharedRead[T]) run(log *slog.Logger, read func(context.Context) (T, error)) {
 	for {
 		s.mu.Lock()
 		now := s.next
@@ -51,7 +56,19 @@ func (s *sharedRead[T]) run(read func(context.Context) (T, error)) {
 			return
 		}
 		s.mu.Unlock()
-		now.v, now.err = read(context.Background())
+		now.v, now.err = shielded(log, read)
 		close(now.done)
 	}
+}
+
+// shielded is what read does; a panic is an error to those who wait, and not the end of the process. What it said, and where, is for the log.
+func shielded[T any](log *slog.Logger, read func(context.Context) (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("A read of the database panicked", "panic", p, "stack", string(debug.Stack()))
+			var none T
+			v, err = none, fmt.Errorf("read the database: %w: it panicked, see the log", ports.ErrUnavailable)
+		}
+	}()
+	return read(context.Background())
 }

@@ -41,5 +41,7 @@ func Decode(value string) (revocation.Entry, bool) {
 func (s *Store) Gathering() int {
 	s.plain.mu.Lock()
 	defer s.plain.mu.Unlock()
-	return len(s.plain.waiting)
+	s.sealed.mu.Lock()
+	defer s.sealed.mu.Unlock()
+	return len(s.plain.waiting) + len(s.sealed.waiting)
 }

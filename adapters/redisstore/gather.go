@@ -2,10 +2,13 @@ package redisstore
 
 import (
 	"context"
+	"errors"
+	"runtime/debug"
 	"slices"
 	"sync"
 
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/ports"
 )
 
 // few is how many entries a call may bring to share a run of the script with others.
@@ -50,6 +53,20 @@ func (r Revocations) gather(ctx context.Context, entries []revocation.Entry) err
 	}
 }
 
+// errPanicked is the error of those whose recording has panicked: what is in Redis of it is not known. What the panic said, and where, is for the log.
+var errPanicked error = &fault{text: "Redis, the recording of revocations: " + ports.ErrUnavailable.Error() + ": it panicked, and whether it was written is not known: see the log"}
+
+// recorded records entries in one run of the script. A panic is an error to those who wait, and not the end of the process.
+func (r Revocations) recorded(ctx context.Context, entries []revocation.Entry) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.s.opts.Logger.Error("The recording of revocations in Redis panicked", "panic", p, "stack", string(debug.Stack()))
+			err = errPanicked
+		}
+	}()
+	return r.s.call(ctx, "the recording of revocations", func(ctx context.Context) error { return r.record(ctx, entries) })
+}
+
 func (r Revocations) recordGathered(ctx context.Context) {
 	g := r.gathering()
 	for {
@@ -67,7 +84,13 @@ func (r Revocations) recordGathered(ctx context.Context) {
 		for _, one := range now {
 			all = append(all, one.entries...)
 		}
-		err := r.s.call(ctx, "the recording of revocations", func(ctx context.Context) error { return r.record(ctx, all) })
+		err := r.recorded(ctx, all)
+		if errors.Is(err, errPanicked) { // whose it is, meets it again alone: to record twice is to record
+			for _, one := range now {
+				one.result <- r.recorded(ctx, one.entries)
+			}
+			continue
+		}
 		if err != nil { // whoever waits would find Redis as it is, and take as long to find it
 			g.mu.Lock()
 			now, g.waiting = append(now, g.waiting...), nil

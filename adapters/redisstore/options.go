@@ -49,7 +49,7 @@ type Options struct {
 
 	// Now is the clock by which the lives of entries are reckoned; default time.Now.
 	Now func() time.Time
-	// Logger takes a line when the buckets' breaker opens and closes; default none.
+	// Logger takes a line when the buckets' breaker opens and closes, and of each panic in what many callers share; default none.
 	Logger *slog.Logger
 }
 
