@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,6 +32,7 @@ type configured struct {
 // configuration is every setting, and all that is wrong with them.
 type configuration struct {
 	Settings []configured `json:"settings"`
+	Warnings []string     `json:"warnings"`
 	Faults   []string     `json:"faults"`
 }
 
@@ -42,7 +44,8 @@ func (c *cli) config() *cobra.Command {
 are environment, .env, default, SECRETS_URL for a secret that is read there, which
 is not done here, and kept file, which is a secret that was made at the first start
 and lies in DATA_DIR/secrets. Secrets are masked. The exit code is 1 when serve
-would not start with these settings, and stderr says each reason.`,
+would not start with these settings, and stderr says each reason; and it names
+what is given and is nearly a setting, which serve would pass over.`,
 		Example: "  xteam config\n  xteam config --json\n  xteam config --failure-modes",
 		Args:    cobra.NoArgs,
 	}
@@ -61,12 +64,15 @@ would not start with these settings, and stderr says each reason.`,
 			_, err = openCertificate(&s)
 		}
 		wrong := s.forServing(err)
-		all := configuration{Settings: show(get, source), Faults: []string{}}
+		all := configuration{Settings: show(get, source), Warnings: append([]string{}, mistyped()...), Faults: []string{}}
 		if wrong != nil {
 			all.Faults = strings.Split(wrong.Error(), "\n")
 		}
 		if err := c.print(*asJSON, all, all.text()); err != nil {
 			return err
+		}
+		for _, what := range all.Warnings {
+			_, _ = fmt.Fprintf(c.err, "xteam: %s\n", printable(what)) // the table is there
 		}
 		return wrong
 	})

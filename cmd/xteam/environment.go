@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -23,20 +25,25 @@ const (
 	fromKeptFile    = "kept file"   // in the data folder: a secret that was made at the first start
 )
 
-// environment looks a name up in the environment, and then in the settings' file, and says where it found a value. No error quotes the file, which holds secrets.
-func environment() (get lookup, source func(name string) string, err error) {
+// fromFile reads the settings' file, which need not be there. No error quotes it, for it holds secrets.
+func fromFile() (map[string]string, error) {
 	text, err := os.ReadFile(settingsFile)
 	var path *fs.PathError
 	switch {
 	case err == nil || errors.Is(err, fs.ErrNotExist):
+		return assignments(string(text))
 	case errors.Is(err, syscall.EISDIR):
-		return nil, nil, fmt.Errorf("%s: it is a folder, and settings are lines of a file: move it away", settingsFile)
+		return nil, fmt.Errorf("%s: it is a folder, and settings are lines of a file: move it away", settingsFile)
 	case errors.As(err, &path):
-		return nil, nil, fmt.Errorf("%s: it cannot be read: %w", settingsFile, path.Err)
+		return nil, fmt.Errorf("%s: it cannot be read: %w", settingsFile, path.Err)
 	default:
-		return nil, nil, fmt.Errorf("%s: it cannot be read: %w", settingsFile, err)
+		return nil, fmt.Errorf("%s: it cannot be read: %w", settingsFile, err)
 	}
-	file, err := assignments(string(text))
+}
+
+// environment looks a name up in the environment, and then in the settings' file, and says where it found a value.
+func environment() (get lookup, source func(name string) string, err error) {
+	file, err := fromFile()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,6 +64,63 @@ func environment() (get lookup, source func(name string) string, err error) {
 		return settingsFile
 	}
 	return get, source, nil
+}
+
+// mistyped says of each name, in the environment or the settings' file, that it is no setting and nearly one: whoever wrote it would else go on with the default, and not know. Both hold names of other programs
+// too, so that one which resembles nothing is passed over.
+func mistyped() (said []string) {
+	file, _ := fromFile() // what is wrong with it has been said
+	given := map[string]string{}
+	for name := range file {
+		given[name] = settingsFile
+	}
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		given[name] = "the environment"
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if near := nearest(name); near != "" {
+			said = append(said, fmt.Sprintf("%s in %s is no setting, and changes nothing: perhaps it is to be %s", name, given[name], near))
+		}
+	}
+	return said
+}
+
+// nearest is the setting that a name, upper case or not, is nearly: a letter away of eight or more, two of sixteen or more. It is empty when there is none, or the name is one itself.
+func nearest(name string) (near string) {
+	least := 3
+	for i := range table {
+		known := table[i].name
+		if known == name {
+			return ""
+		}
+		if d := changes(strings.ToUpper(name), known); d < least && d <= len(known)/8 {
+			near, least = known, d
+		}
+	}
+	return near
+}
+
+// changes is how many letters are to be put in, taken out or replaced to make b of a.
+func changes(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			above := row[j+1]
+			if a[i] == b[j] {
+				row[j+1] = diagonal
+			} else {
+				row[j+1] = 1 + min(diagonal, above, row[j])
+			}
+			diagonal = above
+		}
+	}
+	return row[len(b)]
 }
 
 // assignments reads lines of NAME=value, of which the last of a name counts. A value is what it says, to the letter: nothing is expanded, since a $ or a \ may be part of

@@ -69,3 +69,24 @@ func FuzzAssignments(f *testing.F) {
 		}
 	})
 }
+
+func TestNearest(t *testing.T) {
+	for name, want := range map[string]string{
+		"ACCES_TOKEN_EXPIRE_MINUTES":      "ACCESS_TOKEN_EXPIRE_MINUTES",
+		"ACCESS_TOKEN_EXPIRES_MINUTE":     "ACCESS_TOKEN_EXPIRE_MINUTES",
+		"access_token_expire_minutes":     "ACCESS_TOKEN_EXPIRE_MINUTES",
+		"REDIS_URI":                       "REDIS_URL",
+		"LOG_LEEVL":                       "", // two letters of nine
+		"ACCESS_TOKEN_EXPIRE_MINUTES":     "",
+		"ACCESS_TOKEN_LIFETIME_MINUTES":   "",
+		"BASE_DIR":                        "",
+		"PATH":                            "",
+		"":                                "",
+		strings.Repeat("A", 100_000):      "",
+		"ACCESS_TOKEN_EXPIRE_MINUTES_OLD": "",
+	} {
+		if got := xteam.Nearest(name); got != want {
+			t.Errorf("nearest(%.40q) = %q, want %q", name, got, want)
+		}
+	}
+}

@@ -85,6 +85,9 @@ func Parse(env map[string]string) (Parsed, error) {
 // Assignments reads the text of a settings' file.
 var Assignments = assignments
 
+// Nearest is the setting that a name is nearly.
+var Nearest = nearest
+
 // Output is where the log goes.
 type Output = output
 

@@ -60,6 +60,9 @@ the operator's commands reach it through a socket in DATA_DIR.`,
 			return err
 		}
 		defer srv.stop()
+		for _, what := range mistyped() {
+			srv.sys.Log.Warn("A setting may be mistyped", "what", what)
+		}
 		if _, err := fmt.Fprintf(c.out, "ready %s\n", srv.base); err != nil {
 			srv.sys.Log.Warn("The ready line could not be written", "error", err.Error())
 		}
