@@ -93,7 +93,10 @@ func TestDevFolder(t *testing.T) {
 	in := func(cmd *exec.Cmd) { cmd.Dir = dir }
 	env := environ("")
 	s := launch(t, env, in, "dev")
-	until(t, "the tour is printed", func() bool { return strings.Contains(s.out.String(), "DATA_DIR=data/dev. Ctrl-C ends it.\n") })
+	until(t, "the tour is printed", func() bool { return strings.HasSuffix(s.out.String(), " Ctrl-C ends it.\n") })
+	if !strings.Contains(s.out.String(), " DATA_DIR=data/dev ") {
+		t.Errorf("whoever runs a command is not told of the folder:\n%s", s.out)
+	}
 	s.want(http.StatusCreated, http.MethodPost, register, "", object{"email": "ann@example.com", "username": "ann", "password": password})
 	must(t, environ(filepath.Join(dir, "data/dev")), "", "revoke", "--user", "ann")
 	if err := s.end(os.Interrupt); err != nil {
