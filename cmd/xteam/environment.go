@@ -88,6 +88,9 @@ func mistyped() (said []string) {
 
 // nearest is the setting that a name, upper case or not, is nearly: a letter away of eight or more, two of sixteen or more. It is empty when there is none, or the name is one itself.
 func nearest(name string) (near string) {
+	if name == "SSL_CERT_FILE" { // which crypto/x509 and others read
+		return ""
+	}
 	least := 3
 	for i := range table {
 		known := table[i].name

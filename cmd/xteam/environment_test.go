@@ -79,6 +79,7 @@ func TestNearest(t *testing.T) {
 		"LOG_LEEVL":                       "", // two letters of nine
 		"ACCESS_TOKEN_EXPIRE_MINUTES":     "",
 		"ACCESS_TOKEN_LIFETIME_MINUTES":   "",
+		"SSL_CERT_FILE":                   "",
 		"BASE_DIR":                        "",
 		"PATH":                            "",
 		"":                                "",
