@@ -46,12 +46,12 @@ test-vault: ## what a real Vault server proves; it is built once into the cache 
 faults: deps ## three nodes, real Redis and PostgreSQL, and what goes wrong with them, as a table (about 4 min on 2 cores)
 	XTEAM_TEST_REAL=1 XTEAM_TEST_FAULTS=1 go test -count=1 -timeout 20m -parallel 2 -v -run '^(TestFaults|TestThreeNodes|TestTheChecker.*|TestLink|TestComposeCluster)$$' ./tests/faults
 
-museum-broken: ## builds the product once for each of some 80 deliberate faults, and demands that the museum notices each, as a table (about 25 min on 2 quiet cores)
+museum-broken: ## builds the product once for each of some 80 deliberate faults, and demands that the museum notices each, as a table (about 30 min on 2 cores)
 	XTEAM_TEST_BROKEN=1 go test -count=1 -timeout 120m -v -run '^TestBroken$$' ./tests/security
 
 verify: format vet wire sql gql api tidy lint licences ## formatting, vet, linters, generated code, go.mod, licences (about 5 min cold)
 
-bench: ## the figures of speed, each beside its goal (about 5 min; a quiet machine)
+bench: ## the figures of speed, each beside its goal (about 9 min; a quiet machine)
 	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./tests/bench
 
 # A target is tried again when it fails: what it has found lies in its corpus by then, and fails again; that its time ended while an input was being tried (golang/go#75804, mended in Go 1.27) does not.
