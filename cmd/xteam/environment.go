@@ -97,6 +97,9 @@ func nearest(name string) (near string) {
 		if known == name {
 			return ""
 		}
+		if len(name) > len(known)+2 || len(name) < len(known)-2 {
+			continue
+		}
 		if d := changes(strings.ToUpper(name), known); d < least && d <= len(known)/8 {
 			near, least = known, d
 		}
