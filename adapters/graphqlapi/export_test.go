@@ -28,3 +28,12 @@ func Body(raw []byte) (query, operation string, variables map[string]any, ok boo
 	}
 	return in.query, in.operation, in.variables, true
 }
+
+// FaultsOf are the members that a refusal of an input names.
+func FaultsOf(err error) (names []string) {
+	r, _ := refusalOf(err)
+	for _, f := range r.Fields {
+		names = append(names, f.Field)
+	}
+	return names
+}

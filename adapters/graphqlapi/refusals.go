@@ -78,7 +78,7 @@ func invalid(field, message string) error { return &invalidError{[]fault{{field,
 // names are the members that the schema calls otherwise than the domain.
 var names = map[string]string{
 	"full_name": "fullName", "current_password": "currentPassword", "new_password": "newPassword", "expires_in_days": "expiresInDays", "overlap_hours": "overlapHours",
-	"user_id": "userId", "session_id": "id",
+	"user_id": "userId", "session_id": "id", "issued_before": "issuedBefore",
 }
 
 func named(field string) string {
@@ -90,12 +90,6 @@ func named(field string) string {
 
 // apart is over how many seconds those are spread who are told to come again in one second.
 const apart = 5
-
-// about are the members that a refusal is about which carries none, as BAD_USER_INPUT always names what is wrong (fields). What is missing here is about the whole input.
-var about = map[error]string{
-	account.ErrNotOne: "email", app.ErrBlockTime: "until", app.ErrEmptySpan: "to", app.ErrPasswordNeeded: "currentPassword", app.ErrSilence: "seconds", block.ErrInvalid: "cidr",
-	id.ErrInvalid: "id", incident.ErrName: "name", incident.ErrPercent: "percent", system.ErrFuture: "issuedBefore",
-}
 
 // refusal is what is told of an error.
 type refusal struct {
@@ -282,7 +276,7 @@ func refusalOf(err error) (r refusal, known bool) {
 				r.Detail, r.Retry = "the service cannot answer now: ask again later", time.Second
 			}
 			if s.code == badInput {
-				r.Fields = []fault{{cmp.Or(about[s.err], "input"), r.Detail}}
+				r.Fields = []fault{{named(cmp.Or(app.Member(s.err), "input")), r.Detail}}
 			}
 			if s.rest == "sign_in_held" {
 				r.Detail, r.Retry = s.err.Error(), heldWait

@@ -179,12 +179,6 @@ var sentinels = []struct {
 	{ports.ErrUnavailable, 503, "unavailable"}, // the last: others match it too
 }
 
-// about are the members that a refusal is about which carries none: a 422 always names what is wrong (errors). What is missing here is about the body.
-var about = map[error]string{
-	account.ErrNotOne: "email", app.ErrBlockTime: "until", app.ErrEmptySpan: "to", app.ErrPasswordNeeded: "current_password", app.ErrSilence: "seconds", block.ErrInvalid: "cidr",
-	id.ErrInvalid: "id", incident.ErrName: "name", incident.ErrPercent: "percent", system.ErrFuture: "issued_before",
-}
-
 // heldWait is how long whoever's sign-in is held back is told to wait.
 const heldWait = time.Minute
 
@@ -280,7 +274,7 @@ func problemOf(err error) (p problem, known bool) {
 				p.Detail, p.retry = "the service cannot answer now: ask again later", time.Second
 			}
 			if s.status == http.StatusUnprocessableEntity {
-				p.Errors = []fieldError{{cmp.Or(about[s.err], "body"), p.Detail}}
+				p.Errors = []fieldError{{cmp.Or(app.Member(s.err), "body"), p.Detail}}
 			}
 			if s.code == "sign_in_held" {
 				p.Detail, p.retry = s.err.Error(), heldWait
