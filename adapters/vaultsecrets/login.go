@@ -116,8 +116,9 @@ func (s *Secrets) renew(ctx context.Context, l lease) error {
 	return nil
 }
 
-// loginAgain gets another token than the one of that number, unless somebody has done so already.
-func (s *Secrets) loginAgain(ctx context.Context, than int) error {
+// loginAgain gets another token than the one of that number, which was denied, unless somebody has done so already. Until a read is answered, whoever is denied next
+// believes it: a denial of the new token, which may reach another caller first, is no reason for yet another login.
+func (s *Secrets) loginAgain(ctx context.Context, than int, denied error) error {
 	done, err := s.take(ctx)
 	if err != nil {
 		return err
@@ -126,7 +127,11 @@ func (s *Secrets) loginAgain(ctx context.Context, than int) error {
 	if s.current().number != than {
 		return nil
 	}
-	return s.login(ctx)
+	if err := s.login(ctx); err != nil {
+		return err
+	}
+	s.pauseAfter(denied)
+	return nil
 }
 
 // login gets a token; the caller has the turn. Within the pause after a failure it answers that failure again.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -500,6 +501,26 @@ func TestReplayedDenialIsBelievedOfAFreshTokenOnly(t *testing.T) {
 	}
 	v.set(read, "current")
 	wants(t, s, "SECRET_KEY", "recorded-key-of-version-3")
+}
+
+// One caller logs in again after a denial; another reads with the new token, and is denied before the first is: that is the first denial of a fresh token.
+func TestReplayedDenialOfAnothersFreshToken(t *testing.T) {
+	v := replay(t)
+	s := openAt(t, v.byAppRole(), newClock())
+	before, asked, denied := v.count(login), atomic.Int32{}, recorded(t, "denied")
+	v.answer(read, func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 2 { // the first caller's, after its login
+			wantsNoUse(t, s, "SECRET_KEY", "(403)")
+		}
+		denied(w, r)
+	})
+	wantsNoUse(t, s, "SECRET_KEY", "(403)")
+	if n := v.count(login) - before; n != 1 {
+		t.Errorf("two callers made %d logins, want 1", n)
+	}
+	if n := asked.Load(); n != 3 {
+		t.Errorf("two callers made %d reads, want 3", n)
+	}
 }
 
 // deniedUntilLogin refuses as an unknown token is refused, until there were so many logins.

@@ -62,7 +62,7 @@ func open(ctx context.Context, o Options, now func() time.Time) (*Secrets, error
 	if s.held, err = newClient(o, s.door); err != nil {
 		return nil, err
 	}
-	if err = s.loginAgain(ctx, 0); err == nil {
+	if err = s.login(ctx); err == nil {
 		_, err = s.read(ctx, 0)
 	}
 	if err != nil {
@@ -172,12 +172,12 @@ func (s *Secrets) read(ctx context.Context, number int) (version, error) {
 		if a.status != http.StatusForbidden {
 			return s.parse(ctx, a, number)
 		}
+		denied := s.denied(a)
 		if again || !s.logsIn() {
-			denied := s.denied(a)
 			s.pauseAfter(denied)
 			return version{}, denied
 		}
-		if err := s.loginAgain(ctx, token); err != nil {
+		if err := s.loginAgain(ctx, token, denied); err != nil {
 			return version{}, err
 		}
 	}
