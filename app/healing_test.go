@@ -82,6 +82,46 @@ func TestWhatTheDatabaseLostIsMended(t *testing.T) {
 	}
 }
 
+// An entry that is over still ends what it ended, in a database that was set back to before that; where no record belongs to it, it is of no use.
+func TestWhatIsOverMendsRecords(t *testing.T) {
+	w := newWorld(t)
+	ann := w.user("ann")
+	w.user("bob")
+	pair, other := w.signIn("ann"), w.signIn("bob")
+	key := w.issue(w.caller(w.signIn("ann")), apikey.UsersRead)
+	sid := w.caller(other).Session()
+	at := instant.Of(w.core.Now())
+	w.turn(2 * time.Hour)
+	of := func(e revocation.Entry) revocation.Entry {
+		e.Reason, e.At, e.Until = revocation.UserRevoked, at, at.Add(time.Hour)
+		return e
+	}
+	gone := of(revocation.Entry{Kind: revocation.Session, Session: id.Session{9}})
+	w.must(app.NewHealing(w.core, slog.New(slog.DiscardHandler)).Healer().PutBack(t.Context(), []revocation.Entry{
+		gone, of(revocation.Entry{Kind: revocation.Session, Session: sid}), of(revocation.Entry{Kind: revocation.User, User: ann.ID, Min: 7}),
+		of(revocation.Entry{Kind: revocation.APIKey, APIKey: key.ID}), of(revocation.Entry{Kind: revocation.IssuedBefore, Before: at - 1}),
+	}))
+	for _, tk := range []app.Tokens{pair, other} {
+		if _, err := w.refresh(tk); err == nil {
+			t.Error("a session that had ended was refreshed")
+		}
+	}
+	k, err := w.store.APIKeys().Find(t.Context(), key.ID)
+	w.must(err)
+	a, err := w.store.Accounts().Find(t.Context(), ann.ID)
+	w.must(err)
+	s, err := w.store.System().Load(t.Context())
+	w.must(err)
+	if k.Revoked == 0 || a.Generation != 7 || s.SessionsAfter != at-1 {
+		t.Errorf("the records are %+v, %+v, %+v", k, a, s)
+	}
+	for _, e := range w.entries() {
+		if e.Key() == gone.Key() {
+			t.Error("an entry that is over was put back, to which no record belongs")
+		}
+	}
+}
+
 // The epoch is raised by itself, once, above all that is in force, where nobody can vouch for what the database lost, and nowhere else; sessions go on. Each loss is told of.
 func TestALossThatNobodyCanVouchFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,8 +15,10 @@ import (
 const (
 	// healBatch is how many entries are put back at a time.
 	healBatch = 1000
-	// healAhead is how long an entry must have to live to be put back: one that is nearly over may have been let go already.
+	// healAhead is how long an entry must have to live to be missed: one that is nearly over may have been let go already.
 	healAhead = time.Minute
+	// healBefore is by how much clocks may differ of those who revoked.
+	healBefore = 10 * time.Minute
 	// healTurn is for how long one of many nodes is the one that puts back; healAgain is when another asks whether it is, or what failed is tried again.
 	healTurn  = 10 * time.Second
 	healAgain = 250 * time.Millisecond
@@ -31,7 +33,7 @@ type Healing struct {
 	Unreadable bool
 	Removed    int
 	Cause      string          // what the source was lost for, in its own words; at a start, that it lacked what another source holds
-	Oldest     instant.Instant // when the oldest was asked for of those that are missing as it begins
+	Oldest     instant.Instant // when the oldest was asked for of those that are missed as it begins
 	// Unvouched says that this node cannot know whether it holds everything that was acknowledged: it has just started, or its own view was stale meanwhile.
 	Unvouched bool
 }
@@ -40,7 +42,7 @@ type Healing struct {
 type Healer struct {
 	// Begin is called before the first entry is put back into a source, by the one of many nodes that does it. When it fails, it is called again before anything is put back.
 	Begin func(ctx context.Context, h Healing) error
-	// PutBack records entries in the truth, together with the changes of state that belong to them.
+	// PutBack records entries in the truth, together with the changes of state that belong to them. Some may be over: only that state matters then.
 	PutBack func(ctx context.Context, entries []revocation.Entry) error
 	// Healed is told of what was put back.
 	Healed func(h Healing)
@@ -57,18 +59,32 @@ func (v *View) HealBy(h Healer) {
 // round is what a source has told since it is followed, compared with what the view holds: what it lacks, it has lost. An entry is missing when the view held it as the source
 // said for the first time that it had told everything, and the source has not told it by the time that it says so again: what was under way then has come in. What is told later is missed no more:
 // another node has put it back.
+//
+// An entry that is over is missed by nobody: every source lets it go. But a truth that has lost others was set back, and what it has on record may be of before that entry: a session that was ended lives there. So those that the
+// view still holds are put back with what is missing, as far back as the truth may have been set: to the last minute, before the oldest that is missing, of which it tells anything.
 type round struct {
 	Healing // of what is lost; its Entries count what was put back
 
 	mu      sync.Mutex
 	seed    maphash.Seed
-	told    []uint64 // the hashes of the keys that the source has told; nil once missing is known
+	told    []uint64                     // the hashes of the keys that the source has told; nil once missing is known
+	minutes map[instant.Instant]struct{} // in which they were asked for; nil unless it is the truth
 	missing map[string]revocation.Entry
+	over    map[string]revocation.Entry
 	judged  bool
 }
 
 func newRound(h Healing) *round {
-	return &round{Healing: h, seed: maphash.MakeSeed(), told: []uint64{}}
+	r := &round{Healing: h, seed: maphash.MakeSeed(), told: []uint64{}}
+	if h.Truth {
+		r.minutes = map[instant.Instant]struct{}{}
+	}
+	return r
+}
+
+// minuteOf is the beginning of the minute that at is in.
+func minuteOf(at instant.Instant) instant.Instant {
+	return at - at%instant.Instant(time.Minute/time.Microsecond)
 }
 
 // tell notes what the source told.
@@ -78,9 +94,14 @@ func (r *round) tell(entries []revocation.Entry) {
 	for i := range entries {
 		switch {
 		case r.missing != nil:
-			delete(r.missing, entries[i].Key())
+			key := entries[i].Key()
+			delete(r.missing, key)
+			delete(r.over, key)
 		case !r.judged:
 			r.told = append(r.told, maphash.String(r.seed, entries[i].Key()))
+			if r.minutes != nil {
+				r.minutes[minuteOf(entries[i].At)] = struct{}{}
+			}
 		}
 	}
 }
@@ -126,28 +147,62 @@ func (r *round) caught(held *revocation.Set, now instant.Instant) (known bool) {
 		r.told = nil
 	default:
 		r.judged, known = true, true
+		if r.Truth && len(r.missing) > 0 {
+			r.over = r.overSince(r.setBackTo(), held, now)
+		}
+		r.minutes = nil
 	}
 	return known
 }
 
-// some is a batch of what is still missing.
-func (r *round) some() []revocation.Entry {
+// setBackTo is a time that the truth was not set back beyond, before all others when that is not known. It is called with the lock held, as the next is.
+func (r *round) setBackTo() (to instant.Instant) {
+	first := minuteOf(r.oldestMissing())
+	for m := range r.minutes {
+		if m < first {
+			to = max(to, m)
+		}
+	}
+	return to.Add(-healBefore)
+}
+
+// overSince is what is held, is over, and may have changed a record that the truth has lost.
+func (r *round) overSince(since instant.Instant, held *revocation.Set, now instant.Instant) map[string]revocation.Entry {
+	over := map[string]revocation.Entry{}
+	for e := range held.All() {
+		if e.Kind != revocation.Token && e.Until <= now.Add(healAhead) && e.At >= since {
+			over[e.Key()] = e
+		}
+	}
+	return over
+}
+
+// some is a batch of what is still to be put back; whether any of it is missed.
+func (r *round) some() (batch []revocation.Entry, missed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	batch := make([]revocation.Entry, 0, min(len(r.missing), healBatch))
-	for _, e := range r.missing {
+	from := r.missing
+	if len(from) == 0 {
+		from = r.over
+	}
+	batch = make([]revocation.Entry, 0, min(len(from), healBatch))
+	for _, e := range from {
 		if len(batch) == healBatch {
 			break
 		}
 		batch = append(batch, e)
 	}
-	return batch
+	return batch, len(r.missing) > 0
 }
 
 // oldest is when the oldest entry was asked for that is missing.
-func (r *round) oldest() (at instant.Instant) {
+func (r *round) oldest() instant.Instant {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.oldestMissing()
+}
+
+func (r *round) oldestMissing() (at instant.Instant) {
 	for _, e := range r.missing {
 		if at == 0 || e.At < at {
 			at = e.At
@@ -166,7 +221,7 @@ func (r *round) back(batch []revocation.Entry) {
 func (v *View) heal(ctx context.Context, s *source, r *round) {
 	mine, begun, logged := false, false, false
 	for {
-		batch := r.some()
+		batch, missed := r.some()
 		if len(batch) == 0 {
 			break
 		}
@@ -177,7 +232,7 @@ func (v *View) heal(ctx context.Context, s *source, r *round) {
 			continue
 		}
 		mine = true
-		if !begun {
+		if missed && !begun { // else whoever put back what was missed has begun
 			r.Oldest = r.oldest()
 			if err := v.begin(ctx, r); err == nil {
 				begun = true

@@ -1,12 +1,14 @@
 package view_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 )
@@ -89,4 +91,71 @@ func TestWhatIsUnderWayIsNotLost(t *testing.T) {
 			t.Errorf("%d times something was put back, want that nothing was lost", healed)
 		}
 	})
+}
+
+// What is over is missed by nobody. But where the database lost what is not over, it was set back, and its records with it: then the ends of sessions that it lost are put back too, though their entries are over, so far back as it may have
+// been set, and by whoever holds them.
+func TestWhatIsOverIsPutBackToo(t *testing.T) {
+	for name, c := range map[string]struct {
+		kept []int // of the live ones, by the database that was set back
+		want []int // of those that are over
+	}{
+		"nothing is lost":                    {[]int{0, 1, 2}, nil},
+		"it tells of nothing":                {nil, []int{10, 11, 12}},
+		"it tells of an hour and a half ago": {[]int{0}, []int{12}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := instant.Of(time.Now())
+				aged := func(n int, kind revocation.Kind, age, life time.Duration) revocation.Entry {
+					e := revocation.Entry{Kind: kind, Reason: revocation.Logout, At: now.Add(-age), Until: now.Add(life - age)}
+					if e.Token[0] = byte(n + 1); kind == revocation.Session {
+						e.Token, e.Session = id.Token{}, id.Session{byte(n + 1)}
+					}
+					return e
+				}
+				all := map[int]revocation.Entry{
+					0:  aged(0, revocation.Token, 90*time.Minute, 24*time.Hour),
+					1:  aged(1, revocation.Token, 30*time.Minute, 24*time.Hour),
+					2:  aged(2, revocation.Session, time.Minute, 45*time.Minute),
+					10: aged(10, revocation.Session, 5*time.Hour, 45*time.Minute),
+					11: aged(11, revocation.Session, 3*time.Hour, 45*time.Minute),
+					12: aged(12, revocation.Session, time.Hour, 45*time.Minute),
+					13: aged(13, revocation.Token, time.Hour, 45*time.Minute),
+				}
+				var entries, kept []revocation.Entry
+				for _, e := range all {
+					entries = append(entries, e)
+				}
+				for _, n := range c.kept {
+					kept = append(kept, all[n])
+				}
+				db, other := newFeed(entries...), newFeed(all[0], all[1], all[2])
+				k := &keeper{truth: db}
+				v := view.New(view.Options{AwaitHealer: true}, database(db), redis(other))
+				v.HealBy(k.healer())
+				defer run(t, v)()
+				after(3 * time.Second)
+				db.set(func(f *feed) { f.down = true })
+				after(100 * time.Millisecond)
+				db.set(func(f *feed) { f.down, f.entries = false, kept })
+				after(5 * time.Second)
+				var got []int
+				for n := 10; n <= 13; n++ {
+					if e := all[n]; db.holds(e) {
+						got = append(got, n)
+					}
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("of those that are over %v were put back, want %v", got, c.want)
+				}
+				if n := len(k.begun); n > 1 || (n == 1) != (len(c.kept) < 3) {
+					t.Errorf("begun %d times", n)
+				}
+				if len(k.begun) == 1 && k.begun[0].Oldest < all[1].At && len(c.kept) > 0 {
+					t.Errorf("the oldest that is missed is of %v", k.begun[0].Oldest)
+				}
+			})
+		})
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/xteam/xteam/app/view"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
 )
 
@@ -210,4 +212,35 @@ func TestWhoWasAwayCannotVouch(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever holds what is over puts it back, though another has put back before what was missed, and has begun.
+func TestAnotherHoldsWhatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := instant.Of(time.Now())
+		over := revocation.Entry{Kind: revocation.Session, Session: id.Session{1}, Reason: revocation.Logout, At: now.Add(-time.Hour), Until: now.Add(-time.Minute)}
+		db, other := &claimed{feed: newFeed(over, numbered(0))}, newFeed(numbered(0))
+		late, soon := &keeper{truth: db.feed}, &keeper{truth: db.feed}
+		opts := view.Options{AwaitHealer: true}
+		older := view.New(opts, view.Source{Name: "database", Truth: true, Revocations: db}, redis(other))
+		defer run(t, older)()
+		after(3 * time.Second)
+		db.feed.set(func(f *feed) { f.entries = []revocation.Entry{numbered(0)} }) // it lets go what is over
+		younger := view.New(opts, view.Source{Name: "database", Truth: true, Revocations: db}, redis(other))
+		younger.HealBy(soon.healer())
+		defer run(t, younger)()
+		after(3 * time.Second)
+		db.feed.set(func(f *feed) { f.down = true })
+		after(100 * time.Millisecond)
+		db.feed.set(func(f *feed) { f.down, f.entries = false, nil })
+		after(5 * time.Second)
+		if len(soon.begun) != 1 || !db.feed.holds(bareEntry(numbered(0))) || db.feed.holds(over) {
+			t.Fatalf("the younger has begun %d times, and the database holds %v", len(soon.begun), db.feed.entries)
+		}
+		older.HealBy(late.healer())
+		after(20 * time.Second)
+		if len(late.begun) != 0 || len(late.healed) != 1 || !db.feed.holds(over) {
+			t.Errorf("the older has begun %d times and told %d times, and the database holds %v", len(late.begun), len(late.healed), db.feed.entries)
+		}
+	})
 }
