@@ -26,6 +26,7 @@ type unread struct {
 
 // doubt notes that s holds entries that could not be read. It is not all there is until the truth was asked after this, which it is at once. What is told beside them counts as ever.
 func (v *View) doubt(s *source, n int) {
+	v.unreadable.Add(uint64(max(n, 0)))
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := v.elapsed()
@@ -39,6 +40,9 @@ func (v *View) doubt(s *source, n int) {
 	}
 	v.ask(now)
 }
+
+// Unread is how many entries the sources have told of that could not be read: damaged, forged, or of another version. One is counted whenever it is told of: by each source, and again when all is loaded again.
+func (v *View) Unread() uint64 { return v.unreadable.Load() }
 
 // ask has the truth asked at once, or in a moment if it just was. It is called with the lock held.
 func (v *View) ask(now time.Duration) {

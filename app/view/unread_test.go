@@ -141,6 +141,9 @@ func TestAFloodThatCannotBeRead(t *testing.T) {
 		if n := len(other.mends); n == 0 || n > 10 {
 			t.Errorf("it was mended %d times", n)
 		}
+		if n := v.Unread(); n != 9000 {
+			t.Errorf("%d entries are counted as unread, want each of the 9000", n)
+		}
 	})
 }
 

@@ -59,6 +59,8 @@ type View struct {
 	healer   atomic.Pointer[Healer]
 	healable chan struct{} // closed once there is a healer
 
+	unreadable atomic.Uint64 // entries that could not be read, as often as they were told of
+
 	sources []*source
 	mu      sync.Mutex    // guards the sources' states
 	asked   time.Duration // when the truth was last asked at once

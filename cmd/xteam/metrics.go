@@ -28,6 +28,7 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 		return age.Seconds()
 	})
 	r.Gauge("xteam_revocations_not_durable", "Revocations that are in force and that the database has not taken yet.", func() float64 { return float64(owed.Len()) })
+	r.Counter("xteam_revocations_unread_total", "Entries of Redis' revocations that could not be read (damaged, forged, or of another version), each time they were come upon; the database is asked in their place.", func() float64 { return float64(v.Unread()) })
 	r.Gauge("xteam_revocation_view_fresh", "1 while tokens are taken, 0 while the view of the revocations is too old to be trusted.", func() float64 {
 		if v.Status().OK {
 			return 1

@@ -44,7 +44,7 @@ func TestMetrics(t *testing.T) {
 	}
 	code, page := metricsPage(t, s.base, boss.Access)
 	for _, line := range []string{`xteam_guard_requests_total{outcome="token_malformed"} 1`, `xteam_guard_requests_total{outcome="token_missing"} 1`,
-		`xteam_guard_requests_total{outcome="admitted"} 3`, `xteam_revocations_live 1`, `xteam_revocation_view_fresh 1`, `xteam_revocation_visible_seconds_count 1`,
+		`xteam_guard_requests_total{outcome="admitted"} 3`, `xteam_revocations_live 1`, `xteam_revocations_unread_total 0`, `xteam_revocation_view_fresh 1`, `xteam_revocation_visible_seconds_count 1`,
 		`xteam_password_hashes_running 0`, `xteam_connections_open{kind="feed"} 0`, `xteam_connections_open{kind="graphql"} 0`, `xteam_connections_open{kind="socket"} 0`, `xteam_connections_open{kind="stream"} 0`, `xteam_password_hash_duration_seconds_count 1`, `xteam_password_hash_wait_seconds_count 1`, `xteam_password_hashes_refused_total 0`, `xteam_rate_limits_shared 1`,
 		`xteam_store_takes_new 1`, `xteam_log_lines_lost_total 0`} {
 		if code != http.StatusOK || !strings.Contains(page, "\n"+line+"\n") {

@@ -2,7 +2,10 @@ package faults_test
 
 import (
 	"encoding/hex"
+	"fmt"
+	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +72,8 @@ redis.call('ZADD', KEYS[2], 9999999999, ARGV[3])
 redis.call('SET', KEYS[6], 'oops')
 return 1`, "6", p+"sid:"+victim, p+"live", p+"stream", p+"count", p+"jti:"+strings.Repeat("7", 32), p+sid, forged, "sid:"+victim, "jti:"+strings.Repeat("7", 32))
 
-	c.nodes = append(c.nodes, c.join(2))
+	metrics := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	c.nodes = append(c.nodes, c.join(2, "METRICS_ADDR="+metrics))
 	until(t, "the entry is written anew", func() bool {
 		return strings.Contains(c.redis.ask("GET", p+sid), good[len(good)-30:]) || len(c.redis.ask("GET", p+sid)) > 60
 	})
@@ -85,6 +89,15 @@ return 1`, "6", p+"sid:"+victim, p+"live", p+"stream", p+"count", p+"jti:"+strin
 	until(t, "an event tells of it", func() bool { return strings.Contains(c.command("", "audit", "tail", "--json"), `"unreadable"`) })
 	if events := c.command("", "audit", "tail", "--json"); strings.Count(events, `"source_healed"`) != 1 || strings.Contains(events, "epoch_raised") {
 		t.Errorf("want one event, and no epoch:\n%s", events)
+	}
+
+	page, err := c.client.Get("http://" + metrics + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Body.Close()
+	if text, err := io.ReadAll(page.Body); err != nil || !regexp.MustCompile(`(?m)^xteam_revocations_unread_total [1-9]`).Match(text) {
+		t.Errorf("who came upon it does not count it (%v)", err)
 	}
 
 	// Redis goes on as the fast path.
