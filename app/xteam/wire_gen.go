@@ -23,13 +23,13 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	feeds := noFeeds()
+	assemblyFeeds := feeds(o)
 	assemblyOptions, err := options(o)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
 	}
-	view, cleanup2, err := assembly.StartView(ctx, assemblyDatabase, feeds, assemblyOptions, slogLogger)
+	view, cleanup2, err := assembly.StartView(ctx, assemblyDatabase, assemblyFeeds, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup()
 		return nil, nil, err
@@ -43,16 +43,16 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 	}
 	journalJournal := journal.New(slogLogger)
 	live, cleanup3 := assembly.StartLive(ctx, journalJournal, assemblyDatabase, assemblyOptions)
-	buckets := assembly.NewBuckets()
-	otherClocks := noClocks()
-	clocks, cleanup4, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, slogLogger)
+	portsBuckets := buckets(o)
+	otherClocks := clocks(o)
+	appClocks, cleanup4, err := assembly.StartClocks(ctx, assemblyDatabase, otherClocks, slogLogger)
 	if err != nil {
 		cleanup3()
 		cleanup2()
 		cleanup()
 		return nil, nil, err
 	}
-	limiter, cleanup5, err := assembly.StartLimiter(ctx, buckets, clocks, assemblyOptions, live, slogLogger)
+	limiter, cleanup5, err := assembly.StartLimiter(ctx, portsBuckets, appClocks, assemblyOptions, live, slogLogger)
 	if err != nil {
 		cleanup4()
 		cleanup3()
@@ -60,7 +60,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, clocks, assemblyOptions, slogLogger)
+	core, err := assembly.StartCore(ctx, assemblyDatabase, view, codec, hasher, live, limiter, appClocks, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup5()
 		cleanup4()
@@ -98,8 +98,7 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	uploads, cleanup10 := assembly.StartUploads(ctx, core, assemblyOptions, slogLogger)
-	setUp := app.NewSetUp(core, accounts)
-	pending, cleanup11, err := assembly.StartPending(ctx, core, assemblyDatabase, slogLogger)
+	appSinks, cleanup11, err := sinks(ctx, o, core, assemblyDatabase, slogLogger)
 	if err != nil {
 		cleanup10()
 		cleanup9()
@@ -113,8 +112,22 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	trail, cleanup12 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
-	alerts, cleanup13, err := assembly.StartAlerts(ctx, core, trail, blocks, revoker, assemblyOptions, slogLogger)
+	appFirewall, cleanup12, err := firewall(ctx, o, core, blocks, slogLogger)
+	if err != nil {
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	appGuests, cleanup13, err := guests(ctx, o, core, assemblyDatabase, slogLogger)
 	if err != nil {
 		cleanup12()
 		cleanup11()
@@ -130,10 +143,9 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	tethers, cleanup14 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
-	incidents, cleanup15, err := assembly.StartIncidents(ctx, core, accounts, revoker, blocks, apiKeys, trail, tethers, assemblyOptions, slogLogger)
+	setUp := app.NewSetUp(core, accounts)
+	pending, cleanup14, err := assembly.StartPending(ctx, core, assemblyDatabase, slogLogger)
 	if err != nil {
-		cleanup14()
 		cleanup13()
 		cleanup12()
 		cleanup11()
@@ -149,9 +161,8 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	disowner := assembly.NewDisowner(core, assemblyDatabase)
-	boards := noBoards()
-	nodes, cleanup16, err := assembly.StartNodes(ctx, core, assemblyDatabase, boards, blocks, incidents, assemblyOptions, slogLogger)
+	trail, cleanup15 := assembly.StartTrail(ctx, core, assemblyDatabase, assemblyOptions, slogLogger)
+	alerts, cleanup16, err := assembly.StartAlerts(ctx, core, trail, blocks, revoker, assemblyOptions, slogLogger)
 	if err != nil {
 		cleanup15()
 		cleanup14()
@@ -170,8 +181,57 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		cleanup()
 		return nil, nil, err
 	}
-	streams, err := assembly.NewStreams(core, assemblyDatabase, buckets, tethers, live, assemblyOptions)
+	tethers, cleanup17 := assembly.StartTethers(ctx, core, guard, blocks, assemblyOptions, slogLogger)
+	incidents, cleanup18, err := assembly.StartIncidents(ctx, core, accounts, revoker, blocks, apiKeys, trail, tethers, assemblyOptions, slogLogger)
 	if err != nil {
+		cleanup17()
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	disowner := assembly.NewDisowner(core, assemblyDatabase)
+	assemblyBoards := boards(o)
+	nodes, cleanup19, err := assembly.StartNodes(ctx, core, assemblyDatabase, assemblyBoards, blocks, incidents, assemblyOptions, slogLogger)
+	if err != nil {
+		cleanup18()
+		cleanup17()
+		cleanup16()
+		cleanup15()
+		cleanup14()
+		cleanup13()
+		cleanup12()
+		cleanup11()
+		cleanup10()
+		cleanup9()
+		cleanup8()
+		cleanup7()
+		cleanup6()
+		cleanup5()
+		cleanup4()
+		cleanup3()
+		cleanup2()
+		cleanup()
+		return nil, nil, err
+	}
+	streams, err := assembly.NewStreams(core, assemblyDatabase, portsBuckets, tethers, live, assemblyOptions)
+	if err != nil {
+		cleanup19()
+		cleanup18()
+		cleanup17()
 		cleanup16()
 		cleanup15()
 		cleanup14()
@@ -191,8 +251,11 @@ func open(ctx context.Context, o Options) (*XTeam, func(), error) {
 		return nil, nil, err
 	}
 	api := assembly.NewAPI(assemblyDatabase, view, guard, apiKeys, limiter, sessions, accounts, setUp, revoker, rotator, pending, trail, alerts, incidents, disowner, blocks, nodes, uploads, assemblySecrets, streams, assemblyOptions, slogLogger)
-	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, uploads, api)
+	xTeam := facade(guard, accounts, sessions, revoker, apiKeys, rotator, blocks, uploads, appSinks, appFirewall, appGuests, api)
 	return xTeam, func() {
+		cleanup19()
+		cleanup18()
+		cleanup17()
 		cleanup16()
 		cleanup15()
 		cleanup14()

@@ -31,8 +31,10 @@ import (
 	"github.com/xteam/xteam/adapters/envsecrets"
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/app/view"
 	"github.com/xteam/xteam/app/xteam/assembly"
 	"github.com/xteam/xteam/domain/apikey"
+	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/keyset"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
@@ -43,10 +45,10 @@ import (
 // Options of an embedded XTeam. Dir is needed; everything else has a default.
 type Options struct {
 	// Dir is the data folder: the store, and in its folder secrets those that were not given. It is made when it is missing. One
-	// process has it at a time; it is the same folder that the server uses.
+	// process has it at a time; it is the same folder that the server uses. With Parts.Store nothing is kept there, and it is not needed.
 	Dir string
 	// Secrets answers SECRET_KEY, ROOT_KEY and the PREVIOUS of each. What it does not have is made at the first start and kept in Dir. It is asked again every 30
-	// seconds: a value that changes is taken up. Default: it has none.
+	// seconds: a value that changes is taken up. Default: it has none. With Parts.Store it must have them: another process may work on that store.
 	Secrets ports.Secrets
 	// Algorithm signs access tokens: HS256, ES256, EdDSA, RS256 or PS256, by the first key and by those that follow. Until a first rotation HS256 signs with SECRET_KEY itself. Default:
 	// HS256, and after a rotation that of the key before.
@@ -104,6 +106,45 @@ type Options struct {
 	// Cookies has the Handler give browsers their tokens in cookies that no script can read, and Handler and Protect take them from there. A request by
 	// cookie is refused to pages of other origins, but for Origins, which may then not be *. Default: tokens come in Authorization alone.
 	Cookies bool
+
+	// Parts take the places of what the system brings: the store, the buckets, and so on. Default: what it brings.
+	Parts Parts
+}
+
+// Parts are implementations of ports, the program's own or those of adapters that the server uses, such as pgstore and redisstore, with the libraries that they bring. Package porttest has the suites that such
+// a part must pass. Whoever makes one closes it, after Close; only Store is closed by the system.
+type Parts struct {
+	// Store opens the database: all ports of state, and what seals and authenticates, which assembly.Unlock opens with ROOT_KEY. It answers how it is closed, which is done last. Any number of processes may
+	// share it, if it says where they leave word for one another (Database.Nodes) and who of them does what is to be done once (Stores.Turns). Default: Badger in Dir.
+	Store func(context.Context, *assembly.Secrets, *slog.Logger) (assembly.Database, func(), error)
+	// Node is how this process is called among those that share Store. Default: embedded.
+	Node string
+	// Feeds are sources of revocations beside Store, which are faster. A Name is for people; Truth is Store's alone.
+	Feeds []view.Source
+	// Boards are places beside Store where processes leave word for one another.
+	Boards []app.Board
+	// Clocks are those of servers that processes share beside Store: this machine's is compared with them.
+	Clocks []app.Clock
+	// Buckets counts the requests of all who share it. While it answers ports.ErrUnavailable they are counted in this process' memory, which is the default.
+	Buckets ports.Buckets
+	// Codec writes and reads access tokens, and makes the keys for that. Default: JWTs.
+	Codec assembly.Codec
+	// Passwords hashes them. PasswordHasher and BcryptCost then say nothing.
+	Passwords ports.Passwords
+	// Journal is told of each security event. Default: a line of Logger.
+	Journal ports.Journal
+	// Tracer follows requests. Default: nobody does.
+	Tracer ports.Tracer
+	// Sinks are sent security events, each by one process of many, and again until they take them; those of alerts have the kind audit.AlertRaised.
+	Sinks []app.SinkOptions
+	// Firewall has exactly what Blocks turns away.
+	Firewall ports.Firewall
+	// Notices tells users of sign-ins from networks that they had not signed in from, with a link under PublicURL, such as https://app.example.com, where the Handler is served. Default: nobody is told.
+	Notices   ports.Notices
+	PublicURL string
+	// Guests are watched, beside Store's own (Database.Guests): whoever has a session of them from outside GuestNetworks is an event and an alert. Default: nobody looks.
+	Guests        []app.WatchedStore
+	GuestNetworks []netip.Prefix
 }
 
 // Uploads is where files of users are kept, and which. Files and Detect are needed, if any are to be taken.
@@ -158,14 +199,22 @@ type XTeam struct {
 
 // Open opens the system and answers once it can judge tokens: all that was ever revoked and still matters is in memory. The context bounds the opening only.
 func Open(ctx context.Context, o Options) (*XTeam, error) {
-	if o.Dir == "" {
+	if o.Parts.Store == nil && o.Dir == "" {
 		return nil, errors.New("xteam: Options.Dir is empty: name a folder")
+	}
+	if o.Parts.Notices != nil && o.Parts.PublicURL == "" {
+		return nil, errors.New("xteam: Options.Parts.PublicURL is empty: the links of Notices lead there")
+	}
+	if o.Parts.Store != nil && o.Secrets == nil {
+		return nil, errors.New("xteam: Options.Secrets is nil: with a store of its own a program gives SECRET_KEY and ROOT_KEY")
 	}
 	if _, err := options(o); err != nil { // before anything is touched
 		return nil, fmt.Errorf("xteam: %w", err)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, err
+	if o.Parts.Store == nil {
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+			return nil, err
+		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -277,19 +326,60 @@ func (x *XTeam) Uploads() *app.Uploads { return x.uploads }
 func logger(o Options) *slog.Logger { return o.Logger }
 
 func secrets(o Options, log *slog.Logger) *assembly.Secrets {
-	return assembly.OpenSecrets(assembly.Source{Secrets: o.Secrets, Name: "Options.Secrets"}, o.Dir, log)
+	return assembly.OpenSecrets(assembly.Source{Secrets: o.Secrets, Name: "Options.Secrets", Complete: o.Parts.Store != nil}, o.Dir, log)
 }
 
 func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
-	return assembly.OpenBadger(ctx, o.Dir, cmp.Or(o.MinFreeSpace, assembly.MinFreeSpace), s, log)
+	if o.Parts.Store == nil {
+		return assembly.OpenBadger(ctx, o.Dir, cmp.Or(o.MinFreeSpace, assembly.MinFreeSpace), s, log)
+	}
+	db, closeStore, err := o.Parts.Store(ctx, s, log)
+	if err != nil {
+		return db, nil, fmt.Errorf("xteam: Options.Parts.Store: %w", err)
+	}
+	if db.Space == nil { // its space is for its own keepers to watch
+		db.Space = func() (int64, error) { return -1, nil }
+	}
+	if closeStore == nil {
+		closeStore = func() {}
+	}
+	return db, closeStore, nil
 }
 
-// noFeeds: one process needs none.
-func noFeeds() assembly.Feeds { return nil }
+func feeds(o Options) assembly.Feeds { return o.Parts.Feeds }
 
-func noClocks() assembly.OtherClocks { return nil }
+func clocks(o Options) assembly.OtherClocks { return o.Parts.Clocks }
 
-func noBoards() assembly.Boards { return nil }
+func boards(o Options) assembly.Boards { return o.Parts.Boards }
+
+func buckets(o Options) ports.Buckets {
+	own := assembly.NewBuckets()
+	if o.Parts.Buckets == nil {
+		return own
+	}
+	return app.NewFallback(o.Parts.Buckets, own, nil)
+}
+
+func sinks(ctx context.Context, o Options, c *app.Core, db assembly.Database, log *slog.Logger) (*app.Sinks, func(), error) {
+	all := o.Parts.Sinks
+	if o.Parts.Notices != nil {
+		told := app.NewDisowner(c, db.Sealer, o.Parts.Notices, o.Parts.PublicURL)
+		all = append(slices.Clone(all), app.SinkOptions{Name: "notices", Sink: told, Kinds: []audit.Kind{audit.AuthenticationSucceeded}, Most: 20})
+	}
+	return assembly.StartSinks(ctx, c, all, log)
+}
+
+func guests(ctx context.Context, o Options, c *app.Core, db assembly.Database, log *slog.Logger) (*app.Guests, func(), error) {
+	all := o.Parts.Guests
+	if db.Guests != nil {
+		all = append(slices.Clone(all), app.WatchedStore{Name: "database", Guests: db.Guests})
+	}
+	return assembly.StartGuests(ctx, c, all, app.GuestsOptions{Networks: o.Parts.GuestNetworks, Logger: log})
+}
+
+func firewall(ctx context.Context, o Options, c *app.Core, b *app.Blocks, log *slog.Logger) (*app.Firewall, func(), error) {
+	return assembly.StartFirewall(ctx, c, b, o.Parts.Firewall, log)
+}
 
 func options(o Options) (assembly.Options, error) {
 	hosts, err := httpapi.ParseHosts(o.Hosts)
@@ -320,9 +410,10 @@ func options(o Options) (assembly.Options, error) {
 	if err != nil {
 		return assembly.Options{}, err
 	}
-	return assembly.Options{Files: o.Uploads.Files, Uploads: app.UploadsOptions{Rules: files, Detect: o.Uploads.Detect}, Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Doors: o.Doors, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: "embedded", Limits: o.Limits, Tethers: app.TethersOptions{MaxOpen: o.MaxConnections, MaxPerUser: o.MaxConnectionsPerUser}, HTTP: transport, Tunables: tunables}, tunables.Validate()
+	return assembly.Options{Files: o.Uploads.Files, Uploads: app.UploadsOptions{Rules: files, Detect: o.Uploads.Detect}, Now: o.Now, Rotation: app.RotatorOptions{Algorithm: o.Algorithm, Interval: o.RotateEvery}, JWKS: o.JWKS, Doors: o.Doors, Meter: o.Meter, PasswordHasher: o.PasswordHasher, BcryptCost: o.BcryptCost, Node: cmp.Or(o.Parts.Node, "embedded"), Codec: o.Parts.Codec, Passwords: o.Parts.Passwords, Journal: o.Parts.Journal, Tracer: o.Parts.Tracer, Limits: o.Limits, Tethers: app.TethersOptions{MaxOpen: o.MaxConnections, MaxPerUser: o.MaxConnectionsPerUser}, HTTP: transport, Tunables: tunables}, tunables.Validate()
 }
 
-func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, blocks *app.Blocks, uploads *app.Uploads, api *httpapi.API) *XTeam {
+func facade(g *app.Guard, a *app.Accounts, s *app.Sessions, r *app.Revoker, k *app.APIKeys, signing *app.Rotator, blocks *app.Blocks, uploads *app.Uploads, sinks *app.Sinks, wall *app.Firewall, _ *app.Guests, api *httpapi.API) *XTeam {
+	api.Sinks, api.Firewall = sinks, wall
 	return &XTeam{guard: g, accounts: a, sessions: s, revoker: r, keys: k, signing: signing, blocks: blocks, uploads: uploads, api: api}
 }

@@ -44,20 +44,13 @@ func openFirewall(ctx context.Context, s settings, c *app.Core, b *app.Blocks, s
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := app.NewFirewall(c, b, wall, app.FirewallOptions{Logger: log})
+	f, stop, err := assembly.StartFirewall(ctx, c, b, wall, log)
 	if err != nil {
 		closeAll()
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.Run(ctx)
-	}()
 	return f, func() {
-		cancel()
-		<-done
+		stop()
 		closeAll()
 	}, nil
 }

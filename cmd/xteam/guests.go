@@ -26,23 +26,7 @@ func openGuests(ctx context.Context, s settings, c *app.Core, db assembly.Databa
 	if r.buckets != nil && r.buckets != r.feed {
 		stores = append(stores, app.WatchedStore{Name: "rate_limits", Guests: r.buckets.Guests()})
 	}
-	if len(s.StoreNetworks) == 0 || len(stores) == 0 {
-		return nil, func() {}, nil
-	}
-	g, err := app.NewGuests(c, stores, app.GuestsOptions{Networks: s.StoreNetworks, Rules: s.AlertRules, Logger: log})
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		g.Run(ctx)
-	}()
-	return g, func() {
-		cancel()
-		<-done
-	}, nil
+	return assembly.StartGuests(ctx, c, stores, app.GuestsOptions{Networks: s.StoreNetworks, Rules: s.AlertRules, Logger: log})
 }
 
 // storeNetworks looks from where the sessions of the database and of Redis come at this moment.

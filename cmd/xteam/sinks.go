@@ -119,20 +119,13 @@ func openSinks(ctx context.Context, s settings, c *app.Core, db assembly.Databas
 		closeAll = func() { closeOthers(); to.Close() }
 		all = append(all, app.SinkOptions{Name: "checkpoints", Checkpoint: webhook.NewCheckpoints(to).Send})
 	}
-	sinks, err := app.NewSinks(c, log, all...)
+	sinks, stop, err := assembly.StartSinks(ctx, c, all, log)
 	if err != nil {
 		closeAll()
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		sinks.Run(ctx)
-	}()
 	return sinks, func() {
-		cancel()
-		<-done
+		stop()
 		closeAll()
 	}, nil
 }

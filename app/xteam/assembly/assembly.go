@@ -58,6 +58,16 @@ type Options struct {
 	Meter      ports.Meter        // nil: nothing is counted
 	Metrics    http.Handler       // served to administrators under /metrics; nil: nothing is
 	Tracer     ports.Tracer       // nil: no request is followed
+	// Codec, Passwords and Journal take the places of the system's own: tokens by jwtcodec, hashes by passhash, and lines to the logger.
+	Codec     Codec
+	Passwords ports.Passwords
+	Journal   ports.Journal
+}
+
+// Codec writes and reads access tokens, and makes the keys for that.
+type Codec interface {
+	ports.Codec
+	ports.SigningKeys
 }
 
 // Database is a store that is open, with the keys that it is sealed by.
@@ -187,7 +197,11 @@ func NewCodec() *jwtcodec.Codec { return jwtcodec.New(jwtcodec.Options{}) }
 // StartRotator gives the codec its keys, and looks after them and the secrets until the cleanup.
 func StartRotator(ctx context.Context, c *app.Core, codec *jwtcodec.Codec, db Database, secrets *Secrets, o Options, log *slog.Logger) (*app.Rotator, func(), error) {
 	o.Rotation.Logger, o.Rotation.Make, o.Rotation.Kept, o.Rotation.Versions = log, secrets.makeSigning, secrets.isKept, secrets.source.Versions
-	r := app.NewRotator(c, codec, db.Sealer, secrets.Secrets, o.Rotation)
+	var signing ports.SigningKeys = codec
+	if o.Codec != nil {
+		signing = o.Codec
+	}
+	r := app.NewRotator(c, signing, db.Sealer, secrets.Secrets, o.Rotation)
 	if err := r.Start(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -222,6 +236,12 @@ func NewPasswords(o Options) (*passhash.Hasher, error) {
 func StartCore(ctx context.Context, db Database, v *view.View, codec ports.Codec, passwords ports.Passwords, journal ports.Journal, l *app.Limiter, clocks *app.Clocks, o Options, log *slog.Logger) (*app.Core, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Codec != nil {
+		codec = o.Codec
+	}
+	if o.Passwords != nil {
+		passwords = o.Passwords
 	}
 	if o.Tracer != nil {
 		db.Stores, passwords = db.Stores.Traced(o.Tracer), app.TracedPasswords(passwords, o.Tracer)
@@ -333,7 +353,11 @@ func (s *Streams) mounts() []httpapi.Mount {
 
 // StartLive stands before the journal, and tells of events until the cleanup.
 func StartLive(ctx context.Context, j *journal.Journal, db Database, o Options) (*app.Live, func()) {
-	l := app.NewLive(counting{j, o.Meter}, db.Stores.Events, db.Sealer)
+	var lines ports.Journal = j
+	if o.Journal != nil {
+		lines = o.Journal
+	}
+	l := app.NewLive(counting{lines, o.Meter}, db.Stores.Events, db.Sealer)
 	return l, background(ctx, l.Run)
 }
 
@@ -379,6 +403,39 @@ func StartAlerts(ctx context.Context, c *app.Core, trail *app.Trail, blocks *app
 		return nil, nil, err
 	}
 	return a, background(ctx, a.Run), nil
+}
+
+// StartSinks sends events to other places until the cleanup.
+func StartSinks(ctx context.Context, c *app.Core, all []app.SinkOptions, log *slog.Logger) (*app.Sinks, func(), error) {
+	s, err := app.NewSinks(c, log, all...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, background(ctx, s.Run), nil
+}
+
+// StartFirewall keeps the list of a firewall until the cleanup; nil where there is none.
+func StartFirewall(ctx context.Context, c *app.Core, b *app.Blocks, wall ports.Firewall, log *slog.Logger) (*app.Firewall, func(), error) {
+	if wall == nil {
+		return nil, func() {}, nil
+	}
+	f, err := app.NewFirewall(c, b, wall, app.FirewallOptions{Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, background(ctx, f.Run), nil
+}
+
+// StartGuests watches who has sessions of stores until the cleanup; nil where nothing is said of whence they may come, or where there are none.
+func StartGuests(ctx context.Context, c *app.Core, stores []app.WatchedStore, o app.GuestsOptions) (*app.Guests, func(), error) {
+	if len(o.Networks) == 0 || len(stores) == 0 {
+		return nil, func() {}, nil
+	}
+	g, err := app.NewGuests(c, stores, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return g, background(ctx, g.Run), nil
 }
 
 // NewDisowner takes links by which users end sign-ins. It tells nobody of them.
