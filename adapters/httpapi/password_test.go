@@ -42,3 +42,27 @@ func TestGuessablePasswords(t *testing.T) {
 		}
 	}
 }
+
+// TestPasswordsThatCannotBeHashed: what bcrypt could not tell from another password is the client's fault at every door, not the server's.
+func TestPasswordsThatCannotBeHashed(t *testing.T) {
+	s := newService(t)
+	s.user("root", account.RoleAdmin)
+	ann := s.user("ann", account.RoleUser)
+	admin := bearer(s.signIn("root"))
+	for _, bad := range []string{`correct\u0000horse`, `\u0000\u0000\u0000\u0000\u0000\u0000\u0000\u0000`} {
+		person := `{"email":"eve@example.com","username":"eve","password":"` + bad + `"}`
+		for field, w := range map[string]*httptest.ResponseRecorder{
+			"password of a registration": s.post("/api/v1/auth/register", person),
+			"password of a new account":  s.post("/api/v1/admin/users", person, admin),
+			"password that is set":       s.post("/api/v1/admin/users/"+ann.ID.String()+"/password", `{"password":"`+bad+`"}`, admin),
+			"new_password":               s.post("/api/v1/auth/change-password", `{"current_password":"`+password+`","new_password":"`+bad+`"}`, bearer(s.signIn("ann"))),
+		} {
+			got := wants(t, w, 422, "validation_failed")
+			name, _, _ := strings.Cut(field, " ")
+			if at := got["errors"].([]any)[0].(map[string]any); at["field"] != name || at["message"] != "must not contain the character NUL" {
+				t.Errorf("%s: %s", field, w.Body)
+			}
+		}
+		wants(t, s.post("/api/v1/auth/login", `{"username":"ann","password":"`+bad+`"}`), 401, "credentials_invalid")
+	}
+}

@@ -19,7 +19,7 @@ var details = map[string][]string{
 	"email":     {"must be an e-mail address like name@example.com, of at most 254 ASCII characters"},
 	"username":  {"must be 3 to 50 of A-Z a-z 0-9 . _ - and not have the form of an id"},
 	"full_name": {"must be at most 100 characters, without control characters"},
-	"password":  {"must be at most 72 bytes; nothing is ever cut off", "must be valid UTF-8", "must be at least 8 characters" + stronger, tooCommon, tooSimilar},
+	"password":  {"must be at most 72 bytes; nothing is ever cut off", "must be valid UTF-8", "must not contain the character NUL", "must be at least 8 characters" + stronger, tooCommon, tooSimilar},
 	"role":      {"must be user or admin"},
 }
 

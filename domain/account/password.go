@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -17,7 +18,7 @@ const (
 const stronger = " (a few words that nobody would put together are easy to keep and hard to guess)"
 
 // CheckPassword is the policy for a new password of the account with those names, any of which may be missing: at least 8 characters, at most 72 bytes,
-// valid UTF-8, in whatever letter case no common or breached one, and not similar to the account's own names or the product's. There are no composition
+// valid UTF-8 without NUL, in whatever letter case no common or breached one, and not similar to the account's own names or the product's. There are no composition
 // rules. A password that was taken once is not judged again at a sign-in.
 func CheckPassword(p string, e Email, u Username, n FullName) error {
 	switch {
@@ -25,6 +26,8 @@ func CheckPassword(p string, e Email, u Username, n FullName) error {
 		return &InvalidError{"password", fmt.Sprintf("must be at most %d bytes; nothing is ever cut off", MaxPassword)}
 	case !utf8.ValidString(p):
 		return &InvalidError{"password", "must be valid UTF-8"}
+	case strings.IndexByte(p, 0) >= 0: // bcrypt repeats a password, closed by a NUL: with one inside, two would be one
+		return &InvalidError{"password", "must not contain the character NUL"}
 	case utf8.RuneCountInString(p) < MinPassword:
 		return &InvalidError{"password", fmt.Sprintf("must be at least %d characters"+stronger, MinPassword)}
 	case isCommon(p):
