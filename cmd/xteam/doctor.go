@@ -62,6 +62,7 @@ type patient struct {
 	vulndb string // a file or folder of the Go vulnerability database; may be empty
 
 	live  *living   // what runs; nil for the checklist before a start
+	told  *progress // may be nil
 	began time.Time // when now was taken, by this host's clock
 
 	database *pgstore.Seen // nil until it was looked at
@@ -101,7 +102,8 @@ again; a failed sign-in, a revocation and a few refusals are in the audit trail
 afterwards, and this address has spent its sign-ins of a minute. The
 administrator's side is the socket of the server in DATA_DIR, or the URL itself
 with an administrator's API key; the log and the metrics are where these settings
-say.`,
+say. Where a limit holds it back it takes a minute; unless --json is given, it tells
+on standard error what it is at.`,
 		Example: "  xteam doctor\n  xteam doctor --live https://xteam.example.com\n  xteam doctor --vulndb vulndb.zip\n  xteam doctor --json | jq '.checks[] | select(.verdict == \"fail\")'",
 		Args:    cobra.NoArgs,
 	}
@@ -126,6 +128,9 @@ say.`,
 		}
 		now := time.Now()
 		p := &patient{s: s, get: get, now: now, began: now, vulndb: *vulndb}
+		if !*asJSON {
+			p.told = c.progress()
+		}
 		var d diagnosis
 		if !f.Changed("live") {
 			d = examine(cmd.Context(), p, before, within)
@@ -145,7 +150,7 @@ say.`,
 
 // examineURL goes through the checklist of what runs, and says what is left of it.
 func (c *cli) examineURL(ctx context.Context, p *patient, o liveOptions) (diagnosis, error) {
-	l, closeAll, err := c.reach(ctx, o)
+	l, closeAll, err := c.reach(ctx, o, p.told)
 	if err != nil {
 		return diagnosis{}, err
 	}
@@ -160,7 +165,9 @@ func (c *cli) examineURL(ctx context.Context, p *patient, o liveOptions) (diagno
 
 // examine goes through a list, with a bound for each.
 func examine(ctx context.Context, p *patient, list []examination, most time.Duration) (d diagnosis) {
-	for _, e := range list {
+	defer p.told.end()
+	for i, e := range list {
+		p.told.step("checking %s (%d of %d)", e.id, i+1, len(list))
 		ctx, cancel := context.WithTimeout(ctx, most)
 		f := e.look(ctx, p)
 		cancel()

@@ -43,6 +43,12 @@ func Musts() (ids []string) {
 	return ids
 }
 
+// Progress is what a command tells on errs that takes its time: step begins one, end ends all.
+func Progress(errs io.Writer) (step func(string), end func()) {
+	p := (&cli{err: errs}).progress()
+	return func(what string) { p.step("%s", what) }, p.end
+}
+
 // Scan holds modules against a vulnerability database.
 func Scan(database string, modules map[string]string) (newest time.Time, read int, hits []string, err error) {
 	return scan(database, modules)
@@ -58,7 +64,7 @@ func ExamineLive(ctx context.Context, url, log, metrics, apiKey string, now time
 	if err != nil {
 		return nil, "", err
 	}
-	l, closeAll, err := c.reach(ctx, liveOptions{url: url, log: log, metrics: metrics, key: apiKey != ""})
+	l, closeAll, err := c.reach(ctx, liveOptions{url: url, log: log, metrics: metrics, key: apiKey != ""}, nil)
 	if err != nil {
 		return nil, "", err
 	}

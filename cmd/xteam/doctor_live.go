@@ -47,7 +47,7 @@ type liveOptions struct {
 const maxAsk = 20 * time.Second
 
 // reach makes ready to examine the deployment at a URL. close is to be called.
-func (c *cli) reach(ctx context.Context, o liveOptions) (l *living, closeAll func(), err error) {
+func (c *cli) reach(ctx context.Context, o liveOptions, told *progress) (l *living, closeAll func(), err error) {
 	u, ok := serverURL(o.url)
 	if !ok {
 		return nil, nil, c.misuse("--live takes the URL that clients use, such as https://xteam.example.com, without a path")
@@ -61,7 +61,7 @@ func (c *cli) reach(ctx context.Context, o liveOptions) (l *living, closeAll fun
 		return nil, nil, err
 	}
 	l = &living{base: u.Scheme + "://" + u.Host, metrics: o.metrics, log: cmp.Or(o.log, s.LogFile),
-		front: &http.Client{Transport: &unhurried{t}, CheckRedirect: stay}, hasty: &http.Client{Transport: t, CheckRedirect: stay}}
+		front: &http.Client{Transport: &unhurried{t, told}, CheckRedirect: stay}, hasty: &http.Client{Transport: t, CheckRedirect: stay}}
 	if l.metrics == "" && s.MetricsAddr != "" {
 		l.metrics = "http://" + s.MetricsAddr
 	}
@@ -71,7 +71,7 @@ func (c *cli) reach(ctx context.Context, o liveOptions) (l *living, closeAll fun
 		if err != nil {
 			return nil, nil, err
 		}
-		l.admin = &admin{&http.Client{Transport: &keyed{u, key, &unhurried{t}}, CheckRedirect: stay}, func() {}}
+		l.admin = &admin{&http.Client{Transport: &keyed{u, key, &unhurried{t, told}}, CheckRedirect: stay}, func() {}}
 	} else if l.admin, err = dialAdmin(ctx, s.Folder); err != nil {
 		return nil, nil, err
 	} else if l.admin == nil {
@@ -111,7 +111,10 @@ func transportOf(ca string) (*http.Transport, error) {
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // unhurried sends a request again that a limit held back, once the answer says that there is room.
-type unhurried struct{ next http.RoundTripper }
+type unhurried struct {
+	next http.RoundTripper
+	told *progress // of the wait; may be nil
+}
 
 // RoundTrip implements http.RoundTripper.
 func (w *unhurried) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -126,6 +129,7 @@ func (w *unhurried) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
 		_ = res.Body.Close()
+		w.told.step("waiting %ds: a limit holds this address back", after)
 		select {
 		case <-r.Context().Done():
 			return nil, r.Context().Err()

@@ -200,7 +200,7 @@ func TestDoctorLive(t *testing.T) {
 		}
 	}
 	if got := strings.Join(ids, " "); got != "auth_failures.counted ratelimit.counted alerts.delivered revocation.works health.answers headers.seen validation.routes audit.verifies audit.reviewed clock.skew keys.age apikeys.age" ||
-		code != 0 || bad != 0 || !strings.Contains(errs.String(), "is disabled") {
+		code != 0 || bad != 0 || !strings.Contains(errs.String(), "is disabled") || strings.Count(errs.String(), "\n") != 1 {
 		t.Errorf("exit %d, %d failures\n%s%s", code, bad, &out, &errs)
 	}
 	out.Reset()
@@ -221,6 +221,22 @@ func TestDoctorLiveLimits(t *testing.T) {
 			s := runServer(t, "RATE_LIMIT_ENABLED="+mode)
 			live{url: s.base}.wants(t, "ratelimit.counted", "fail", seen)
 		})
+	}
+}
+
+// TestDoctorLiveTells: what takes its time is told of meanwhile, apart from the result.
+func TestDoctorLiveTells(t *testing.T) {
+	s := runServer(t, "LOG_FILE="+filepath.Join(t.TempDir(), "log"), "RATE_LIMIT_ENABLED=false")
+	slow := before(t, s.base, func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/healthz" {
+			<-time.After(1200 * time.Millisecond)
+		}
+		return false
+	}, nil)
+	var out, errs bytes.Buffer
+	if code := xteam.Run(t.Context(), []string{"doctor", "--live", slow}, nil, &out, &errs); code != 1 || strings.Contains(out.String(), " of 12)") ||
+		!strings.Contains(errs.String(), "checking alerts.delivered (12 of 12)\nThe account") {
+		t.Errorf("exit %d\n%s\non stderr:\n%s", code, &out, &errs)
 	}
 }
 
