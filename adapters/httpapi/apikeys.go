@@ -91,11 +91,19 @@ func (x *exchange) writeNewKey(k app.IssuedKey) error {
 }
 
 func (a *API) listKeys(x *exchange) error {
+	q, err := x.query("limit", "cursor")
+	if err != nil {
+		return err
+	}
 	all, err := a.APIKeys.List(x.ctx(), x.request(), x.caller)
 	if err != nil {
 		return err
 	}
-	page := list[programKey]{Items: make([]programKey, 0, len(all))}
+	all, next, err := keysPage(all, q["limit"], q["cursor"])
+	if err != nil {
+		return err
+	}
+	page := list[programKey]{Items: make([]programKey, 0, len(all)), Next: next}
 	for i := range all {
 		page.Items = append(page.Items, programKeyOf(&all[i].Key, all[i].Ended))
 	}
@@ -230,7 +238,7 @@ type anyProgramKey struct {
 
 // listKeysOf lists all keys of one account, which are few, on one page.
 func (a *API) listKeysOf(x *exchange) error {
-	q, err := x.query("user")
+	q, err := x.query("user", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -245,7 +253,11 @@ func (a *API) listKeysOf(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	page := list[anyProgramKey]{Items: make([]anyProgramKey, 0, len(all))}
+	all, next, err := keysPage(all, q["limit"], q["cursor"])
+	if err != nil {
+		return err
+	}
+	page := list[anyProgramKey]{Items: make([]anyProgramKey, 0, len(all)), Next: next}
 	for i := range all {
 		page.Items = append(page.Items, anyProgramKey{programKeyOf(&all[i].Key, all[i].Ended), all[i].Owner.String()})
 	}

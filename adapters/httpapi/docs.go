@@ -44,6 +44,8 @@ type otherAnswer struct {
 	answer any
 }
 
+var ofParts = []parameter{{"limit", "how many items at most, from 1 to 100; all when it is not given", "50"}, {"cursor", "`next` of the page before", ""}}
+
 var ofPages = []parameter{{"limit", "how many items at most, from 1 to 100; 50 when it is not given", "50"}, {"cursor", "`next` of the page before", ""}}
 
 // oauthAnswers are the refusals of OAuth's routes, which are no problems.
@@ -68,7 +70,7 @@ func docs() map[string]doc {
 		"POST " + v1 + "/auth/change-password": {id: "changePassword", title: "Change your password", about: "Revokes all other tokens, and answers with a fresh pair.",
 			body: changePasswordBody{}, needs: "current_password new_password", example: `{"current_password":"correct horse battery","new_password":"a longer-legged heron"}`,
 			status: 200, answer: tokens{}, refuses: "credentials_invalid too_many_attempts no_space"},
-		"GET " + v1 + "/auth/sessions":         {id: "listSessions", title: "List your sessions", status: 200, answer: list[ownSignIn]{}},
+		"GET " + v1 + "/auth/sessions":         {id: "listSessions", title: "List your sessions", about: "The oldest first.", query: ofParts, status: 200, answer: list[ownSignIn]{}},
 		"DELETE " + v1 + "/auth/sessions/{id}": {id: "endSession", title: "End one of your sessions", status: 204},
 		" " + verifyPath: {id: "verify", title: "May this request through?", about: "For a proxy: who the bearer is, in headers. It takes any method, and any path below it, as proxies append the one that they ask about. " +
 			"What is demanded beside a good credential stands behind a comma: `/api/v1/auth/verify,role=admin,scope=users:read`; who has not all of it is refused with 403.",
@@ -84,7 +86,7 @@ func docs() map[string]doc {
 		"PATCH " + v1 + "/users/me": {id: "changeMe", title: "Change your account", about: "A new e-mail address asks for the current password.",
 			body: changeMeBody{}, example: `{"full_name":"Ann B. Example"}`, status: 200, answer: user{}, refuses: "taken credentials_invalid too_many_attempts"},
 
-		"GET " + v1 + "/api-keys": {id: "listAPIKeys", title: "List your API keys", status: 200, answer: list[programKey]{}},
+		"GET " + v1 + "/api-keys": {id: "listAPIKeys", title: "List your API keys", about: "The oldest first.", query: ofParts, status: 200, answer: list[programKey]{}},
 		"POST " + v1 + "/api-keys": {id: "createAPIKey", title: "Make an API key", about: "The answer alone holds the key's text. Without scopes it may read `users/me`.",
 			body: makeKeyBody{}, needs: "name", example: `{"name":"deploy","scopes":["users:read"],"expires_in_days":30}`, status: 201, answer: newKey{}, refuses: "too_many_api_keys no_space"},
 		"DELETE " + v1 + "/api-keys/{id}": {id: "revokeAPIKey", title: "Revoke one of your API keys",
@@ -122,17 +124,17 @@ func docs() map[string]doc {
 		"POST " + v1 + "/admin/revocations": {id: "revoke", title: "Revoke", about: "Durable and in force on this node when it answers. Exactly one of `user_id`, `session_id`, `token`, `jti`, `kid`, `issued_before` and `all`.",
 			body: revokeBody{}, example: `{"user_id":"ann","reason":"a lost laptop","dry_run":true}`, status: 200, answer: revoked{}, refuses: "not_found key_state taken"},
 		"GET " + v1 + "/admin/nodes": {id: "listNodes", title: "List the nodes of the system", about: "Those that have said something within five seconds; the one that answers is the first.", status: 200, answer: list[systemNode]{}},
-		"GET " + v1 + "/admin/api-keys": {id: "listAPIKeysOf", title: "List a user's API keys", query: []parameter{{"user", "an id, an e-mail address or a user name; it must be given", "ann"}},
+		"GET " + v1 + "/admin/api-keys": {id: "listAPIKeysOf", title: "List a user's API keys", query: append([]parameter{{"user", "an id, an e-mail address or a user name; it must be given", "ann"}}, ofParts...),
 			status: 200, answer: list[anyProgramKey]{}, refuses: "not_found"},
 		"GET " + v1 + "/admin/api-keys/{id}": {id: "showAPIKey", title: "Show an API key", about: "How it is used is up to a minute behind.", status: 200, answer: anyProgramKey{}},
 		"POST " + v1 + "/admin/api-keys/{id}/revoke": {id: "revokeAnyAPIKey", title: "Revoke an API key", body: endKeyBody{}, without: true, example: `{"children":true,"reason":"found in a repository"}`,
 			status: 200, answer: endedKeys{}},
-		"GET " + v1 + "/admin/keys": {id: "listSigningKeys", title: "List signing keys", status: 200, answer: list[signingKey]{}},
+		"GET " + v1 + "/admin/keys": {id: "listSigningKeys", title: "List signing keys", query: ofParts, status: 200, answer: list[signingKey]{}},
 		"POST " + v1 + "/admin/keys/rotate": {id: "rotateSigningKey", title: "Rotate the signing key", about: "The one before verifies until its tokens are over. `graceful` publishes the new one before it signs.",
-			body: rotateSigningKeyBody{}, example: `{"alg":"ES256","graceful":false}`, status: 200, answer: rotated{}, refuses: "key_state"},
+			body: rotateSigningKeyBody{}, without: true, example: `{"alg":"ES256","graceful":false}`, status: 200, answer: rotated{}, refuses: "key_state"},
 		"POST " + v1 + "/admin/keys/{kid}/retire": {id: "retireSigningKey", title: "End a retiring signing key", status: 204, refuses: "key_state"},
 		"POST " + v1 + "/admin/keys/{kid}/revoke": {id: "revokeSigningKey", title: "Revoke a signing key", about: "Everything that it signed is dead at once, and another key takes its place.",
-			body: revokeSigningKeyBody{}, example: `{"reason":"it was in a backup"}`, status: 200, answer: revoked{}, refuses: "key_state"},
+			body: revokeSigningKeyBody{}, without: true, example: `{"reason":"it was in a backup"}`, status: 200, answer: revoked{}, refuses: "key_state"},
 		"GET " + v1 + "/admin/alerts": {id: "listAlerts", title: "List alerts", about: "The newest first. `xteam alerts rules` tells by what rules they are raised.",
 			query: append([]parameter{{"open", "`true`: those alone that nobody has acknowledged", "true"}}, ofPages...), status: 200, answer: list[alertItem]{}},
 		"GET " + v1 + "/admin/alerts/{id}":              {id: "showAlert", title: "Show an alert", status: 200, answer: alertItem{}, refuses: "not_found"},

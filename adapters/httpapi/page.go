@@ -1,14 +1,18 @@
 package httpapi
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
 
 	"github.com/xteam/xteam/app"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 )
@@ -26,6 +30,9 @@ const (
 )
 
 var errQuery = errors.New("the query is malformed")
+
+// errCursor refuses what is no cursor of the list.
+var errCursor = invalid("cursor", "must be one that this list has answered as next, or empty")
 
 // query reads the parameters of a list, of which each may be given once; those that are empty or missing are empty.
 func (x *exchange) query(names ...string) (map[string]string, error) {
@@ -66,17 +73,41 @@ func pageSize(text string) (int, error) {
 	return int(n), nil
 }
 
+// partSize reads the parameter limit of a list that is bounded, and whole unless a limit is given.
+func partSize(text string) (int, error) {
+	if text == "" {
+		return math.MaxInt, nil
+	}
+	return pageSize(text)
+}
+
+// part cuts a page out of a list that is here whole: at most limit items of those that are behind. It answers whether there are more.
+func part[T any](all []T, limit int, behind func(*T) bool) (page []T, more bool) {
+	for i := range all {
+		switch {
+		case !behind(&all[i]):
+		case len(page) == limit:
+			return page, true
+		default:
+			page = append(page, all[i])
+		}
+	}
+	return page, false
+}
+
 // The lists that have cursors. A cursor says which list it is of in its first byte; what follows is where the page begins. It holds nothing but what its page showed, and
 // opens nothing: whoever makes one up begins elsewhere in a list that they may read.
 const (
-	cursorUsers       byte = 1 // and the id of the last user
-	cursorSessions    byte = 2 // of one user: and their id, the time and the id of the last session
-	cursorAllSessions byte = 3 // of everybody: the same
-	cursorBlocks      byte = 4 // and the last network, in the form of IPv6, with the family and the length of its mask
-	cursorEvents      byte = 5 // and the position of the last event
-	cursorAlerts      byte = 6 // and the id of the last alert
-	cursorIncidents   byte = 9 // and the id of the last incident
-	cursorFiles       byte = 8 // and the time and the id of the last file
+	cursorUsers       byte = 1  // and the id of the last user
+	cursorSessions    byte = 2  // of one user: and their id, the time and the id of the last session
+	cursorAllSessions byte = 3  // of everybody: the same
+	cursorBlocks      byte = 4  // and the last network, in the form of IPv6, with the family and the length of its mask
+	cursorEvents      byte = 5  // and the position of the last event
+	cursorAlerts      byte = 6  // and the id of the last alert
+	cursorAPIKeys     byte = 7  // and the time and the id of the last key
+	cursorFiles       byte = 8  // and the time and the id of the last file
+	cursorIncidents   byte = 9  // and the id of the last incident
+	cursorSigningKeys byte = 10 // and the kid of the last key
 )
 
 // cursorText is base64url without padding (RFC 4648, section 5).
@@ -84,13 +115,12 @@ var cursorText = base64.RawURLEncoding.Strict()
 
 // parseCursor reads a cursor of that list and length in bytes.
 func parseCursor(text string, of byte, length int) ([]byte, error) {
-	bad := invalid("cursor", "must be one that this list has answered as next, or empty")
 	if len(text) != cursorText.EncodedLen(1+length) {
-		return nil, bad
+		return nil, errCursor
 	}
 	b, err := cursorText.DecodeString(text)
 	if err != nil || len(b) != 1+length || b[0] != of {
-		return nil, bad
+		return nil, errCursor
 	}
 	return b[1:], nil
 }
@@ -141,6 +171,67 @@ func sessionsBehind(text string, of id.User) (p app.Place, err error) {
 		return app.Place{}, invalid("cursor", "is of another list")
 	}
 	return p, nil
+}
+
+func nextKeys(last *apikey.Key) *string {
+	b := binary.BigEndian.AppendUint64([]byte{cursorAPIKeys}, uint64(last.Created))
+	text := cursorText.EncodeToString(append(b, last.ID[:]...))
+	return &text
+}
+
+// keysBehind reads a cursor of a list of API keys: whether a key, in the order of their times, is behind it. Behind the empty one all are.
+func keysBehind(text string) (func(*app.ListedKey) bool, error) {
+	if text == "" {
+		return func(*app.ListedKey) bool { return true }, nil
+	}
+	var last id.APIKey
+	b, err := parseCursor(text, cursorAPIKeys, 8+len(last))
+	if err != nil {
+		return nil, err
+	}
+	created := instant.Instant(binary.BigEndian.Uint64(b))
+	copy(last[:], b[8:])
+	return func(k *app.ListedKey) bool { return byAge(k, created, last) > 0 }, nil
+}
+
+// byAge compares a key with the time and the id of another.
+func byAge(k *app.ListedKey, created instant.Instant, other id.APIKey) int {
+	return cmp.Or(cmp.Compare(k.Created, created), bytes.Compare(k.ID[:], other[:]))
+}
+
+// keysPage is a page of the list of API keys that the parameters of a request ask for, with what it is to answer as next.
+func keysPage(all []app.ListedKey, limit, cursor string) ([]app.ListedKey, *string, error) {
+	most, err := partSize(limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	behind, err := keysBehind(cursor)
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(all, func(a, b app.ListedKey) int { return byAge(&a, b.Created, b.ID) })
+	page, more := part(all, most, behind)
+	if !more {
+		return page, nil, nil
+	}
+	return page, nextKeys(&page[most-1].Key), nil
+}
+
+func nextSigningKeys(last string) *string {
+	text := cursorText.EncodeToString(append([]byte{cursorSigningKeys}, last...))
+	return &text
+}
+
+// signingKeysBehind reads a cursor of the list of signing keys, whose order is no order of their kids: how many of the list stand before its page.
+func signingKeysBehind(text string, all []app.ListedSigningKey) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	at := slices.IndexFunc(all, func(k app.ListedSigningKey) bool { return *nextSigningKeys(k.ID) == text })
+	if at < 0 {
+		return 0, errCursor
+	}
+	return at + 1, nil
 }
 
 func nextEvents(last uint64) *string {

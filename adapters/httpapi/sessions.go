@@ -41,13 +41,29 @@ type ownSignIn struct {
 }
 
 func (a *API) ownSessions(x *exchange) error {
+	q, err := x.query("limit", "cursor")
+	if err != nil {
+		return err
+	}
+	limit, err := partSize(q["limit"])
+	if err != nil {
+		return err
+	}
+	behind, err := sessionsBehind(q["cursor"], x.caller.User())
+	if err != nil {
+		return err
+	}
 	all, err := a.Sessions.Own(x.ctx(), x.caller)
 	if err != nil {
 		return err
 	}
+	all, more := part(all, limit, func(s *session.Session) bool { return s.Place().Compare(behind) > 0 })
 	page := list[ownSignIn]{Items: make([]ownSignIn, 0, len(all))}
 	for i := range all {
 		page.Items = append(page.Items, ownSignIn{signInOf(&all[i]), all[i].ID == x.caller.Session()})
+	}
+	if more {
+		page.Next = nextSessions(x.caller.User(), all[limit-1].Place())
 	}
 	return x.write(http.StatusOK, page)
 }

@@ -32,13 +32,27 @@ func signingKeyOf(k *app.ListedSigningKey) signingKey {
 	return out
 }
 
-// listSigningKeys lists all keys that there are, and those that were and are remembered, on one page.
+// listSigningKeys lists all keys that there are, and those that were and are remembered.
 func (a *API) listSigningKeys(x *exchange) error {
-	if _, err := x.query(); err != nil {
+	q, err := x.query("limit", "cursor")
+	if err != nil {
+		return err
+	}
+	limit, err := partSize(q["limit"])
+	if err != nil {
 		return err
 	}
 	all := a.Rotator.List()
+	from, err := signingKeysBehind(q["cursor"], all)
+	if err != nil {
+		return err
+	}
+	all = all[from:]
 	page := list[signingKey]{Items: make([]signingKey, 0, len(all))}
+	if len(all) > limit {
+		all = all[:limit]
+		page.Next = nextSigningKeys(all[limit-1].ID)
+	}
 	for i := range all {
 		page.Items = append(page.Items, signingKeyOf(&all[i]))
 	}
@@ -65,7 +79,7 @@ type rotateSigningKeyBody struct {
 
 func (a *API) rotateSigningKey(x *exchange) error {
 	var in rotateSigningKeyBody
-	if err := x.read(&in); err != nil {
+	if err := x.readOptional(&in); err != nil {
 		return err
 	}
 	got, err := a.Rotator.Rotate(x.ctx(), x.actor(), in.Algorithm, in.Graceful)
@@ -91,7 +105,7 @@ type revokeSigningKeyBody struct {
 // revokeSigningKey is a revocation by kid, with the successor in its answer.
 func (a *API) revokeSigningKey(x *exchange) error {
 	var in revokeSigningKeyBody
-	if err := x.read(&in); err != nil {
+	if err := x.readOptional(&in); err != nil {
 		return err
 	}
 	got, err := a.Revoker.Revoke(x.ctx(), x.actor(), app.Selector{Key: x.r.PathValue("kid")}, in.Reason, false)
