@@ -1198,7 +1198,7 @@ func TestARefusedKeyIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, reason := range map[string]string{strange.RevealPlaintext(): "token_invalid", "xt_": "token_malformed"} {
-		if e := told(text); e.Kind != audit.APIKeyRefused || e.Subject != "" || e.Reason != reason || len(e.Details) != 1 {
+		if e := told(text); e.Kind != audit.APIKeyRefused || e.Subject != "" || e.Reason != reason || len(e.Details) != 2 {
 			t.Errorf("one that proves nothing: %+v", e)
 		}
 	}

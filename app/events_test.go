@@ -178,7 +178,7 @@ var tells = map[string]func(s *scene, tk app.Tokens) []audit.Event{
 		return []audit.Event{{Kind: audit.EpochRaised, Severity: audit.Critical, Outcome: audit.Success, Actor: s.admin.Name, Reason: "epoch", Details: about{"selector": "epoch", "note": stolen}}}
 	},
 	"deny": func(s *scene, _ app.Tokens) []audit.Event {
-		return []audit.Event{{Kind: audit.PermissionDenied, Severity: audit.Warning, Outcome: audit.Failure, Actor: s.ann.ID.String(), Reason: "forbidden", Details: about{"endpoint": "GET /api/v1/admin/users"}}}
+		return []audit.Event{{Kind: audit.PermissionDenied, Severity: audit.Warning, Outcome: audit.Failure, Actor: s.ann.ID.String(), Reason: "forbidden", Details: about{"endpoint": "/api/v1/admin/users", "method": "GET"}}}
 	},
 
 	"refresh once more within the grace":                nil,

@@ -282,7 +282,8 @@ func (g *Guard) Denied(ctx context.Context, r Request, c Caller, what string) er
 	if err != nil {
 		return err
 	}
-	e.Actor, e.Reason, e.Details = c.User().String(), "forbidden", map[string]string{"endpoint": cut(what, 200)}
+	method, endpoint := asked(what)
+	e.Actor, e.Reason, e.Details = c.User().String(), "forbidden", map[string]string{"endpoint": endpoint, "method": method}
 	if c.IsKey() {
 		e.Details["api_key"] = c.Claims.APIKey.String()
 	}

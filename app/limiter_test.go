@@ -401,7 +401,7 @@ func TestRefusalsAreToldOnceThenCounted(t *testing.T) {
 			}
 			return all
 		}
-		const login = "POST /api/v1/auth/login"
+		const login = "/api/v1/auth/login"
 		refuse(1001, near)
 		refuse(3, far)
 		synctest.Wait()

@@ -142,7 +142,7 @@ func TestWhoseTokenWasRefused(t *testing.T) {
 		w.guard.Refused(t.Context(), abroad, c, "GET /api/v1/users/me", err)
 		return w.journal.told[len(w.journal.told)-1]
 	}
-	if e := refuse(other, token.ErrInvalid); e.Subject != "" || e.Details["session"] != "" || e.Details["endpoint"] != "GET /api/v1/users/me" {
+	if e := refuse(other, token.ErrInvalid); e.Subject != "" || e.Details["session"] != "" || e.Details["endpoint"] != "/api/v1/users/me" || e.Details["method"] != "GET" {
 		t.Errorf("a token for another audience: %+v", e)
 	}
 	w.turn(time.Hour)
@@ -163,7 +163,7 @@ func TestWhoseTokenWasRefused(t *testing.T) {
 		w.guard.Refused(t.Context(), abroad, c, "GET /", err)
 		return w.journal.told[len(w.journal.told)-1]
 	}
-	if e := refuseRevoked(); e.Subject != ann.ID.String() || e.Details["session"] != c.Session().String() || e.Details["revoked"] != "logout" || e.Details["endpoint"] != "GET /" {
+	if e := refuseRevoked(); e.Subject != ann.ID.String() || e.Details["session"] != c.Session().String() || e.Details["revoked"] != "logout" || e.Details["endpoint"] != "/" || e.Details["method"] != "GET" {
 		t.Errorf("a revoked token: %+v", e)
 	}
 }

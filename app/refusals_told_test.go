@@ -35,7 +35,7 @@ func TestRefusalsAreToldOnceThenCountedToo(t *testing.T) {
 			}
 			return all
 		}
-		const what = "GET /api/v1/users/me"
+		const what = "/api/v1/users/me"
 		refuse(1001, abroad, token.ErrMalformed)
 		refuse(3, abroad, token.ErrInvalid)
 		refuse(1, home, token.ErrMalformed)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +64,7 @@ type refusal struct {
 	session        id.Session
 	key            id.APIKey
 	email          string
-	endpoint       string // as it came
+	endpoint       string // as it came, behind its method
 	policy         string
 	credential     string
 	revoked        string
@@ -88,12 +89,22 @@ func (f *refusal) event() audit.Event {
 	if !f.key.IsZero() {
 		e.Details["api_key"] = f.key.String()
 	}
-	for name, v := range map[string]string{"endpoint": cut(f.endpoint, 200), "policy": f.policy, "credential": f.credential, "revoked": f.revoked} {
+	method, endpoint := asked(f.endpoint)
+	for name, v := range map[string]string{"method": method, "endpoint": endpoint, "policy": f.policy, "credential": f.credential, "revoked": f.revoked} {
 		if v != "" {
 			e.Details[name] = v
 		}
 	}
 	return e
+}
+
+// asked parts what was asked for into the method and the path, which is an event's endpoint.
+func asked(what string) (method, endpoint string) {
+	method, endpoint, ok := strings.Cut(what, " ")
+	if !ok {
+		return "", cut(what, 200)
+	}
+	return cut(method, 32), cut(endpoint, 200)
 }
 
 // alike names what a refused credential is counted together with: others of its kind, reason and owner from one client, which in IPv6 has a whole /64.

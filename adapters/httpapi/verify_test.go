@@ -221,12 +221,12 @@ func TestVerifyTellsOfTheOriginal(t *testing.T) {
 		heads   []string
 		want    string
 	}{
-		"trusted":        {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /orders/1?token=secret"}, "GET " + verify + ",role=admin for POST /orders/1"},
-		"no path":        {proxies, []string{"X-Forwarded-Method: POST"}, "GET " + verify + ",role=admin for POST"},
-		"twice":          {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /a"}, "GET " + verify + ",role=admin"},
-		"two paths":      {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /a", "X-Forwarded-Uri: /b"}, "GET " + verify + ",role=admin"},
-		"underscores":    {proxies, []string{"X_Forwarded_Method: POST", "X_Forwarded_Uri: /a"}, "GET " + verify + ",role=admin"},
-		"nobody trusted": {httpapi.Proxies{}, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /orders/1"}, "GET " + verify + ",role=admin"},
+		"trusted":        {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /orders/1?token=secret"}, verify + ",role=admin for POST /orders/1"},
+		"no path":        {proxies, []string{"X-Forwarded-Method: POST"}, verify + ",role=admin for POST"},
+		"twice":          {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /a"}, verify + ",role=admin"},
+		"two paths":      {proxies, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /a", "X-Forwarded-Uri: /b"}, verify + ",role=admin"},
+		"underscores":    {proxies, []string{"X_Forwarded_Method: POST", "X_Forwarded_Uri: /a"}, verify + ",role=admin"},
+		"nobody trusted": {httpapi.Proxies{}, []string{"X-Forwarded-Method: POST", "X-Forwarded-Uri: /orders/1"}, verify + ",role=admin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newService(t, httpapi.Options{Proxies: c.proxies})

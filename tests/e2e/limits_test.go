@@ -70,7 +70,7 @@ func TestTheSeedsLimits(t *testing.T) {
 	}
 	until(t, "the log tells of it", func() bool {
 		log := s.log.String()
-		return strings.Contains(log, `"msg":"Rate limit exceeded"`) && strings.Contains(log, `"client_ip":"127.0.0.1"`) && strings.Contains(log, `"endpoint":"POST `+login+`"`)
+		return strings.Contains(log, `"msg":"Rate limit exceeded"`) && strings.Contains(log, `"client_ip":"127.0.0.1"`) && strings.Contains(log, `"endpoint":"`+login+`"`)
 	})
 }
 

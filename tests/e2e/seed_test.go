@@ -206,7 +206,7 @@ func TestTheSeedInItsOrder(t *testing.T) {
 	for msg, fields := range map[string][]string{
 		"Authentication failed": {`"level":"WARN"`, `"email":"ann@example.com"`, `"ip_address":"127.0.0.1"`, `"user_agent":"seed/1"`},
 		"Token revoked":         {`"level":"INFO"`, `"user_id":"`, `"reason":"`},
-		"Rate limit exceeded":   {`"level":"WARN"`, `"client_ip":"127.0.0.1"`, `"endpoint":"`},
+		"Rate limit exceeded":   {`"level":"WARN"`, `"client_ip":"127.0.0.1"`, `"endpoint":"/api/v1/`},
 	} {
 		grep := exec.Command("sh", "-c", `grep "`+msg+`" `+log+` | tail -100`)
 		out, err := grep.CombinedOutput()
