@@ -1,5 +1,10 @@
 package main
 
+import (
+	"fmt"
+	"strings"
+)
+
 // failure is what happens when something fails that this program stands on, and the tests that show it.
 type failure struct {
 	Part    string   `json:"part"`
@@ -57,11 +62,17 @@ var failures = []failure{
 	{"the clock", "jumps", "told of in the log; what was revoked stays so", []string{"tests/faults TestFaults/nodes: a clock is set back", "app/view TestAClockThatJumps"}},
 }
 
-// failuresText is a paragraph for each.
+// failuresText is a paragraph for each: what fails, what happens, and which tests show it.
 func failuresText() string {
-	rows := [][]string{{"PART", "FAILS", "WHAT HAPPENS"}}
-	for _, f := range failures {
-		rows = append(rows, []string{f.Part, f.Fails, f.Happens})
+	var b strings.Builder
+	for i, f := range failures {
+		if i > 0 {
+			b.WriteString("\n\n")
+		}
+		fmt.Fprintf(&b, "%s %s\n  %s\n  shown by:", f.Part, f.Fails, f.Happens)
+		for _, test := range f.Tests {
+			b.WriteString("\n    " + test)
+		}
 	}
-	return aligned(rows) + "\n\n`xteam config --failure-modes --json` names the tests that show it."
+	return b.String()
 }
