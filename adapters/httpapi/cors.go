@@ -70,9 +70,9 @@ var (
 	varyOrigin    = []string{"Origin"}
 	varyPreflight = []string{"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}
 	everyOrigin   = []string{"*"}
-	corsExposed   = []string{"X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate"}
+	corsExposed   = []string{"X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, Allow, Content-Disposition, ETag, Accept-Ranges, Content-Range"}
 	corsMethods   = []string{"GET, HEAD, POST, PATCH, DELETE"}
-	corsHeaders   = []string{"Authorization, Content-Type, X-API-Key, X-Request-ID"}
+	corsHeaders   = []string{"Authorization, Content-Type, X-API-Key, X-Request-ID, Last-Event-ID, Range, If-Range, If-Match, If-None-Match, Traceparent"}
 	corsCookies   = []string{"true"}
 	corsMaxAge    = []string{"600"} // seconds: how long an origin that is struck from the list goes on asking
 )

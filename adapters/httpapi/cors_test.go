@@ -38,7 +38,7 @@ func TestCORS(t *testing.T) {
 	s := newService(t, httpapi.Options{Origins: origins(t, app1, "http://localhost:3000")})
 	s.user("ann", account.RoleUser)
 	p := s.signIn("ann")
-	const exposed = "X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate"
+	const exposed = "X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, Allow, Content-Disposition, ETag, Accept-Ranges, Content-Range"
 	for _, origin := range []string{app1, "http://localhost:3000"} {
 		want := map[string]string{"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": exposed, "Vary": "Origin"}
 		for _, w := range []*httptest.ResponseRecorder{
@@ -55,13 +55,54 @@ func TestCORS(t *testing.T) {
 		w := s.call("OPTIONS", "/api/v1/users/me", "", "Origin: "+origin, "Access-Control-Request-Method: PATCH", "Access-Control-Request-Headers: authorization,content-type")
 		if diff := cmp.Diff(map[string]string{
 			"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE",
-			"Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-ID", "Access-Control-Max-Age": "600",
+			"Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-ID, Last-Event-ID, Range, If-Range, If-Match, If-None-Match, Traceparent", "Access-Control-Max-Age": "600",
 			"Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
 		}, crossOrigin(w.Header())); diff != "" || w.Code != 204 || w.Body.Len() > 0 {
 			t.Errorf("a preflight: %d %s (-want +got):\n%s", w.Code, w.Body, diff)
 		}
 		if w.Header().Get("X-Content-Type-Options") != "nosniff" || w.Header().Get("X-Request-ID") == "" {
 			t.Errorf("a preflight lacks the headers of every answer: %v", w.Header())
+		}
+	}
+}
+
+// TestCORSExposed: a script may read every header of an answer that is meant for it, and send every one that means something in a request of its own.
+func TestCORSExposed(t *testing.T) {
+	s := newService(t, httpapi.Options{Origins: origins(t, app1)})
+	s.user("ann", account.RoleUser)
+	p := s.signIn("ann")
+	at := filesAt + "/" + s.uploaded(p, "a.md", "0123456789").ID
+	mayRead := map[string]bool{}
+	for _, name := range []string{"Cache-Control", "Content-Language", "Content-Length", "Content-Type", "Expires", "Last-Modified", "Pragma"} { // always (Fetch, CORS-safelisted response-header name)
+		mayRead[name] = true
+	}
+	for name := range httpapi.Headers() { // the browser's own
+		mayRead[name] = true
+	}
+	answers := []*httptest.ResponseRecorder{
+		s.call("GET", at, "", "Origin: "+app1, bearer(p)),
+		s.call("GET", at, "", "Origin: "+app1, bearer(p), "Range: bytes=2-4"),
+		s.call("GET", at, "", "Origin: "+app1, bearer(p), "Range: bytes=70-"),
+		s.call("GET", "/api/v1/users/me", "", "Origin: "+app1),
+		s.call("PUT", "/api/v1/users/me", "", "Origin: "+app1, bearer(p)),
+	}
+	for _, w := range answers {
+		for name := range strings.SplitSeq(w.Header().Get("Access-Control-Expose-Headers"), ", ") {
+			mayRead[http.CanonicalHeaderKey(name)] = true
+		}
+		for name := range w.Header() {
+			if !mayRead[name] && !strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%d: %s is for the script, which cannot read it", w.Code, name)
+			}
+		}
+	}
+	if w := answers[1]; w.Code != 206 || w.Header().Get("Content-Range") == "" || w.Header().Get("Etag") == "" || answers[2].Code != 416 || answers[4].Header().Get("Allow") == "" {
+		t.Errorf("%d %v, %d, %v: not the answers that were meant", w.Code, w.Header(), answers[2].Code, answers[4].Header())
+	}
+	w := s.call("OPTIONS", at, "", "Origin: "+app1, "Access-Control-Request-Method: GET")
+	for _, name := range []string{"Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range", "Traceparent", "X-API-Key", "X-Request-ID"} {
+		if !strings.Contains(", "+w.Header().Get("Access-Control-Allow-Headers")+",", ", "+name+",") {
+			t.Errorf("%s cannot be sent", name)
 		}
 	}
 }
