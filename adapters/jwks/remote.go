@@ -20,7 +20,7 @@ import (
 // Times of a Remote.
 const (
 	fetchTimeout = 5 * time.Second
-	pause        = 30 * time.Second // between two fetches, whoever asks
+	pause        = 30 * time.Second // between two fetches of one kind, whoever asks: for keys that grew old, and for unknown ones
 	firstPause   = time.Second      // while nothing was ever fetched
 )
 
@@ -34,8 +34,9 @@ type RemoteOptions struct {
 	Now func() time.Time
 }
 
-// Remote holds the key set of another issuer. It fetches when it is asked, one fetch at a time for all who ask, and at most one in 30 s; it keeps the
-// last good set through every failure. It has no goroutine but while it fetches, which takes at most 5 s.
+// Remote holds the key set of another issuer. It fetches when it is asked, one fetch at a time for all who ask; at most one in 30 s for whoever has an
+// unknown key, and as seldom for keys that grew old. It keeps the last good set through every failure. It has no goroutine but while it fetches, which
+// takes at most 5 s.
 type Remote struct {
 	url    string
 	check  func(keyset.Key) error
@@ -46,6 +47,7 @@ type Remote struct {
 	set    *Set // the last good one, or nil
 	sum    [sha256.Size]byte
 	begun  time.Time     // of the last fetch, good or not
+	looked time.Time     // of the last one for an unknown key
 	err    error         // of the last fetch
 	flight chan struct{} // closed when the fetch that runs now ends; nil while none does
 }
@@ -101,18 +103,27 @@ func (r *Remote) Keys(ctx context.Context) (*Set, error) {
 		return r.Look(ctx)
 	}
 	if r.o.Now().Sub(set.Fetched) >= r.o.Refresh {
-		r.fetch()
+		r.fetch(r.begun, pause)
 	}
 	r.mu.Unlock()
 	return set, nil
 }
 
 // Look is Keys for somebody who has a token of a key that is not in the set: it fetches again, or waits for the fetch that runs, as long as ctx lets it.
-// Within 30 s of the last fetch it answers what there is at once: so any number of invented ids costs one fetch in 30 s. A fetch that fails leaves the
-// last good set, which is then answered without an error; its Fetched tells how old it is.
+// Within 30 s of the last look that fetched it answers what there is at once: so any number of invented ids costs one fetch in 30 s. What fetched the
+// keys before it does not count: the issuer may have made another a moment later. A fetch that fails leaves the last good set, which is then answered
+// without an error; its Fetched tells how old it is.
 func (r *Remote) Look(ctx context.Context) (*Set, error) {
 	r.mu.Lock()
-	flight := r.fetch()
+	last, least := r.looked, pause
+	if r.set == nil {
+		last, least = r.begun, firstPause
+	}
+	running := r.flight
+	flight := r.fetch(last, least)
+	if r.set != nil && flight != running {
+		r.looked = r.begun
+	}
 	r.mu.Unlock()
 	if flight != nil {
 		select {
@@ -131,16 +142,13 @@ func (r *Remote) Look(ctx context.Context) (*Set, error) {
 	return nil, fmt.Errorf("fetch the key set at %s: %w (%w)", r.url, ports.ErrUnavailable, r.err)
 }
 
-// fetch begins a fetch, unless one runs or it is too soon for another. It answers what is closed when the one that runs ends. r.mu is held.
-func (r *Remote) fetch() chan struct{} {
+// fetch begins a fetch, unless one runs or it is too soon after the last of its kind. It answers what is closed when the one that runs ends. r.mu is held.
+func (r *Remote) fetch(last time.Time, least time.Duration) chan struct{} {
 	if r.flight != nil {
 		return r.flight
 	}
-	now, least := r.o.Now(), pause
-	if r.set == nil {
-		least = firstPause
-	}
-	if since := now.Sub(r.begun); !r.begun.IsZero() && since >= 0 && since < least {
+	now := r.o.Now()
+	if since := now.Sub(last); !last.IsZero() && since >= 0 && since < least {
 		return nil
 	}
 	r.begun, r.flight = now, make(chan struct{})

@@ -147,6 +147,38 @@ func TestUnknownKeysCostOneFetch(t *testing.T) {
 	})
 }
 
+// TestAnUnknownKeyIsLookedForAtOnce: what fetched the keys a moment before knew of no key that was made since; and a look is still one in 30 s.
+func TestAnUnknownKeyIsLookedForAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{}
+		i.says(named(t, "a"))
+		r := remote(t, address, jwks.RemoteOptions{Transport: i, Refresh: time.Minute})
+		if s, err := r.Keys(t.Context()); ids(s) != "a" {
+			t.Fatalf("got %s (%v)", ids(s), err)
+		}
+		i.says(named(t, "a", "b"))
+		for range 10 {
+			if s, err := r.Look(t.Context()); ids(s) != "a b" || err != nil {
+				t.Fatalf("got %s (%v)", ids(s), err)
+			}
+		}
+		i.says(named(t, "c"))
+		pass(30*time.Second - 1)
+		if s, _ := r.Look(t.Context()); ids(s) != "a b" || i.fetches.Load() != 2 {
+			t.Errorf("before the pause is over: got %s after %d fetches", ids(s), i.fetches.Load())
+		}
+		pass(30*time.Second + 1) // the keys grew old: they are fetched for that
+		if s, _ := r.Keys(t.Context()); ids(s) != "a b" {
+			t.Errorf("old keys: got %s", ids(s))
+		}
+		synctest.Wait()
+		i.says(named(t, "d"))
+		if s, _ := r.Look(t.Context()); ids(s) != "d" || i.fetches.Load() != 4 {
+			t.Errorf("right after a refresh: got %s after %d fetches", ids(s), i.fetches.Load())
+		}
+	})
+}
+
 // TestNobodyWaitsLonger: who asks with little time gets what there is, while the fetch goes on for the others.
 func TestNobodyWaitsLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
