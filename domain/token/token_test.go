@@ -47,7 +47,7 @@ func TestPolicy(t *testing.T) {
 		"valid later, within the leeway":    {func(c *token.Claims) { c.NotBefore = issued.Add(time.Minute) }, issued.Add(time.Minute - leeway), nil},
 		"without nbf":                       {func(c *token.Claims) { c.NotBefore = 0 }, issued, nil},
 		"valid after its end":               {func(c *token.Claims) { c.NotBefore = end + 1 }, issued, token.ErrInvalid},
-		"valid after its end, and over":     {func(c *token.Claims) { c.NotBefore = end + 1 }, end.Add(time.Hour), token.ErrInvalid},
+		"valid after its end, and over":     {func(c *token.Claims) { c.NotBefore = end + 1 }, end.Add(time.Hour), token.ErrExpired},
 		"without jti":                       {func(c *token.Claims) { c.ID = id.Token{} }, issued, token.ErrInvalid},
 		"without sub":                       {func(c *token.Claims) { c.Subject = id.User{} }, issued, token.ErrInvalid},
 		"without sid":                       {func(c *token.Claims) { c.Session = id.Session{} }, issued, token.ErrInvalid},
@@ -55,8 +55,9 @@ func TestPolicy(t *testing.T) {
 		"without iat":                       {func(c *token.Claims) { c.IssuedAt = 0 }, issued, token.ErrInvalid},
 		"without exp":                       {func(c *token.Claims) { c.ExpiresAt = 0 }, issued, token.ErrInvalid},
 		"iat before 1970":                   {func(c *token.Claims) { c.IssuedAt = -1 }, issued, token.ErrInvalid},
-		"no life at all":                    {func(c *token.Claims) { c.ExpiresAt = c.IssuedAt }, issued, token.ErrInvalid},
-		"an end before its beginning":       {func(c *token.Claims) { c.ExpiresAt = c.IssuedAt - 1 }, issued, token.ErrInvalid},
+		"exp before 1970":                   {func(c *token.Claims) { c.ExpiresAt = -1 }, issued, token.ErrInvalid},
+		"no life but the leeway":            {func(c *token.Claims) { c.ExpiresAt = c.IssuedAt }, issued, nil},
+		"an end before its beginning":       {func(c *token.Claims) { c.ExpiresAt = c.IssuedAt.Add(-time.Hour) }, issued, token.ErrExpired},
 		"generation 0":                      {func(c *token.Claims) { c.Generation = 0 }, issued, nil},
 		"a generation below 0":              {func(c *token.Claims) { c.Generation = -1 }, issued, token.ErrInvalid},
 		"an epoch below 0":                  {func(c *token.Claims) { c.Epoch = -1 }, issued, token.ErrInvalid},
@@ -123,7 +124,7 @@ func TestATokenIsTakenOnceAndForOneStretch(t *testing.T) {
 		}
 		var want error // by differences, where the policy adds
 		switch {
-		case c.IssuedAt <= 0 || c.ExpiresAt <= c.IssuedAt || c.NotBefore > c.ExpiresAt || c.IssuedAt.Sub(a) > p.Leeway || c.NotBefore.Sub(a) > p.Leeway:
+		case c.IssuedAt <= 0 || c.ExpiresAt <= 0 || c.IssuedAt.Sub(a) > p.Leeway || c.NotBefore.Sub(a) > p.Leeway:
 			want = token.ErrInvalid
 		case a.Sub(c.ExpiresAt) >= p.Leeway:
 			want = token.ErrExpired
