@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	root.SetErr(errs)
 	cmd, err := stranger(root, args)
 	if err == nil {
+		err = repeated(cmd, args)
+	}
+	if err == nil {
 		cmd, err = root.ExecuteContextC(ctx)
 	}
 	switch {
@@ -65,6 +69,9 @@ func stranger(root *cobra.Command, args []string) (*cobra.Command, error) {
 		made.Example = "  source <(xteam completion bash)\n  xteam completion fish >~/.config/fish/completions/xteam.fish"
 	}
 	group, rest, err := root.Find(args)
+	if err == nil && group.Name() == "help" && len(rest) > 0 {
+		return stranger(root, rest)
+	}
 	if err != nil || !group.HasAvailableSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], "__") { // those are cobra's own
 		return group, nil
 	}
@@ -76,8 +83,30 @@ func stranger(root *cobra.Command, args []string) (*cobra.Command, error) {
 	return group, errors.New(text)
 }
 
+// repeated is a usage error for a flag that takes one value and is given two: the library would take the last, and a user that was to be revoked would be left
+// out. It reads what stands before "--" as the library will.
+func repeated(cmd *cobra.Command, args []string) error {
+	seen := map[string]bool{}
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		name, _, whole := strings.Cut(strings.TrimPrefix(args[i], "--"), "=")
+		flag := cmd.Flag(name)
+		if !strings.HasPrefix(args[i], "--") || flag == nil || flag.NoOptDefVal != "" || strings.HasSuffix(flag.Value.Type(), "Array") {
+			continue
+		}
+		if !whole {
+			i++ // its value, whatever that looks like
+		}
+		if seen[name] {
+			return errors.New("--" + name + " is given twice, and takes one value")
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
 var (
 	flagsMissing = regexp.MustCompile(`^required flag\(s\) "(.*)" not set$`)
+	wrongValue   = regexp.MustCompile(`^invalid argument (".*") for "(?:-., )?(--[a-z-]+)" flag: strconv\.Parse(Bool|Int|Uint|Float): `)
 	wrongNumber  = regexp.MustCompile(`^(accepts|requires) .* arg\(s\), .*received (\d+)$`)
 )
 
@@ -86,6 +115,10 @@ func inOurWords(cmd *cobra.Command, err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	if m := flagsMissing.FindStringSubmatch(text); m != nil {
 		return "give --" + strings.ReplaceAll(m[1], `", "`, " and --") + " too"
+	}
+	if m := wrongValue.FindStringSubmatch(text); m != nil {
+		takes := map[string]string{"Bool": "true or false", "Float": "a number"}
+		return m[2] + ": got " + m[1] + ", takes " + cmp.Or(takes[m[3]], "a whole number")
 	}
 	if m := wrongNumber.FindStringSubmatch(text); m != nil {
 		got := m[2] + " arguments were given"
