@@ -374,17 +374,17 @@ var table = []setting{
 	{name: "EVENT_FORMAT", initial: "json", takes: "json or cef",
 		meaning: "how events are written to EVENT_FILE and EVENT_SYSLOG_URL: as JSON, or in the Common Event Format of ArcSight, which cuts values to 1,023 bytes",
 		set:     func(s *settings, v string) bool { s.EventCEF = v == "cef"; return v == "json" || v == "cef" }},
-	{name: "ALERT_WEBHOOK_URL", without: "none", takes: "https://HOST/PATH, with ALERT_WEBHOOK_PRIVATE=true also http://, or nothing",
+	{name: "ALERT_WEBHOOK_URL", without: "none", takes: "https://HOST/PATH, on this machine or with ALERT_WEBHOOK_PRIVATE=true also http://, or nothing",
 		meaning: "where alerts are posted, each by one server of many, signed after standardwebhooks.com; one that is not taken is tried again, after a restart too, and holds up nothing. No redirect is followed", mask: maskURL,
 		set: func(s *settings, v string) bool {
 			s.AlertURL = v
 			return v == "" || isWebhook(v)
 		}},
-	{name: webhookSecret, without: "none", takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
-		meaning: "what the signatures of alerts are made with; ALERT_WEBHOOK_URL needs it. Read through SECRETS_URL, once at the start", mask: maskSecret,
+	{name: webhookSecret, without: "made at the first start with ALERT_WEBHOOK_URL", kept: true, takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
+		meaning: "what the signatures of alerts are made with; one that was made is kept in DATA_DIR/secrets, for the receiver to be given. Servers that share a store need it with ALERT_WEBHOOK_URL. Read through SECRETS_URL, once at the start", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
 	{name: "ALERT_WEBHOOK_PRIVATE", initial: "false", takes: "true or false",
-		meaning: "whether the webhook may be on this machine or in a private network, and plain http; link-local addresses, where clouds hand out credentials, are refused always",
+		meaning: "whether the webhook may be on this machine or in a private network, and plain http; link-local addresses, where clouds hand out credentials, are refused always. Where it is not given, one that ALERT_WEBHOOK_URL itself puts on this machine, as localhost or 127.0.0.1, may",
 		set: func(s *settings, v string) bool {
 			s.AlertPrivate = v == "true"
 			return v == "true" || v == "false"
@@ -419,11 +419,11 @@ var table = []setting{
 	{name: "UPLOAD_DIR", without: "DATA_DIR/files", takes: "the path of a folder, or nothing for DATA_DIR/files",
 		meaning: "where the bytes of uploaded files are kept; servers that share a database need the same folder, on a file system with locks (flock), such as NFS 4. DATA_DIR/files is made with the first file",
 		set:     func(s *settings, v string) bool { return path(&s.UploadDir, v) }},
-	{name: "MAX_UPLOAD_SIZE", initial: "104857600", takes: "a number of bytes from 1 up to 1024GiB, such as 104857600 or 100MiB, not above UPLOAD_QUOTA",
+	{name: "MAX_UPLOAD_SIZE", initial: "104857600", takes: "a number of bytes from 1 up to 1024GiB, such as 104857600 or 100MiB, not above UPLOAD_QUOTA if that is given",
 		meaning: "how long an uploaded file may be",
 		set:     func(s *settings, v string) bool { return size(&s.Uploads.MaxSize, v) && s.Uploads.MaxSize > 0 }},
 	{name: "UPLOAD_QUOTA", initial: "1GiB", takes: "a number of bytes from 1 up to 1024GiB, such as 1GiB",
-		meaning: "how many bytes of files one user may keep, beside which there may be 1000 files",
+		meaning: "how many bytes of files one user may keep, where it is not given at least one file of MAX_UPLOAD_SIZE, beside which there may be 1000 files",
 		set:     func(s *settings, v string) bool { return size(&s.Uploads.Quota, v) && s.Uploads.Quota > 0 }},
 	{name: "ALLOWED_EXTENSIONS", initial: ".py,.js,.ts,.json,.md", takes: "extensions with their dots, parted by commas, of those whose content can be checked: the README lists them",
 		meaning: "which files may be uploaded; the content must agree: text is UTF-8, JSON is JSON, anything else is what its first bytes say",
@@ -535,6 +535,9 @@ func parse(get lookup) (settings, error) {
 	if !bad["REVOCATION_POLL"] && !bad["REVOCATION_MAX_STALENESS"] && s.Poll >= s.MaxStaleness {
 		complain("REVOCATION_POLL")
 	}
+	if given(get, "UPLOAD_QUOTA") == "" {
+		s.Uploads.Quota = max(s.Uploads.Quota, s.Uploads.MaxSize) // of one file at least
+	}
 	if !bad["MAX_UPLOAD_SIZE"] && !bad["UPLOAD_QUOTA"] && s.Uploads.MaxSize > s.Uploads.Quota {
 		complain("MAX_UPLOAD_SIZE")
 	}
@@ -556,11 +559,14 @@ func parse(get lookup) (settings, error) {
 	if root != "" && slices.Contains(earlier(get), root) {
 		wrong = append(wrong, "ROOT_KEY: got a value of SECRET_KEY_PREVIOUS, takes one of its own: other services may know that one")
 	}
+	if u, err := url.Parse(s.AlertURL); err == nil && given(get, "ALERT_WEBHOOK_PRIVATE") == "" {
+		s.AlertPrivate = local(u.Hostname()) // who names this machine means it
+	}
 	for _, hook := range []struct {
 		url, word, at string
-		private       bool
-	}{{"ALERT_WEBHOOK_URL", webhookSecret, s.AlertURL, s.AlertPrivate}, {"NOTIFY_WEBHOOK_URL", notifySecret, s.NotifyURL, s.NotifyPrivate}, {"AUDIT_WEBHOOK_URL", auditSecret, s.AuditURL, s.AuditPrivate}} {
-		if hook.at != "" && !bad[hook.url] && s.SecretsURL == "env:" && given(get, hook.word) == "" {
+		private, made bool // made: a secret that is not given
+	}{{"ALERT_WEBHOOK_URL", webhookSecret, s.AlertURL, s.AlertPrivate, !s.shared()}, {"NOTIFY_WEBHOOK_URL", notifySecret, s.NotifyURL, s.NotifyPrivate, false}, {"AUDIT_WEBHOOK_URL", auditSecret, s.AuditURL, s.AuditPrivate, false}} {
+		if hook.at != "" && !bad[hook.url] && s.SecretsURL == "env:" && given(get, hook.word) == "" && !hook.made {
 			complain(hook.word)
 		}
 		if strings.HasPrefix(hook.at, "http:") && !bad[hook.url] && !hook.private {

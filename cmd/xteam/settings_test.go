@@ -20,7 +20,7 @@ func TestSettingsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := xteam.Parsed{Addr: "127.0.0.1:8000", Folder: "data", Store: "data", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour,
-		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false", Hasher: "bcrypt", MinFreeSpace: 256 << 20}
+		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false", Hasher: "bcrypt", MinFreeSpace: 256 << 20, UploadQuota: 1 << 30}
 	got.Limits = app.LimiterOptions{} // a test of their own
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with nothing set (-want +got):\n%s", diff)
@@ -36,7 +36,7 @@ func TestSettingsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := xteam.Parsed{Addr: "[::1]:0", Folder: "/a/b", Store: "/c/d", Access: 24 * time.Hour, Refresh: 30 * 24 * time.Hour,
-		BcryptCost: 10, LogFormat: "text", Issuer: "i", Strict: "true", Hasher: "argon2id", MinFreeSpace: 2 << 20}
+		BcryptCost: 10, LogFormat: "text", Issuer: "i", Strict: "true", Hasher: "argon2id", MinFreeSpace: 2 << 20, UploadQuota: 1 << 30}
 	got.Limits = app.LimiterOptions{}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with everything set (-want +got):\n%s", diff)
@@ -79,7 +79,7 @@ func TestSettingsRefused(t *testing.T) {
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},
 		"REVOCATION_STRICT":           {"yes", "1"},
 		"UPLOAD_DIR":                  {"a\x00b"},
-		"MAX_UPLOAD_SIZE":             {"0", "-1", "2GiB", "100MB", "1025GiB", "x", "99999999999999999999"},
+		"MAX_UPLOAD_SIZE":             {"0", "-1", "100MB", "1025GiB", "x", "99999999999999999999"},
 		"UPLOAD_QUOTA":                {"0", "-1", "100MB", "1025GiB", "x"},
 		"ALLOWED_EXTENSIONS":          {"py", ".exe", "*", ".py;.js", ".py,", ","},
 		"MIN_FREE_SPACE":              {"256MB", "-1", "1.5GiB", "256 MiB", "MiB", "1025GiB", "1099511627777", "99999999999999999999", "1TiB", "+1"},
@@ -166,8 +166,8 @@ func TestAlertRulesSayWhatIsWrong(t *testing.T) {
 
 func TestSettingsAllFaultsAtOnce(t *testing.T) {
 	_, err := xteam.Parse(map[string]string{"ENVIRONMENT": "production", "BCRYPT_COST": "4", "LOG_LEVEL": "loud", "SECRET_KEY": "short",
-		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "ALERT_WEBHOOK_URL": "https://h", "UPLOAD_QUOTA": "0", "SSL_CERTFILE": "c.pem"})
-	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "UPLOAD_QUOTA: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "ALERT_WEBHOOK_SECRET: ", "SSL_KEYFILE: "}
+		"REFRESH_TOKEN_EXPIRE_DAYS": "31", "REVOCATION_POLL": "5s", "AUDIT_WEBHOOK_URL": "https://h", "UPLOAD_QUOTA": "0", "SSL_CERTFILE": "c.pem"})
+	want := []string{"SECRET_KEY: ", "LOG_LEVEL: ", "BCRYPT_COST: ", "UPLOAD_QUOTA: ", "REFRESH_TOKEN_EXPIRE_DAYS: ", "REVOCATION_POLL: ", "ROOT_KEY: ", "AUDIT_WEBHOOK_SECRET: ", "SSL_KEYFILE: "}
 	if diff := cmp.Diff(want, faulty(err)); diff != "" {
 		t.Errorf("the faults (-want +got):\n%s", diff)
 	}
@@ -228,6 +228,9 @@ func settingsOfAWebhook(t *testing.T, url, word, private string) {
 		"in the clear, at home":  {map[string]string{url: "http://10.0.0.1/", word: key, private: "true"}, nil},
 		"a secret without a use": {map[string]string{word: key}, nil},
 	} {
+		if url == "ALERT_WEBHOOK_URL" && name == "none" {
+			c.want = nil // it is made
+		}
 		if url == "NOTIFY_WEBHOOK_URL" {
 			c.set["PUBLIC_URL"] = "https://id.example.com"
 		}
@@ -235,6 +238,46 @@ func settingsOfAWebhook(t *testing.T, url, word, private string) {
 		if diff := cmp.Diff(c.want, faulty(err)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// ALERT_WEBHOOK_URL does by itself, as long as no other server would make another secret, and no name could lead where nobody meant to go.
+func TestAlertsNeedTheirAddressAlone(t *testing.T) {
+	const url, word, private = "ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET", "ALERT_WEBHOOK_PRIVATE"
+	for name, c := range map[string]struct {
+		set     map[string]string
+		private bool
+		want    []string
+	}{
+		"elsewhere":                        {map[string]string{url: "https://h/x"}, false, nil},
+		"on this machine":                  {map[string]string{url: "http://127.0.0.1:9000/x"}, true, nil},
+		"on this machine, by name":         {map[string]string{url: "https://localhost/x"}, true, nil},
+		"on this machine, over IPv6":       {map[string]string{url: "http://[::1]:9000/x"}, true, nil},
+		"on this machine, and told not to": {map[string]string{url: "http://127.0.0.1:9000/x", private: "false"}, false, []string{url + ": "}},
+		"a name like this machine's":       {map[string]string{url: "http://127.0.0.1.example.com/x"}, false, []string{url + ": "}},
+		"a private network":                {map[string]string{url: "http://10.0.0.1/x"}, false, []string{url + ": "}},
+		"servers that share a store":       {map[string]string{url: "http://127.0.0.1:9000/x", "DATABASE_URL": "postgres://u@h/d", "SECRET_KEY": key, "ROOT_KEY": key + "r"}, true, []string{word + ": "}},
+	} {
+		got, err := xteam.Parse(c.set)
+		if diff := cmp.Diff(c.want, faulty(err)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if err == nil && got.AlertPrivate != c.private {
+			t.Errorf("%s: private addresses are allowed: %v, want %v", name, got.AlertPrivate, c.private)
+		}
+	}
+}
+
+// A file as long as MAX_UPLOAD_SIZE allows has a place, unless UPLOAD_QUOTA says that it has none.
+func TestTheQuotaTakesAFile(t *testing.T) {
+	for size, want := range map[string]int64{"1MiB": 1 << 30, "1GiB": 1 << 30, "2147483648": 2 << 30} {
+		if got, err := xteam.Parse(map[string]string{"MAX_UPLOAD_SIZE": size}); err != nil || got.UploadQuota != want {
+			t.Errorf("MAX_UPLOAD_SIZE=%s: a quota of %d (%v), want %d", size, got.UploadQuota, err, want)
+		}
+	}
+	_, err := xteam.Parse(map[string]string{"MAX_UPLOAD_SIZE": "2GiB", "UPLOAD_QUOTA": "1GiB"})
+	if diff := cmp.Diff([]string{"MAX_UPLOAD_SIZE: "}, faulty(err)); diff != "" {
+		t.Errorf("a quota of less than a file (-want +got):\n%s", diff)
 	}
 }
 

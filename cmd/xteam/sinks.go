@@ -18,7 +18,8 @@ import (
 	"github.com/xteam/xteam/ports"
 )
 
-// webhookSecret is the setting of the secret that alerts are signed with. It is read through SECRETS_URL, at the start alone.
+// webhookSecret is the setting of the secret that alerts are signed with. It is read through SECRETS_URL, at the start alone; where none is given, a server
+// that shares no store makes one.
 const webhookSecret = "ALERT_WEBHOOK_SECRET"
 
 // notifySecret is that of the secret that notices to users are signed with, read likewise.
@@ -131,8 +132,12 @@ func openSinks(ctx context.Context, s settings, c *app.Core, db assembly.Databas
 }
 
 func openWebhook(ctx context.Context, setting, name string, o webhook.Options, secrets *assembly.Secrets) (*webhook.Sender, error) {
+	get := secrets.Get
+	if name == webhookSecret { // ALERT_WEBHOOK_URL does by itself
+		get = secrets.GetOrMake
+	}
 	var err error
-	o.Secret, err = secrets.Get(ctx, name)
+	o.Secret, err = get(ctx, name)
 	if errors.Is(err, ports.ErrNotFound) {
 		return nil, fmt.Errorf("%s: there is none where SECRETS_URL says, and %s needs it; `xteam secret generate` makes one", name, setting)
 	}

@@ -187,6 +187,31 @@ func TestAlertsArrive(t *testing.T) {
 	}
 }
 
+// TestAlertsNeedTheirAddressAlone: nothing but ALERT_WEBHOOK_URL is given, and the receiver finds the secret of the signatures in the data folder.
+func TestAlertsNeedTheirAddressAlone(t *testing.T) {
+	h := &hooks{addr: freeAddr(t)}
+	folder := t.TempDir()
+	env := environ(folder, "ALERT_WEBHOOK_URL=http://"+h.addr+"/x")
+	admin(t, env)
+	s := serve(t, env)
+	made, err := os.ReadFile(filepath.Join(folder, "secrets", "ALERT_WEBHOOK_SECRET"))
+	if err != nil || len(made) != 43 {
+		t.Fatalf("the secret that was made: %d bytes (%v)", len(made), err)
+	}
+	h.secret = string(made)
+	h.listen(t)
+	must(t, env, "", "alerts", "test")
+	until(t, "the alert comes", func() bool { return len(h.got()) == 1 })
+	_ = s.end(syscall.SIGTERM)
+	serve(t, env)
+	must(t, env, "", "alerts", "test")
+	until(t, "one comes after a restart", func() bool { return len(h.got()) == 2 })
+	if h.mu.Lock(); len(h.wrong) > 0 {
+		t.Errorf("messages that cannot be believed: %q", h.wrong)
+	}
+	h.mu.Unlock()
+}
+
 // TestFirewallIsTold: what is blocked is posted to the firewall, whole, signed, within a second or so; what was changed while it was away comes once it is back, by a server that was killed meanwhile.
 func TestFirewallIsTold(t *testing.T) {
 	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-firewall"}

@@ -100,17 +100,32 @@ func (s *Secrets) judge(name string, key secret.Text) error {
 	return nil
 }
 
+// GetOrMake is Get of a secret that is made, and kept in the data folder, where none is given; a source that has all there are says ports.ErrNotFound.
+func (s *Secrets) GetOrMake(ctx context.Context, name string) (secret.Text, error) {
+	text, err := s.Get(ctx, name)
+	if errors.Is(err, ports.ErrNotFound) && !s.source.Complete {
+		return s.keep(ctx, name)
+	}
+	return text, err
+}
+
+// keep answers the secret that is kept in the data folder, and makes it if there is none.
+func (s *Secrets) keep(ctx context.Context, name string) (secret.Text, error) {
+	text, made, err := s.kept.GetOrMake(ctx, name)
+	if err == nil && made {
+		s.log.Info("A secret was made; keep a copy of its file", "setting", name, "file", filepath.Join(s.folder, name))
+	}
+	return text, err
+}
+
 // make makes a secret that is not given, and keeps it in the data folder.
 func (s *Secrets) make(ctx context.Context, name string) (secret.Text, error) {
 	if s.source.Complete {
 		return secret.Text{}, fmt.Errorf("%s has no %s: put it there; `xteam secret generate` makes one", s.source.Name, name)
 	}
-	text, made, err := s.kept.GetOrMake(ctx, name)
+	text, err := s.keep(ctx, name)
 	if err != nil {
 		return secret.Text{}, err
-	}
-	if made {
-		s.log.Info("A secret was made; keep a copy of its file", "setting", name, "file", filepath.Join(s.folder, name))
 	}
 	return text, s.Read(ctx)
 }
