@@ -27,7 +27,7 @@
 //	xteam:{r}:before             tokens with iat at or before it are revoked: microseconds since 1970, in decimal; no such key: none
 //	xteam:{r}:api_key:ID         is there when the API key is revoked
 //
-// A reader in another language checks signature and expiry, and then asks once. In Python:
+// A reader in another language checks signature and expiry, and then asks once, for bytes (with redis-py without decode_responses). In Python:
 //
 //	def revoked(redis, kid, claims):
 //	    epoch, jti, sid, gen, key, before = redis.mget(
