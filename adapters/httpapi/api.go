@@ -92,7 +92,11 @@ func New(s Services, o Options) *API {
 	a.probes = probesOf(a.routes())
 	for _, r := range a.routes() {
 		r.api = a
-		a.mux.Handle(strings.TrimPrefix(r.method+" "+r.path, " "), &r)
+		pattern := strings.TrimPrefix(r.method+" "+r.path, " ")
+		if r.path == "/" { // and nothing below it
+			pattern += "{$}"
+		}
+		a.mux.Handle(pattern, &r)
 		if r.path == verifyPath {
 			a.verifier = &r
 		}

@@ -84,10 +84,7 @@ func (c *contract) of(method, path string) (operation, bool) {
 // fits reports whether a path is one of a template. A template without parameters wins over one with them, as net/http has it; here no two fit one path.
 func fits(template, path string) bool {
 	a, b := strings.Split(template, "/"), strings.Split(path, "/")
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(s string) bool {
-		i := slices.Index(a, s)
-		return s != b[i] && !(strings.HasPrefix(s, "{") && b[i] != "")
-	})
+	return slices.EqualFunc(a, b, func(s, is string) bool { return s == is || strings.HasPrefix(s, "{") && is != "" })
 }
 
 // valid holds a JSON text against the schema at a pointer.
@@ -359,7 +356,7 @@ func TestDocumentedAnswers(t *testing.T) {
 // TestPages: they are served as they are described, without a credential; they run nothing, and lead where something is.
 func TestPages(t *testing.T) {
 	s, _ := full(t, false)
-	for _, path := range []string{"/openapi.json", "/docs", "/docs/problems"} {
+	for _, path := range []string{"/", "/openapi.json", "/docs", "/docs/problems"} {
 		w := s.call("GET", path, "")
 		policy := w.Header().Get("Content-Security-Policy")
 		if w.Code != 200 || w.Header().Get("Cache-Control") != "no-cache" || !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "script-src") {
@@ -381,6 +378,10 @@ func TestPages(t *testing.T) {
 			}
 		}
 	}
+	if w := s.call("POST", "/", "{}"); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST /: %d %v", w.Code, w.Header())
+	}
+	wants(t, s.call("GET", "/index.html", ""), 404, "not_found")
 	page := s.call("GET", "/docs/problems", "").Body.String()
 	for _, refused := range []*httptest.ResponseRecorder{s.call("GET", me, ""), s.call("GET", "/nothing", ""), s.post("/api/v1/auth/login", "{}")} {
 		var p struct{ Type string }

@@ -212,6 +212,7 @@ func docs() map[string]doc {
 			status: 201, answer: user{}, refuses: "setup_refused taken no_space"},
 		"GET /.well-known/jwks.json": {id: "jwks", title: "The public keys (RFC 7517)", about: "Empty while HS256 alone signs. It may be kept for five minutes.", status: 200, media: "application/jwk-set+json"},
 		"GET /metrics":               {id: "metrics", title: "Metrics for Prometheus", status: 200, media: "text/plain"},
+		"GET /":                      {id: "home", title: "Where you are, for people", status: 200, media: "text/html"},
 		"GET /openapi.json":          {id: "openAPI", title: "This description", status: 200, media: "application/json"},
 		"GET /docs":                  {id: "docs", title: "This description for people", status: 200, media: "text/html"},
 		"GET /docs/problems":         {id: "problems", title: "What each code means, and what to do", status: 200, media: "text/html"},

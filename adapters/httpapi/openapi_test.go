@@ -164,7 +164,7 @@ func codes(t *testing.T) map[string]int {
 // TestOpenAPI: the description and the pages are what the code says; UPDATE_DOCS=1 writes them.
 func TestOpenAPI(t *testing.T) {
 	text := append(describe(t), '\n')
-	for name, want := range map[string][]byte{"openapi.json": text, "docs.html": page(t, docsTemplate, text), "problems.html": page(t, problemsTemplate, text)} {
+	for name, want := range map[string][]byte{"openapi.json": text, "home.html": page(t, homeTemplate, text), "docs.html": page(t, docsTemplate, text), "problems.html": page(t, problemsTemplate, text)} {
 		file := filepath.Join("pages", name)
 		if os.Getenv("UPDATE_DOCS") != "" {
 			if err := os.WriteFile(file, want, 0o644); err != nil {

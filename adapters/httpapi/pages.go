@@ -9,6 +9,8 @@ import (
 var (
 	//go:embed pages/openapi.json
 	openAPI []byte
+	//go:embed pages/home.html
+	homePage []byte
 	//go:embed pages/docs.html
 	docsPage []byte
 	//go:embed pages/problems.html
@@ -25,6 +27,9 @@ var (
 //go:generate env UPDATE_DOCS=1 go test -count=1 -run ^TestOpenAPI$ .
 
 func (a *API) openAPI(x *exchange) error { return x.page(jsonType, openAPI) }
+
+// home is for whoever opens the address with a browser.
+func (a *API) home(x *exchange) error { return x.page(htmlType, homePage) }
 
 func (a *API) docs(x *exchange) error { return x.page(htmlType, docsPage) }
 

@@ -45,6 +45,16 @@ const problemsTemplate = `<!doctype html>
 {{end}}</table></body></html>
 `
 
+// homeTemplate names nothing that the pages behind it do not tell: no version, and nobody.
+const homeTemplate = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex"><title>{{.info.title}}</title><style>{{style}}</style></head><body>
+<h1>{{.info.title}}</h1>
+<p>A service for programs: it signs users in, hands out tokens, and revokes them. On this page there is nothing to sign in to.</p>
+<ul><li><a href="/docs">What it answers</a>; the same for programs: <a href="/openapi.json">openapi.json</a></li>
+<li><a href="/docs/problems">What a refusal means, and what to do</a></li>
+<li><a href="/healthz">Does it live?</a> <a href="/readyz">Can it answer?</a></li></ul></body></html>
+`
+
 // page writes a page from the description, and from nothing else.
 func page(t *testing.T, text string, description []byte) []byte {
 	t.Helper()

@@ -94,6 +94,7 @@ func (a *API) routes() []route {
 		{method: "GET", path: "/healthz", class: exempt, access: anyone, serve: a.alive},
 		{method: "GET", path: "/readyz", class: exempt, access: anyone, serve: a.ready},
 
+		{method: "GET", path: "/", class: read, access: anyone, serve: a.home},
 		{method: "GET", path: "/openapi.json", class: read, access: anyone, serve: a.openAPI},
 		{method: "GET", path: "/docs", class: read, access: anyone, serve: a.docs},
 		{method: "GET", path: "/docs/problems", class: read, access: anyone, serve: a.problems},

@@ -78,7 +78,7 @@ var useCases = []useCase{
 	{routes: []string{"POST " + v1 + "/auth/ws-ticket"}, why: "it is for /ws; a socket of GraphQL takes the token in its first message"},
 	{routes: []string{"POST " + v1 + "/setup", "GET /setup"}, why: "the link of the first start"},
 	{routes: []string{"GET /wasnt-me"}, why: "a page for browsers"},
-	{routes: []string{"GET /health", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /docs", "GET /docs/problems", "GET /graphql", "POST /graphql", "GET /graphiql"}, why: "about the service itself"},
+	{routes: []string{"GET /health", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /", "GET /docs", "GET /docs/problems", "GET /graphql", "POST /graphql", "GET /graphiql"}, why: "about the service itself"},
 }
 
 // TestEveryUseCaseHasItsDoors: each route and each field is in one line of the table, each line has both doors or says why not, and nothing is in it that is not served.

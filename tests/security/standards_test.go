@@ -263,7 +263,7 @@ func nothingRedirects(t *testing.T) {
 
 func nothingIsFramed(t *testing.T) {
 	n := one(t, plan{introspect: true})
-	for _, path := range []string{"/docs", "/docs/problems", "/setup", "/openapi.json", v1 + "/users/me", "/nothing", "/graphql"} {
+	for _, path := range []string{"/", "/docs", "/docs/problems", "/setup", "/openapi.json", v1 + "/users/me", "/nothing", "/graphql"} {
 		h := n.get(path, "").header
 		policy := h.Get("Content-Security-Policy")
 		if h.Get("X-Frame-Options") != "DENY" || !strings.Contains(policy, "frame-ancestors 'none'") || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") == "" || strings.Contains(policy, "unsafe-eval") {
