@@ -168,6 +168,39 @@ func TestLargeHeads(t *testing.T) {
 	}
 }
 
+// TestRefusedBeforeAnyHandler: what net/http refuses in its own words it refuses for good, repeating nothing of what was sent.
+func TestRefusedBeforeAnyHandler(t *testing.T) {
+	s := newService(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	srv := httpapi.Server(s.h, slog.New(slog.DiscardHandler))
+	go func() { _ = srv.Serve(httpapi.Plain(l)) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	const head = "Host: x\r\nAuthorization: Bearer planted\r\n"
+	for sent, want := range map[string]int{
+		"planted\r\n\r\n":               400,
+		"GET /planted HTTP/1.1\r\n\r\n": 400,
+		"GET /planted HTTP/1.1\r\n" + head + "Host: planted\r\n\r\n":                                400,
+		"GET /planted HTTP/1.1\r\n" + head + "planted planted: 1\r\n\r\n":                           400,
+		"GET /planted HTTP/1.1\r\n" + head + "X: planted\x00\r\n\r\n":                               400,
+		"GET /planted HTTP/2.1\r\n" + head + "\r\n":                                                 505,
+		"GET /planted HTTP/1.1\r\n" + head + "Expect: planted\r\n\r\n":                              417,
+		"POST /planted HTTP/1.1\r\n" + head + "Content-Length: planted\r\n\r\n":                     400,
+		"POST /planted HTTP/1.1\r\n" + head + "Transfer-Encoding: planted\r\n\r\n":                  501,
+		"GET /planted HTTP/1.1\r\n" + head + "X: " + strings.Repeat("planted", 20_000) + "\r\n\r\n": 431,
+	} {
+		c, err := net.Dial("tcp", l.Addr().String())
+		check(t, err)
+		check(t, c.SetDeadline(time.Now().Add(time.Minute)))
+		go func() { _, _ = io.WriteString(c, sent+"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") }()
+		got, _ := io.ReadAll(c) // until it is closed
+		_ = c.Close()
+		if text := string(got); !strings.HasPrefix(text, fmt.Sprintf("HTTP/1.1 %d ", want)) || strings.Contains(text, "planted") || strings.Count(text, "HTTP/1.1 ") != 1 || !strings.Contains(text, "\r\nConnection: close\r\n") {
+			t.Errorf("%.80q: got %q, want %d and no more", sent, text, want)
+		}
+	}
+}
+
 // TestQueriesOfNoSize: a handler that is handed 100,000 parameters, past the bound of the server, looks at none of them.
 func TestQueriesOfNoSize(t *testing.T) {
 	s := newService(t)
