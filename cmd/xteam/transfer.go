@@ -287,7 +287,10 @@ func unpack(file, folder string) (made time.Time, err error) {
 	r := tar.NewReader(f)
 	for total := int64(0); ; {
 		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) { // or the file was cut off between two members
+			if _, err := root.Stat("MANIFEST"); err != nil { // what a store cannot be without, and the last but its reserve
+				return made, wrong(errors.New("there is no store in it, or not the whole of one"))
+			}
 			return info.ModTime(), nil
 		}
 		if err != nil {

@@ -1,7 +1,11 @@
 package main_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"errors"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,5 +55,41 @@ func TestBackupWaits(t *testing.T) {
 	}
 	if code := <-done; code != 0 {
 		t.Errorf("the backup of a store that came free ended with %d: %s", code, errs.String())
+	}
+}
+
+// TestRestoreOfPartOfABackup: a file that a copy left empty, or cut off between two of its members, is no empty system to be put in force.
+func TestRestoreOfPartOfABackup(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("DATA_DIR", "data")
+	t.Setenv("BCRYPT_COST", "10")
+	var out bytes.Buffer
+	for _, args := range []string{"users create --email ann@example.com --username ann --password-stdin", "backup copy.tar"} {
+		if code := xteam.Run(t.Context(), strings.Fields(args), strings.NewReader("correct-Horse-battery-9-staple\n"), &out, &out); code != 0 {
+			t.Fatal(out.String())
+		}
+	}
+	whole, err := os.ReadFile("copy.tar")
+	check(t, err)
+	cuts := map[string]int{"": 0} // before which member, and where
+	for r, at := tar.NewReader(bytes.NewReader(whole)), 0; ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		check(t, err)
+		cuts[h.Name] = at
+		at += 512 + (int(h.Size)+511)/512*512
+	}
+	if cuts["MANIFEST"] == 0 {
+		t.Fatalf("the members of a backup: %v", cuts)
+	}
+	for _, member := range []string{"", "MANIFEST"} {
+		check(t, os.WriteFile("part.tar", whole[:cuts[member]], 0o600))
+		t.Setenv("DATA_DIR", "new"+member)
+		out.Reset()
+		if code := xteam.Run(t.Context(), []string{"restore", "part.tar"}, nil, &out, &out); code != 1 || !strings.Contains(out.String(), "part.tar is no backup, or is damaged") {
+			t.Errorf("cut off before %q: exit %d, %s", member, code, &out)
+		}
 	}
 }
