@@ -154,10 +154,13 @@ type refreshBody struct {
 func (a *API) refresh(x *exchange) error {
 	var in refreshBody
 	unreadable := x.readAny(&in, maxToken, errTokenTooLarge) // as fetch sends a text
-	if unreadable == nil && in.RefreshToken.IsZero() {
-		in.RefreshToken.Text, unreadable = x.cookie(refreshCookie)
-		if unreadable == nil {
-			unreadable = x.simple()
+	if nothing := unreadable == errNoBody; (nothing || unreadable == nil) && in.RefreshToken.IsZero() { //nolint:errorlint // decode answers it as it is
+		text, err := x.cookie(refreshCookie)
+		if in.RefreshToken.Text = text; err == nil {
+			err = x.simple()
+		}
+		if err != nil || !nothing || x.byCookie {
+			unreadable = err
 		}
 	}
 	sid := a.Sessions.Named(in.RefreshToken.Text)

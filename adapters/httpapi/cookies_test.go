@@ -193,6 +193,13 @@ func TestCookieRefresh(t *testing.T) {
 	if w := s.call("GET", me, "", with1(next, accessCookie)); w.Code != 200 {
 		t.Errorf("with the new one: %d", w.Code)
 	}
+	w = s.call("POST", refreshPath, "", with1(next, refreshCookie), "Content-Type: application/json") // a body that says nothing need not be there
+	if next = kept(t, w); w.Code != 200 || next[refreshCookie] == "" {
+		t.Fatalf("without a body: %d %s", w.Code, w.Body)
+	}
+	wants(t, s.call("POST", refreshPath, "", with1(next, refreshCookie)), 415, "unsupported_media_type")
+	wants(t, s.call("POST", refreshPath, "", with1(next, refreshCookie), "Content-Type: application/json", "Sec-Fetch-Site: cross-site"), 403, "cross_origin")
+	wants(t, s.call("POST", refreshPath, "", "Content-Type: application/json"), 400, "malformed_json")
 	wants(t, s.post(refreshPath, "{}", with1(next, refreshCookie), "Sec-Fetch-Site: cross-site"), 403, "cross_origin")
 	// A token in the body wins, and is answered in the body, with cookies beside it.
 	var p pair
