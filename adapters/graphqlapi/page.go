@@ -66,7 +66,7 @@ func GraphiQL() http.Handler {
 		h := w.Header()
 		h["Content-Security-Policy"] = p.policy
 		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Vary", "Accept-Encoding")
+		h.Add("Vary", "Accept-Encoding")
 		body := p.text
 		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			h.Set("Content-Encoding", "gzip")

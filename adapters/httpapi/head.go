@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,7 +28,7 @@ var standing = [...]struct {
 	{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
 	{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
 	{"Cache-Control", []string{"no-store"}},
-	{"Vary", varyOrigin},
+	{varyHeader, varyOrigin},
 }
 
 // Headers are the headers that stand on every answer of the API's, and their values: whoever looks from outside knows what to expect.
@@ -59,6 +60,7 @@ var ours = func() map[string]bool {
 // The headers that are ours as well but not the same on every answer, as net/http's map has them.
 const (
 	requestIDHeader    = "X-Request-Id"
+	varyHeader         = "Vary"
 	hstsHeader         = "Strict-Transport-Security"
 	rateLimit          = "Ratelimit"
 	rateLimitPolicy    = "Ratelimit-Policy"
@@ -205,6 +207,13 @@ func (x *exchange) putHeaders() {
 	}
 }
 
+// varyByOrigin has an answer vary by Origin that a handler said varies by something else.
+func varyByOrigin(h http.Header) {
+	if by := h[varyHeader]; !slices.ContainsFunc(by, func(line string) bool { return strings.Contains(line, varyOrigin[0]) }) {
+		h[varyHeader] = append(varyOrigin[:1:1], by...)
+	}
+}
+
 // apart reports whether the headers that are ours are to be written apart from the others. They are not when one of them is in the map, which then holds.
 func (x *exchange) apart() bool {
 	if x.conn == nil || !x.stands {
@@ -230,6 +239,9 @@ func (x *exchange) WriteHeader(status int) {
 	}
 	x.wrote = true
 	apart := x.apart()
+	if !apart && x.stands {
+		varyByOrigin(x.Header())
+	}
 	x.ResponseWriter.WriteHeader(status)
 	if apart {
 		x.conn.due = x

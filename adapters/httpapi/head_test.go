@@ -184,6 +184,24 @@ func TestStandingLinesOfHandlers(t *testing.T) {
 	}
 }
 
+// TestEveryAnswerVariesByOrigin: a handler that names other headers by which its answer varies does not take that one away, over whatever listener.
+func TestEveryAnswerVariesByOrigin(t *testing.T) {
+	s := newService(t)
+	for name, h := range map[string]http.HandlerFunc{
+		"adds": func(w http.ResponseWriter, _ *http.Request) { w.Header().Add("Vary", "Accept") },
+		"sets": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Vary", "Accept") },
+		"both": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Vary", "Origin, Accept") },
+	} {
+		for on, as := range map[string]func(net.Listener) net.Listener{"apart": httpapi.Plain, "together": bare} {
+			const ask = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+			answer := answersIn(t, ask, said(t, wire(t, s.h.(*httpapi.API).Through(h), as), ask))[0]
+			if is := strings.ReplaceAll(answer, " | ", ", "); !strings.Contains(is, "\nVary Origin, Accept\n") {
+				t.Errorf("%s, %s: got %q, want it to vary by Origin and Accept", name, on, answer)
+			}
+		}
+	}
+}
+
 // TestAHijackedConnection: whoever takes the connection over writes what they like.
 func TestAHijackedConnection(t *testing.T) {
 	s := newService(t)
