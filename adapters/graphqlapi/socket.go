@@ -105,7 +105,7 @@ func (a *API) serveSocket(w http.ResponseWriter, r *http.Request, v app.Visit) {
 		v.Refuse(err)
 		return
 	}
-	s := &socket{api: a, visit: v, operations: map[string]context.CancelFunc{}, leave: leave}
+	s := &socket{api: a, visit: v, operations: map[string]*operation{}, leave: leave}
 	s.conn, err = websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Protocol}, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled, OnPingReceived: s.pinged}) // the origin was judged
 	switch {
 	case err != nil: // it has answered
@@ -132,8 +132,12 @@ type socket struct {
 	said   ratelimit.Bucket // of talk: the reader's
 
 	mu         sync.Mutex
-	operations map[string]context.CancelFunc // those that run, by the client's ids
+	operations map[string]*operation // those that run, by the client's ids; from the last word about one on its id is free
+	running    int                   // with those that end
 }
+
+// operation is one that runs.
+type operation struct{ cancel context.CancelFunc }
 
 // closing is why a socket is closed, as it is told.
 type closing struct {
@@ -284,8 +288,9 @@ func (s *socket) take(m *message, late *time.Timer, release *func()) error {
 	case "complete":
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if cancel := s.operations[m.ID]; cancel != nil {
-			cancel()
+		if o := s.operations[m.ID]; o != nil {
+			o.cancel()
+			delete(s.operations, m.ID)
 		}
 		return nil
 	}
@@ -398,11 +403,13 @@ func (s *socket) subscribe(m *message) error {
 		return &closing{closeMalformed, "the payload of subscribe is one operation"}
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
+	o := &operation{cancel}
 	s.mu.Lock()
 	_, twice := s.operations[m.ID]
-	full := len(s.operations) >= maxOperations
+	full := s.running >= maxOperations
 	if !twice && !full {
-		s.operations[m.ID] = cancel
+		s.operations[m.ID] = o
+		s.running++
 	}
 	s.mu.Unlock()
 	switch {
@@ -413,8 +420,19 @@ func (s *socket) subscribe(m *message) error {
 		cancel()
 		return s.fail(m.ID, gqlerror.List{{Message: "too many operations run on this socket", Extensions: map[string]any{"code": rateLimited, "retryAfter": 1}}})
 	}
-	go s.operate(ctx, cancel, m.ID, &in)
+	go s.operate(ctx, o, m.ID, &in)
 	return nil
+}
+
+// over frees the id of an operation, and its place.
+func (s *socket) over(oid string, o *operation) {
+	o.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	if s.operations[oid] == o {
+		delete(s.operations, oid)
+	}
 }
 
 func (s *socket) fail(oid string, list gqlerror.List) error {
@@ -425,38 +443,38 @@ func (s *socket) fail(oid string, list gqlerror.List) error {
 	return s.send(&message{ID: oid, Type: "error", Payload: raw})
 }
 
-// operate runs an operation to its end.
-func (s *socket) operate(ctx context.Context, cancel context.CancelFunc, oid string, in *request) {
-	defer func() {
-		cancel()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.operations, oid)
-	}()
-	var over atomic.Pointer[error] // why a subscription ended, which its own goroutine tells
+// operate runs an operation to its end, and says the last word about it.
+func (s *socket) operate(ctx context.Context, o *operation, oid string, in *request) {
+	var ended atomic.Pointer[error] // why a subscription did, which its own goroutine tells
 	visit := s.visit
 	if _, is := visit.(tokened); !is {
 		visit = bare{visit}
 	}
-	ctx = context.WithValue(app.WithVisit(ctx, visit), endedKey{}, func(err error) { over.Store(&err) })
-	err := s.run(ctx, visit, oid, in)
+	ctx = context.WithValue(app.WithVisit(ctx, visit), endedKey{}, func(err error) { ended.Store(&err) })
+	refused, err := s.run(ctx, visit, oid, in)
+	left := ctx.Err() != nil
+	s.over(oid, o)
 	switch {
-	case errors.Is(err, errRefused):
 	case err != nil:
 		s.cancel(err)
-	case s.ctx.Err() != nil:
-	case ctx.Err() != nil:
-	case over.Load() != nil && !errors.Is(*over.Load(), app.ErrSlow):
-		s.cancel(*over.Load())
-	case over.Load() != nil:
-		r, _ := refusalOf(*over.Load())
+	case s.ctx.Err() != nil: // the end of the socket tells of itself
+	case left:
+	case len(refused) > 0:
+		if err := s.fail(oid, refused); err != nil {
+			s.cancel(err)
+		}
+	case ended.Load() != nil && !errors.Is(*ended.Load(), app.ErrSlow):
+		s.cancel(*ended.Load())
+	case ended.Load() != nil:
+		r, _ := refusalOf(*ended.Load())
 		_ = s.fail(oid, gqlerror.List{{Message: r.Detail, Extensions: r.extensions()}})
 	default:
 		_ = s.send(&message{ID: oid, Type: "complete"})
 	}
 }
 
-func (s *socket) run(ctx context.Context, visit app.Visit, oid string, in *request) error {
+// run answers with why an operation was refused, or with what ends the socket.
+func (s *socket) run(ctx context.Context, visit app.Visit, oid string, in *request) (refused gqlerror.List, err error) {
 	op, wrong := s.api.prepared(ctx, in)
 	if len(wrong) == 0 && useless(op) {
 		if _, err := visit.Admit(app.Rule{Class: app.Read}); err != nil {
@@ -468,43 +486,33 @@ func (s *socket) run(ctx context.Context, visit app.Visit, oid string, in *reque
 		}
 	}
 	if len(wrong) > 0 {
-		return s.refused(oid, wrong)
+		return wrong, nil
 	}
 	once := &counted{Visit: visit}
 	respond, ctx := s.api.run.DispatchOperation(app.WithVisit(ctx, once), op)
 	for first := true; ; first = false {
 		out := respond(ctx)
 		if out == nil {
-			return nil
+			return nil, nil
 		}
 		if first && !once.charged.Load() && !useless(op) { // each argument was of a wrong shape
 			if err := visit.Charge(app.Charge{Class: app.Unclassed}); err != nil {
-				return s.refused(oid, gqlerror.List{s.api.present(ctx, err)})
+				return gqlerror.List{s.api.present(ctx, err)}, nil
 			}
 		}
 		if first && op.Operation.Operation == ast.Subscription && len(out.Data) == 0 { // it never began
-			return s.refused(oid, out.Errors)
+			return out.Errors, nil
+		}
+		if ctx.Err() != nil { // perhaps the client has the id for another already
+			return nil, nil
 		}
 		if err := s.next(oid, out); err != nil {
-			return err
+			return nil, err
 		}
 		if op.Operation.Operation != ast.Subscription {
-			return nil
+			return nil, nil
 		}
 	}
-}
-
-// errRefused ends an operation whose refusal was told.
-var errRefused = errors.New("the operation was refused")
-
-func (s *socket) refused(oid string, list gqlerror.List) error {
-	if s.ctx.Err() != nil {
-		return errRefused // by the end of the socket, which tells of itself
-	}
-	if err := s.fail(oid, list); err != nil {
-		return err
-	}
-	return errRefused
 }
 
 func (s *socket) next(oid string, out *graphql.Response) error {

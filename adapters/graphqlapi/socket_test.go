@@ -246,6 +246,22 @@ func TestSocketsOfBadManners(t *testing.T) {
 	}
 }
 
+// TestAnIDAgain: an id is free for another operation from the last word about the one before on, whoever has it.
+func TestAnIDAgain(t *testing.T) {
+	s, url := serving(t, xteam.Options{})
+	token, _ := s.SignIn(s.User("ann"))
+	c := begin(t, url, token)
+	for range 15 {
+		c.say(`{"id":"1","type":"subscribe","payload":{"query":"{ nothing }"}}`)
+		c.hears("error")
+		c.say(`{"id":"1","type":"subscribe","payload":{"query":"{ __typename }"}}`)
+		c.hears("next")
+		c.hears("complete")
+		c.say(`{"id":"1","type":"subscribe","payload":{"query":"subscription { securityEvents { kind } }"}}`)
+		c.say(`{"id":"1","type":"complete"}`)
+	}
+}
+
 // frame is a masked one, with a key of zeros, of at most 65,535 bytes.
 func frame(first byte, payload string) string {
 	size := string([]byte{0x80 | byte(len(payload))})
