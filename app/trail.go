@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/x509"
@@ -125,6 +126,14 @@ func attestAt(kid string) string { return "keys/audit/" + kid }
 // A new key is Next until the first head is stored. So a trail that is gone is told from one that has not begun, whenever a process died.
 func (t *Trail) open(ctx context.Context) (*trailKey, audit.Head, error) {
 	head, err := t.core.Stores.Trail.Head(ctx)
+	if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) {
+		ring, lost := t.core.Stores.Keys.Find(ctx, keyset.Audit)
+		if lost != nil {
+			return nil, head, fmt.Errorf("read the audit keys: %w", lost)
+		}
+		k, lost := t.keyOf(ring)
+		return k, head, cmp.Or(lost, fmt.Errorf("%w: %w", ErrTrailForged, damaged))
+	}
 	if err != nil {
 		return nil, head, err
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -664,4 +665,89 @@ func newEventID() (v id.Event) {
 		panic(err)
 	}
 	return v
+}
+
+// damagedTrail is a trail of which records were changed so that they cannot be read.
+type damagedTrail struct {
+	ports.Trail
+	records []uint64
+	head    bool
+}
+
+func (d damagedTrail) Head(ctx context.Context) (audit.Head, error) {
+	if d.head {
+		return audit.Head{}, &audit.DamagedError{Err: ports.ErrUnavailable}
+	}
+	return d.Trail.Head(ctx)
+}
+
+func (d damagedTrail) List(ctx context.Context, after uint64, limit int) ([]audit.Link, error) {
+	links, err := d.Trail.List(ctx, after, limit)
+	if i := slices.IndexFunc(links, func(l audit.Link) bool { return slices.Contains(d.records, l.Record.Seq) }); i > 0 {
+		return links[:i], err
+	} else if i == 0 {
+		return nil, &audit.DamagedError{At: links[0].Record.Seq, Err: ports.ErrUnavailable}
+	}
+	return links, err
+}
+
+// damagedEvents is the same of events, by their positions.
+type damagedEvents struct {
+	ports.Events
+	at uint64
+}
+
+func (d damagedEvents) List(ctx context.Context, after uint64, limit int) ([]audit.Event, uint64, error) {
+	if after < d.at {
+		limit = int(min(uint64(limit), d.at-1-after))
+	}
+	if limit == 0 && after+1 == d.at {
+		return nil, after, &audit.DamagedError{At: d.at, Err: ports.ErrUnavailable}
+	}
+	return d.Events.List(ctx, after, limit)
+}
+
+// Whoever has the store and not the keys can only spoil what is sealed in it. That is found with its place, as any other change is, and is no outage.
+func TestWhatCannotBeReadIsNamed(t *testing.T) {
+	w := newWorld(t)
+	trail := w.trail(app.TrailOptions{})
+	w.tell(600, "ann")
+	link(t, trail, 600)
+	good := w.core.Stores.Trail
+	for n, c := range []struct { // an export is told of itself: there is one record more after each
+		records []uint64
+		places  []string
+	}{
+		{[]uint64{1}, []string{"changed 1"}},
+		{[]uint64{30}, []string{"changed 30"}},
+		{[]uint64{30, 31, 300}, []string{"changed 30", "changed 31", "changed 300"}},
+		{[]uint64{256, 257}, []string{"changed 256", "changed 257"}},
+		{[]uint64{600}, []string{"changed 600"}},
+	} {
+		w.core.Stores.Trail = damagedTrail{Trail: good, records: c.records}
+		spoiled := w.trail(app.TrailOptions{})
+		report, err := spoiled.Verify(t.Context())
+		var got []string
+		for _, f := range report.Findings {
+			got = append(got, fmt.Sprint(f.Fault, " ", f.Seq))
+		}
+		if err != nil || !slices.Equal(got, c.places) || report.Records != 600+n || report.Good != c.records[0]-1 {
+			t.Errorf("records %v: got %q, %v, %d records, good up to %d", c.records, got, err, report.Records, report.Good)
+		}
+		if page, err := spoiled.Page(t.Context(), 0, 1000); err != nil || len(page.Entries) != 600+n-len(c.records) {
+			t.Errorf("records %v: a page has %d, %v", c.records, len(page.Entries), err)
+		}
+		if _, err := exported(t, spoiled, app.ExportOptions{}); !errors.Is(err, app.ErrTrailBroken) {
+			t.Errorf("records %v: an export: %v", c.records, err)
+		}
+	}
+	w.core.Stores.Trail = damagedTrail{Trail: good, head: true}
+	if report, err := w.trail(app.TrailOptions{}).Verify(t.Context()); err != nil || len(report.Findings) != 1 || report.Findings[0].Fault != audit.Unsigned {
+		t.Errorf("the head: got %v, %v", report.Findings, err)
+	}
+	w.core.Stores.Trail = good
+	w.core.Stores.Events = damagedEvents{w.core.Stores.Events, 40}
+	if report, err := w.trail(app.TrailOptions{}).Verify(t.Context()); err != nil || len(report.Findings) != 1 || report.Findings[0].Fault != audit.Beside || report.Findings[0].Seq != 40 {
+		t.Errorf("an event: got %v, %v", report.Findings, err)
+	}
 }

@@ -28,19 +28,22 @@ type trailReader struct {
 	next   int           // the first that may be the next record's
 }
 
-// page reads at most limit entries behind a record.
-func (r *trailReader) page(ctx context.Context, after uint64, limit int) ([]audit.Entry, error) {
+// page reads at most limit entries behind a record, or answers that the first of them is damaged.
+func (r *trailReader) page(ctx context.Context, after uint64, limit int) (entries []audit.Entry, damaged uint64, err error) {
 	links, err := r.stores.Trail.List(ctx, after, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read the audit trail: %w", err)
+	if is := (*audit.DamagedError)(nil); errors.As(err, &is) && is.At > after {
+		return nil, is.At, nil
 	}
-	entries := make([]audit.Entry, len(links))
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the audit trail: %w", err)
+	}
+	entries = make([]audit.Entry, len(links))
 	for i := range links {
 		if entries[i], err = r.entry(ctx, &links[i]); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return entries, nil
+	return entries, 0, nil
 }
 
 func (r *trailReader) entry(ctx context.Context, l *audit.Link) (audit.Entry, error) {
@@ -66,11 +69,11 @@ func (r *trailReader) entry(ctx context.Context, l *audit.Link) (audit.Entry, er
 // event finds the event of a link: behind the position that the link has, in the order of the records. Nil: it is not there.
 func (r *trailReader) event(ctx context.Context, l *audit.Link) (*audit.Event, error) {
 	if r.events == nil || r.behind != l.Behind {
-		events, _, err := r.stores.Events.List(ctx, l.Behind, audit.MaxBatch)
+		events, err := r.legible(ctx, l.Behind)
 		if err != nil {
 			return nil, fmt.Errorf("read the events of the audit trail: %w", err)
 		}
-		r.behind, r.events, r.next = l.Behind, append([]audit.Event{}, events...), 0
+		r.behind, r.events, r.next = l.Behind, events, 0
 	}
 	for i := r.next; i < len(r.events); i++ {
 		if r.events[i].ID == l.Record.Event {
@@ -81,6 +84,23 @@ func (r *trailReader) event(ctx context.Context, l *audit.Link) (*audit.Event, e
 	return nil, nil
 }
 
+// legible reads the events of a batch behind a position, but for those that are damaged.
+func (r *trailReader) legible(ctx context.Context, behind uint64) ([]audit.Event, error) {
+	all := []audit.Event{}
+	for n := 0; n < audit.MaxBatch; {
+		events, last, err := r.stores.Events.List(ctx, behind, audit.MaxBatch-n)
+		if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) && damaged.At > behind {
+			behind, n = damaged.At, n+1
+			continue
+		}
+		if err != nil || len(events) == 0 {
+			return all, err
+		}
+		all, behind, n = append(all, events...), last, n+len(events)
+	}
+	return all, nil
+}
+
 // TrailPage is a part of the trail, for people.
 type TrailPage struct {
 	Entries  []audit.Entry
@@ -88,14 +108,22 @@ type TrailPage struct {
 	Head     audit.Head
 }
 
-// Page reads at most limit records behind one, and what is not linked yet behind the last. Of a trail that is broken it reads what there is.
+// Page reads at most limit records behind one, and what is not linked yet behind the last. Of a trail that is broken it reads what there is, and passes over what cannot be read.
 func (t *Trail) Page(ctx context.Context, after uint64, limit int) (p TrailPage, err error) {
 	if p.Head, err = t.core.Stores.Trail.Head(ctx); err != nil {
 		return p, err
 	}
 	r := trailReader{stores: &t.core.Stores}
-	if p.Entries, err = r.page(ctx, after, limit); err != nil {
-		return p, err
+	for more := true; more; {
+		some, damaged, err := r.page(ctx, after, limit-len(p.Entries))
+		if err != nil {
+			return p, err
+		}
+		if len(some) > 0 {
+			damaged = some[len(some)-1].Record.Seq
+		}
+		p.Entries, after = append(p.Entries, some...), max(after, damaged)
+		more = damaged > 0 && after < p.Head.Last.Seq && len(p.Entries) < limit
 	}
 	if len(p.Entries) == limit {
 		return p, nil
@@ -126,6 +154,9 @@ func (t *Trail) Verify(ctx context.Context, elsewhere ...audit.Checkpoint) (repo
 	for range retries {
 		var was, is audit.Head
 		if was, err = t.core.Stores.Trail.Head(ctx); err != nil {
+			if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) {
+				return t.headless(ctx, elsewhere)
+			}
 			return report, err
 		}
 		if report, err = t.read(ctx, &was, elsewhere, nil); err != nil || report.OK() {
@@ -136,6 +167,19 @@ func (t *Trail) Verify(ctx context.Context, elsewhere ...audit.Checkpoint) (repo
 		}
 	}
 	return report, err
+}
+
+// headless is what is wrong with a trail whose head cannot be read.
+func (t *Trail) headless(ctx context.Context, elsewhere []audit.Checkpoint) (audit.Report, error) {
+	keys, err := t.Keys(ctx)
+	if err != nil {
+		return audit.Report{}, err
+	}
+	v, err := audit.NewVerifier(keys, elsewhere...)
+	if err != nil {
+		return audit.Report{}, err
+	}
+	return v.DamagedHead(), nil
 }
 
 // read hands all entries up to a head to each, if there is one, and answers what is wrong with them.
@@ -164,25 +208,33 @@ func (t *Trail) read(ctx context.Context, head *audit.Head, elsewhere []audit.Ch
 		return nil
 	}
 	for after := head.Cut.Seq; after < head.Last.Seq; {
-		entries, err := r.page(ctx, after, int(min(trailPage, head.Last.Seq-after)))
+		entries, damaged, err := r.page(ctx, after, int(min(trailPage, head.Last.Seq-after)))
 		if err != nil {
 			return audit.Report{}, err
 		}
-		if len(entries) == 0 {
+		if damaged > head.Last.Seq || damaged == 0 && len(entries) == 0 {
 			break
+		}
+		if damaged > 0 {
+			v.Damaged(damaged)
+			after = damaged
+			continue
 		}
 		if err := take(entries); err != nil {
 			return audit.Report{}, err
 		}
 		after = entries[len(entries)-1].Record.Seq
 	}
-	beyond, err := r.page(ctx, head.Last.Seq, 1)
+	beyond, damaged, err := r.page(ctx, head.Last.Seq, 1)
 	if err != nil {
 		return audit.Report{}, err
 	}
 	if is, err := t.core.Stores.Trail.Head(ctx); err != nil {
 		return audit.Report{}, err
 	} else if is.Last == head.Last { // so what stands beyond was not linked
+		if damaged > 0 {
+			v.Damaged(damaged)
+		}
 		if err := take(beyond); err != nil {
 			return audit.Report{}, err
 		}
@@ -236,6 +288,9 @@ func (t *Trail) told(ctx context.Context, by Actor, k audit.Kind, details map[st
 // export writes what Exporting promises.
 func (t *Trail) export(ctx context.Context, w io.Writer, o ExportOptions) error {
 	head, err := t.core.Stores.Trail.Head(ctx)
+	if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) {
+		return ErrTrailBroken
+	}
 	if err != nil {
 		return err
 	}
@@ -288,6 +343,10 @@ func (t *Trail) narrow(ctx context.Context, head *audit.Head, o ExportOptions, e
 	*end = empty
 	for after := head.Cut.Seq; after < head.Last.Seq; {
 		links, err := t.core.Stores.Trail.List(ctx, after, int(min(trailPage, head.Last.Seq-after)))
+		if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) && damaged.At > after { // which is found when all of it is read
+			after = damaged.At
+			continue
+		}
 		if err != nil || len(links) == 0 {
 			return err
 		}
@@ -382,9 +441,13 @@ func (t *Trail) Erase(ctx context.Context, by Actor, user string) (erased int, e
 	}
 	r := trailReader{stores: &t.core.Stores}
 	for after := uint64(0); after < head.Last.Seq; {
-		entries, err := r.page(ctx, after, trailPage)
+		entries, damaged, err := r.page(ctx, after, trailPage)
 		if err != nil {
 			return erased, err
+		}
+		if damaged > 0 {
+			after = damaged
+			continue
 		}
 		if len(entries) == 0 {
 			break

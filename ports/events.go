@@ -11,7 +11,8 @@ type Events interface {
 	// Record returns once the events are durable, in the order given. An event whose id is here already is stored once more: ids tell.
 	Record(ctx context.Context, events ...audit.Event) error
 	// List answers at most limit events in the order of their commits, beginning behind a position (0: at the start), and the position of the last.
-	// Positions rise from commit to commit; they need not be dense. Where there are no events behind a position, last is that position.
+	// Positions rise from commit to commit; they need not be dense. Where there are no events behind a position, last is that position. It ends before an event that was changed, so that it cannot be read;
+	// when that is the first it is an *audit.DamagedError with its position.
 	List(ctx context.Context, after uint64, limit int) (events []audit.Event, last uint64, err error)
 }
 

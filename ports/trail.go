@@ -13,9 +13,10 @@ type Trail interface {
 	// without links it is one of the same record. What does not follow is an error, and nothing is stored. A trail that has not begun has the zero head; without links it may begin behind any record,
 	// as one does that was cut and is carried over.
 	Append(ctx context.Context, was audit.Checkpoint, links []audit.Link, next audit.Checkpoint) error
-	// Head answers where the chain ends, and what was cut of it.
+	// Head answers where the chain ends, and what was cut of it. One that is there and was changed, so that it cannot be read, is an *audit.DamagedError; one that is missing is the zero head.
 	Head(ctx context.Context) (audit.Head, error)
-	// List answers at most limit links in the order of their records, beginning behind record after, or behind the cut if that is later.
+	// List answers at most limit links in the order of their records, beginning behind record after, or behind the cut if that is later. It ends before a record that was changed, so that it cannot be read;
+	// when that is the first it is an *audit.DamagedError with its number.
 	List(ctx context.Context, after uint64, limit int) ([]audit.Link, error)
 }
 

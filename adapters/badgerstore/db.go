@@ -309,11 +309,23 @@ func (db *DB) getSealed(txn *badger.Txn, key []byte) ([]byte, error) {
 }
 
 func (db *DB) openItem(item *badger.Item) ([]byte, error) {
+	sealed, err := db.sealedItem(item)
+	if err != nil {
+		return nil, err
+	}
+	return db.open(item.Key(), sealed)
+}
+
+// sealedItem reads what openItem opens. Where it succeeds and that fails, what is stored was changed.
+func (db *DB) sealedItem(item *badger.Item) ([]byte, error) {
+	if _, err := db.unlocked(); err != nil {
+		return nil, err
+	}
 	value, err := item.ValueCopy(nil)
 	if err != nil {
 		return nil, db.unavailable("read", err)
 	}
-	return db.open(item.Key(), value)
+	return value, nil
 }
 
 // absent answers ports.ErrTaken when the key is there.

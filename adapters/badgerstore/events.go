@@ -47,13 +47,20 @@ func (p *Events) List(ctx context.Context, after uint64, limit int) (events []au
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(eventPrefix)})
 		defer it.Close()
 		for it.Seek(eventKey(after + 1)); it.Valid() && len(events) < limit; it.Next() {
-			plain, err := p.db.openItem(it.Item())
+			sealed, err := p.db.sealedItem(it.Item())
 			if err != nil {
 				return err
 			}
-			event, err := decodeEvent(plain)
-			if err != nil {
-				return p.db.unreadable("an event", err)
+			var event audit.Event
+			plain, err := p.db.open(it.Item().Key(), sealed)
+			if err == nil {
+				event, err = decodeEvent(plain)
+			}
+			switch {
+			case err != nil && len(events) > 0: // the next call is told of it
+				return nil
+			case err != nil:
+				return &audit.DamagedError{At: position(it.Item().Key()), Err: p.db.unreadable("an event", err)}
 			}
 			events = append(events, event)
 			last = position(it.Item().Key())

@@ -247,3 +247,23 @@ func (db *DB) Remember(a account.Account) { db.known.put(a, db.committed.Load())
 
 // KnownBytes is the bound of what is remembered.
 const KnownBytes = knownBytes
+
+// Spoil flips a bit of what is stored of a record of the audit trail, of an event by its position, or of the trail's head (0).
+func (db *DB) Spoil(kind byte, at uint64) error {
+	key := map[byte][]byte{'t': linkKey(at), 'e': eventKey(at), 'h': []byte(trailKey)}[kind]
+	txn := db.badger.NewTransactionAt(db.committed.Load(), false)
+	defer txn.Discard()
+	item, err := txn.Get(key)
+	if err != nil {
+		return err
+	}
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return err
+	}
+	if kind == 'h' {
+		return db.set(key, value[:len(value)-1])
+	}
+	value[len(value)/2] ^= 1
+	return db.set(key, value)
+}

@@ -2,6 +2,7 @@ package badgerstore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -65,7 +66,7 @@ func (p *Trail) head(txn *badger.Txn) (h audit.Head, err error) {
 		return h, err
 	}
 	if h, err = decodeHead(value); err != nil {
-		return h, p.db.unreadable("the head of the audit trail", err)
+		return h, &audit.DamagedError{Err: p.db.unreadable("the head of the audit trail", err)}
 	}
 	return h, nil
 }
@@ -82,6 +83,9 @@ func (p *Trail) List(ctx context.Context, after uint64, limit int) (links []audi
 		defer it.Close()
 		for it.Seek(linkKey(after + 1)); it.Valid() && len(links) < limit; it.Next() {
 			l, err := p.link(it.Item())
+			if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) && len(links) > 0 { // the next call is told of it
+				return nil
+			}
 			if err != nil {
 				return err
 			}
@@ -93,15 +97,18 @@ func (p *Trail) List(ctx context.Context, after uint64, limit int) (links []audi
 }
 
 func (p *Trail) link(item *badger.Item) (audit.Link, error) {
-	plain, err := p.db.openItem(item)
+	sealed, err := p.db.sealedItem(item)
 	if err != nil {
 		return audit.Link{}, err
 	}
-	l, err := decodeLink(plain)
-	if err != nil {
-		return l, p.db.unreadable("a record of the audit trail", err)
+	plain, err := p.db.open(item.Key(), sealed)
+	if err == nil {
+		var l audit.Link
+		if l, err = decodeLink(plain); err == nil {
+			return l, nil
+		}
 	}
-	return l, nil
+	return audit.Link{}, &audit.DamagedError{At: binary.BigEndian.Uint64(item.Key()[len(linkPrefix):]), Err: p.db.unreadable("a record of the audit trail", err)}
 }
 
 // erasedAtOnce is how many records a transaction blanks at most, with their events.

@@ -44,11 +44,17 @@ func (p *Events) List(ctx context.Context, after uint64, limit int) (events []au
 	if err != nil {
 		return nil, after, err
 	}
+	if _, err := p.db.unlocked(); err != nil {
+		return nil, after, err
+	}
 	last = after
 	for _, row := range rows {
 		v, err := p.opened(row.ID, row.Sealed)
+		if err != nil && len(events) > 0 { // the next call is told of it
+			break
+		}
 		if err != nil {
-			return nil, after, err
+			return nil, after, &audit.DamagedError{At: uint64(row.Position), Err: err}
 		}
 		events, last = append(events, v), uint64(row.Position)
 	}

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 
@@ -69,12 +70,15 @@ func (p *Trail) change(ctx context.Context, doing string, step func(context.Cont
 // Head reads the head.
 func (p *Trail) Head(ctx context.Context) (audit.Head, error) {
 	row, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]byte, error) { return q.FindTrailHead(ctx) })
+	if errors.Is(err, ports.ErrNotFound) { // the tables are made with one: somebody took it
+		return audit.Head{}, nil
+	}
 	if err != nil {
 		return audit.Head{}, err
 	}
 	h, err := decodeHead(row)
 	if err != nil {
-		return h, p.db.unreadable("the head of the audit trail", err)
+		return h, &audit.DamagedError{Err: p.db.unreadable("the head of the audit trail", err)}
 	}
 	return h, nil
 }
@@ -94,18 +98,26 @@ func (p *Trail) List(ctx context.Context, after uint64, limit int) ([]audit.Link
 	if err != nil {
 		return nil, err
 	}
-	return p.opened(rows)
+	links, err := p.opened(rows)
+	if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) && len(links) > 0 { // the next call is told of it
+		return links, nil
+	}
+	return links, err
 }
 
+// opened opens rows, up to the first that cannot be.
 func (p *Trail) opened(rows []queries.Trail) ([]audit.Link, error) {
+	if _, err := p.db.unlocked(); err != nil {
+		return nil, err
+	}
 	links := make([]audit.Link, len(rows))
 	for i, row := range rows {
 		plain, err := p.db.open(linkContext(row.Seq), row.Sealed)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			links[i], err = decodeLink(plain)
 		}
-		if links[i], err = decodeLink(plain); err != nil {
-			return nil, p.db.unreadable("a record of the audit trail", err)
+		if err != nil {
+			return links[:i], &audit.DamagedError{At: uint64(row.Seq), Err: p.db.unreadable("a record of the audit trail", err)}
 		}
 	}
 	return links, nil

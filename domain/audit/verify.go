@@ -81,6 +81,7 @@ type Verifier struct {
 	hash   Hash   // what the next one must hold
 	next   uint64 // the number that is expected
 	signed uint64 // the last record of which a checkpoint holds
+	blind  bool   // the last record could not be read: hash says nothing
 	points map[uint64]Hash
 	gaps   [][2]uint64
 	cut    *Checkpoint
@@ -186,11 +187,34 @@ func (v *Verifier) Entry(e *Entry) {
 	}
 }
 
+// Damaged takes a record that is there and cannot be read: it is not what was written. What stands behind it is held against the records behind that.
+func (v *Verifier) Damaged(seq uint64) {
+	if !v.begun {
+		v.begun, v.out.First = true, seq
+	}
+	if seq > v.next {
+		v.found(Removed, v.next, seq-1, "%s missing: record %d stands behind record %d", plural(v.next, seq-1), seq, v.seq)
+	}
+	v.found(Changed, seq, 0, "record %d was changed: what is stored of it cannot be read", seq)
+	v.seq, v.next, v.blind = seq, seq+1, true
+	v.out.Records++
+	v.reached()
+}
+
+// DamagedHead ends a trail whose head is there and cannot be read.
+func (v *Verifier) DamagedHead() Report {
+	v.found(Unsigned, v.seq, 0, "the signed head was changed: what is stored of it cannot be read")
+	return v.report()
+}
+
 // place holds a record against the one before.
 func (v *Verifier) place(r *Record) {
 	if !v.begun {
 		v.begin(r)
 		return
+	}
+	if v.blind {
+		v.blind, v.hash = false, r.Prev
 	}
 	switch {
 	case r.Seq == v.next && r.Prev == v.hash:
@@ -244,6 +268,9 @@ func (v *Verifier) reached() {
 
 // agrees compares a checkpoint with the record that was read last.
 func (v *Verifier) agrees(c *Checkpoint, what string) {
+	if v.blind {
+		return
+	}
 	if c.Head == v.hash {
 		v.signed = c.Seq
 		v.out.Points++
@@ -315,6 +342,7 @@ func (v *Verifier) ends(c *Checkpoint, what string) {
 		v.found(CutOff, v.seq+1, c.Seq, "%s cut off the end: %s has %d; the last good one is record %d", plural(v.seq+1, c.Seq), what, c.Seq, min(v.seq, v.good()))
 	case c.Seq < v.seq:
 		v.found(Inserted, c.Seq+1, v.seq, "%s behind the end: %s has %d", plural(c.Seq+1, v.seq), what, c.Seq)
+	case v.blind: // which was found already
 	case c.Head != v.hash && v.out.OK():
 		v.found(Changed, v.seq, 0, "record %d was changed, or all behind record %d: %s has another hash of it", v.seq, v.signed, what)
 	case c.Head != v.hash:
