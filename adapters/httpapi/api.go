@@ -69,7 +69,7 @@ type API struct {
 	mux      *http.ServeMux
 	proxies  Proxies
 	hosts    Hosts
-	probes   map[string]bool // paths that are answered whatever the host
+	probes   map[string]bool // paths that are answered whatever the address
 	origins  Origins
 	cookies  Cookies
 	prefix   string // of request ids: tells this process from others

@@ -108,11 +108,17 @@ func isAddress(s string) bool {
 
 func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
-// hosted refuses a host that is not served. Probes ask by an address, and what they are told depends on no name; a proxy asks by the name of the service that it
-// asks for, or by our address; the operator's socket has no name.
+// nearby reports whether a host is nobody's domain: an address, the bare name of a machine, or none, as HTTP/1.0 has it.
+func nearby(host string) bool {
+	name, ok := hostname(host)
+	return ok && (isAddress(name) || !strings.Contains(name, "."))
+}
+
+// hosted refuses a host that is not served. Probes ask by an address or a machine's bare name, and what they are told depends on no name; a proxy asks by the name
+// of the service that it asks for, or by our address; the operator's socket has no name.
 func (x *exchange) hosted() error {
 	path := x.r.URL.Path
-	if x.api.hosts.take(x.r.Host) || x.api.probes[path] || asksForAnother(path) || x.ctx().Value(operatorKey{}) != nil {
+	if x.api.hosts.take(x.r.Host) || x.api.probes[path] && nearby(x.r.Host) || asksForAnother(path) || x.ctx().Value(operatorKey{}) != nil {
 		return nil
 	}
 	return errUnknownHost

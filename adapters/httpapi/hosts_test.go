@@ -68,15 +68,20 @@ func TestHostsAny(t *testing.T) {
 	}
 }
 
-// TestHostsOfProbes: whoever asks whether the process lives asks by an address, and learns nothing that depends on a name; a path that only looks like one of
-// theirs is no exception. The operator's socket has no name.
+// TestHostsOfProbes: whoever asks whether the process lives asks by an address, by a machine's bare name or by none, and learns nothing that depends on it; another's
+// domain is refused there as elsewhere, and a path that only looks like one of theirs is no exception. The operator's socket has no name.
 func TestHostsOfProbes(t *testing.T) {
 	s := newService(t, httpapi.Options{Hosts: hosts(t, "example.com")})
 	for _, path := range []string{"/health", "/healthz", "/readyz"} {
 		for _, method := range []string{"GET", "HEAD"} {
-			if w := s.ask("10.1.2.3:8000", method, path); w.Code != 200 {
-				t.Errorf("%s %s by address: %d", method, path, w.Code)
+			for _, host := range []string{"10.1.2.3:8000", "[2001:db8::1]:8000", "localhost", "xteam-1:8000", ""} {
+				if w := s.ask(host, method, path); w.Code != 200 {
+					t.Errorf("%s %s by %q: %d", method, path, host, w.Code)
+				}
 			}
+		}
+		for _, host := range []string{"evil.test", "example.com.evil.test:8000", "10.1.2.3.evil.test", "evil.", "evil:x"} {
+			wants(t, s.ask(host, "GET", path), 400, "host_unknown")
 		}
 	}
 	for _, path := range []string{"/health/", "//health", "/health/../api/v1/users/me", "/api/v1/health", "/health/api/v1/users/me", "/healthz;/api", "/api/v1/users/me?/health"} {

@@ -267,7 +267,7 @@ var table = []setting{
 		meaning: "the one header of trusted proxies that is read, from the right; forwarded is that of RFC 7239",
 		set:     func(s *settings, v string) bool { return proxyHeader(&s.HTTP.Proxies.Header, v) }},
 	{name: "TRUSTED_HOSTS", without: "any", takes: "hosts without scheme and port, parted by commas, such as example.com,*.example.com",
-		meaning: "the names that are answered; another Host gets 400, but for probes of /health, /healthz and /readyz; * is any, and production refuses it",
+		meaning: "the names that are answered; another Host gets 400, but for probes of /health, /healthz and /readyz by address, a bare name or none; * is any, and production refuses it",
 		set:     func(s *settings, v string) bool { return hosts(&s.HTTP.Hosts, v) }},
 	{name: "CORS_ORIGINS", without: "none", takes: "origins as browsers send them, parted by commas, such as https://app.example.com,https://www.example.com",
 		meaning: "the web origins whose scripts may read answers; *, http:// and localhost are refused in production",
