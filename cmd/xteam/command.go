@@ -67,6 +67,10 @@ func stranger(root *cobra.Command, args []string) (*cobra.Command, error) {
 		made.Short = "Print what makes a shell complete commands and flags"
 		made.Long = "Prints a script that makes a shell complete the commands and flags of xteam. The help\nof each says where the shell looks for it."
 		made.Example = "  source <(xteam completion bash)\n  xteam completion fish >~/.config/fish/completions/xteam.fish"
+		for _, shell := range made.Commands() {
+			shell.Example = map[string]string{"bash": "  source <(xteam completion bash)", "zsh": "  xteam completion zsh >\"${fpath[1]}/_xteam\"", "fish": "  xteam completion fish | source",
+				"powershell": "  xteam completion powershell | Out-String | Invoke-Expression"}[shell.Name()]
+		}
 	}
 	group, rest, err := root.Find(args)
 	if err == nil && group.Name() == "help" && len(rest) > 0 {

@@ -75,13 +75,14 @@ type Parsed struct {
 	MinFreeSpace              int64
 	AlertPrivate              bool
 	UploadQuota               int64
+	Introspection             bool
 }
 
 // Parse reads settings from a map.
 func Parse(env map[string]string) (Parsed, error) {
 	s, err := parse(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	strict := map[bool]string{true: "true", false: "false"}[s.Strict]
-	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict, s.Hasher, s.Limits, s.MinFreeSpace, s.AlertPrivate, s.Uploads.Quota}, err
+	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict, s.Hasher, s.Limits, s.MinFreeSpace, s.AlertPrivate, s.Uploads.Quota, s.Introspection}, err
 }
 
 // Assignments reads the text of a settings' file.

@@ -281,11 +281,11 @@ var table = []setting{
 	{name: "SSL_KEYFILE", without: "plain HTTP", takes: "the path of a file, with SSL_CERTFILE",
 		meaning: "the key of SSL_CERTFILE, as PEM",
 		set:     func(s *settings, v string) bool { return path(&s.KeyFile, v) }},
-	{name: "GRAPHQL_INTROSPECTION", without: "on, but off in production", takes: "true or false",
+	{name: "GRAPHQL_INTROSPECTION", without: "on, but off in production", takes: "true or false, or on or off",
 		meaning: "whether anybody may ask for the GraphQL schema, and /graphiql is served",
 		set: func(s *settings, v string) bool {
-			s.Introspection = v == "true" || v == "" && s.Environment != production
-			return v == "" || v == "true" || v == "false"
+			s.Introspection = v == "true" || v == "on" || v == "" && s.Environment != production
+			return slices.Contains([]string{"", "true", "false", "on", "off"}, v)
 		}},
 	{name: "LOG_FILE", without: "stderr", takes: "the path of a file", meaning: "where the log is appended to",
 		set: func(s *settings, v string) bool { s.LogFile = v; return !strings.ContainsRune(v, 0) }},

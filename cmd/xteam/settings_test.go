@@ -20,7 +20,7 @@ func TestSettingsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := xteam.Parsed{Addr: "127.0.0.1:8000", Folder: "data", Store: "data", Access: 30 * time.Minute, Refresh: 7 * 24 * time.Hour,
-		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false", Hasher: "bcrypt", MinFreeSpace: 256 << 20, UploadQuota: 1 << 30}
+		Leeway: 30 * time.Second, BcryptCost: 12, LogFormat: "json", Issuer: "xteam", Strict: "false", Hasher: "bcrypt", MinFreeSpace: 256 << 20, UploadQuota: 1 << 30, Introspection: true}
 	got.Limits = app.LimiterOptions{} // a test of their own
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("with nothing set (-want +got):\n%s", diff)
@@ -86,7 +86,7 @@ func TestSettingsRefused(t *testing.T) {
 		"FEED_RETENTION":              {"1", "999ms", "25h", "0", "-1s"},
 		"MAX_CONNECTIONS":             {"0", "-1", "1000001", "many"},
 		"MAX_CONNECTIONS_PER_USER":    {"0", "-1", "1000001", "many"},
-		"GRAPHQL_INTROSPECTION":       {"on", "1", "TRUE"},
+		"GRAPHQL_INTROSPECTION":       {"yes", "1", "TRUE"},
 		"AUDIT_CHECKPOINTS":           {"a\x00b", "https://h/x", "syslog://h"},
 		"AUDIT_WEBHOOK_URL":           {"planted-secret", "ftp://planted-secret@h/", "https://", "https:planted-secret", "https://h/#planted-secret"},
 		"AUDIT_WEBHOOK_SECRET":        {"planted-secret", "whsec_planted-secret-planted-secret"},
@@ -264,6 +264,15 @@ func TestAlertsNeedTheirAddressAlone(t *testing.T) {
 		}
 		if err == nil && got.AlertPrivate != c.private {
 			t.Errorf("%s: private addresses are allowed: %v, want %v", name, got.AlertPrivate, c.private)
+		}
+	}
+}
+
+// GRAPHQL_INTROSPECTION is on and off as well as true and false.
+func TestIntrospection(t *testing.T) {
+	for v, want := range map[string]bool{"": true, "on": true, "true": true, "off": false, "false": false} {
+		if got, err := xteam.Parse(map[string]string{"GRAPHQL_INTROSPECTION": v}); err != nil || got.Introspection != want {
+			t.Errorf("GRAPHQL_INTROSPECTION=%s: %v (%v), want %v", v, got.Introspection, err, want)
 		}
 	}
 }
