@@ -100,6 +100,14 @@ func TestCommittedEventsAreLinkedOnceInTheirOrder(t *testing.T) {
 	if page, err = trail.Latest(t.Context(), 3); err != nil || len(page.Entries) != 3 || page.Entries[2].Record.Seq != 605 || len(page.Unlinked) != 3 {
 		t.Errorf("Latest: got %d and %d, error %v", len(page.Entries), len(page.Unlinked), err)
 	}
+	w.tell(600, "dora") // which nobody has linked: the last of them are the latest
+	told = w.events()
+	for _, limit := range []int{3, 1000} { // also where all records fit on the page
+		page, err = trail.Latest(t.Context(), limit)
+		if n := len(page.Unlinked); err != nil || n != min(limit, 604) || page.Unlinked[n-1].ID != told[len(told)-1].ID || page.Unlinked[0].ID != told[len(told)-n].ID {
+			t.Errorf("Latest of %d with many that are not linked: got %d and %d, error %v", limit, len(page.Entries), n, err)
+		}
+	}
 }
 
 func TestNodesThatLinkAtOnceMakeOneChain(t *testing.T) {

@@ -132,18 +132,25 @@ func (t *Trail) Page(ctx context.Context, after uint64, limit int) (p TrailPage,
 	return p, err
 }
 
-// Latest reads the last records, at most limit, and what is not linked yet.
+// Latest reads the last records, at most limit, and the last of what is not linked yet, as many at most.
 func (t *Trail) Latest(ctx context.Context, limit int) (TrailPage, error) {
 	head, err := t.core.Stores.Trail.Head(ctx)
 	if err != nil {
 		return TrailPage{}, err
 	}
 	p, err := t.Page(ctx, head.Last.Seq-min(head.Last.Seq, uint64(limit)), limit)
-	if err != nil || len(p.Unlinked) > 0 {
+	if err != nil {
 		return p, err
 	}
-	p.Unlinked, _, err = t.core.Stores.Events.List(ctx, p.Head.Last.Position, limit)
-	return p, err
+	p.Unlinked = nil // those of a page are the first
+	for after := p.Head.Last.Position; ; {
+		more, last, err := t.core.Stores.Events.List(ctx, after, audit.MaxBatch)
+		if err != nil || len(more) == 0 {
+			return p, err
+		}
+		p.Unlinked = append(p.Unlinked, more...)
+		p.Unlinked, after = p.Unlinked[max(len(p.Unlinked)-limit, 0):], last
+	}
 }
 
 // retries is how often a trail is read again that was cut while it was read.
