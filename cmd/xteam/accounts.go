@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,12 +24,6 @@ func (u *user) state() string {
 	return "disabled"
 }
 
-// users is a page of the list.
-type users struct {
-	Items []user  `json:"items"`
-	Next  *string `json:"next"` // null on the last
-}
-
 func (c *cli) usersList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -40,10 +33,7 @@ a line on stderr, and next in JSON, has the cursor of the next page.`,
 		Example: "  xteam users list\n  xteam users list --all --json",
 		Args:    cobra.NoArgs,
 	}
-	f := cmd.Flags()
-	limit := f.Int("limit", 50, "accounts of a page, 1 to 100")
-	cursor := f.String("cursor", "", "where the page begins, as the page before said")
-	all := f.Bool("all", false, "every page")
+	p := pagingFlags(cmd, "accounts")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = c.does(func(cmd *cobra.Command) error {
 		api, err := c.admin(cmd.Context(), false)
@@ -51,17 +41,9 @@ a line on stderr, and next in JSON, has the cursor of the next page.`,
 			return err
 		}
 		defer api.close()
-		got := users{Items: []user{}, Next: cursor}
-		for got.Next != nil {
-			var page users
-			query := url.Values{"limit": {strconv.Itoa(*limit)}, "cursor": {*got.Next}}
-			if err := api.get(cmd.Context(), usersPath+"?"+query.Encode(), &page); err != nil {
-				return err
-			}
-			got.Items, got.Next = append(got.Items, page.Items...), page.Next
-			if !*all {
-				break
-			}
+		got, err := pages[user](cmd.Context(), api, usersPath, url.Values{}, p.limit, p.cursor, p.every)
+		if err != nil {
+			return err
 		}
 		rows := [][]string{{"ID", "E-MAIL", "USER NAME", "ROLE", "STATE", "MADE"}}
 		for i := range got.Items {
@@ -71,12 +53,15 @@ a line on stderr, and next in JSON, has the cursor of the next page.`,
 		if err := c.print(*asJSON, got, aligned(rows)); err != nil {
 			return err
 		}
-		if got.Next != nil && !*asJSON {
-			fmt.Fprintf(c.err, "There are more: --cursor %s\n", *got.Next)
-		}
+		c.more(got.Next, *asJSON)
 		return nil
 	})
 	return cmd
+}
+
+// noAccount says that a name is nobody's.
+func noAccount(name string) error {
+	return fmt.Errorf("no account has %q as its id, e-mail address or user name: `xteam users list` shows them", name)
 }
 
 // clock is a time as the command line writes it.
@@ -119,7 +104,7 @@ func (c *cli) about(cmd *cobra.Command, do func(ctx context.Context, api *admin,
 		if err := do(cmd.Context(), api, usersPath+"/"+url.PathEscape(name), &is); err != nil {
 			no, known := refused(err, http.StatusConflict)
 			if _, unknown := refused(err, http.StatusNotFound); unknown {
-				return fmt.Errorf("no account has %q as its id, e-mail address or user name", name)
+				return noAccount(name)
 			} else if known && no.Code == "last_admin" {
 				return errors.New(no.Error() + ": add --force if you mean it")
 			}

@@ -30,12 +30,6 @@ type alertItem struct {
 	AcknowledgedBy string     `json:"acknowledged_by"`
 }
 
-// alertItems is a page of the list of them.
-type alertItems struct {
-	Items []alertItem `json:"items"`
-	Next  *string     `json:"next"`
-}
-
 func (a *alertItem) whom() string {
 	if a.Group == "" {
 		return "everybody"
@@ -96,17 +90,9 @@ func (c *cli) alertsList() *cobra.Command {
 			return err
 		}
 		defer api.close()
-		all := alertItems{Items: []alertItem{}}
-		start := "?limit=100&open=" + strconv.FormatBool(*open)
-		for query := start; query != ""; {
-			var page alertItems
-			if err := api.get(cmd.Context(), alertsAt+query, &page); err != nil {
-				return err
-			}
-			all.Items = append(all.Items, page.Items...)
-			if query = ""; page.Next != nil {
-				query = start + "&cursor=" + url.QueryEscape(*page.Next)
-			}
+		all, err := pages[alertItem](cmd.Context(), api, alertsAt, url.Values{"open": {strconv.FormatBool(*open)}}, longest, "", true)
+		if err != nil {
+			return err
 		}
 		rows := [][]string{{"ALERT", "SEVERITY", "RULE", "ABOUT", "COUNT", "SINCE", "LAST", "STATE"}}
 		for i := range all.Items {

@@ -86,7 +86,7 @@ key that asked for it; a key that was stolen may have made others.`,
 		got := apiKeys{Items: []apiKey{}}
 		err = api.get(cmd.Context(), apiKeysPath+"?"+url.Values{"user": {*user}}.Encode(), &got)
 		if _, unknown := refused(err, http.StatusNotFound); unknown {
-			return fmt.Errorf("no account has %q as its id, e-mail address or user name", *user)
+			return noAccount(*user)
 		}
 		if err != nil {
 			return err

@@ -27,12 +27,6 @@ func (b *blockedIP) until() string {
 	return clock(*b.Expires)
 }
 
-// blockedIPs is a page of the list of them.
-type blockedIPs struct {
-	Items []blockedIP `json:"items"`
-	Next  *string     `json:"next"`
-}
-
 func (c *cli) blockedIPs() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "blocked-ips",
@@ -61,16 +55,9 @@ func (c *cli) blockedIPsList() *cobra.Command {
 			return err
 		}
 		defer api.close()
-		all := blockedIPs{Items: []blockedIP{}}
-		for query := "?limit=100"; query != ""; {
-			var page blockedIPs
-			if err := api.get(cmd.Context(), blockedIPsPath+query, &page); err != nil {
-				return err
-			}
-			all.Items = append(all.Items, page.Items...)
-			if query = ""; page.Next != nil {
-				query = "?limit=100&cursor=" + url.QueryEscape(*page.Next)
-			}
+		all, err := pages[blockedIP](cmd.Context(), api, blockedIPsPath, url.Values{}, longest, "", true)
+		if err != nil {
+			return err
 		}
 		rows := [][]string{{"NETWORK", "SINCE", "UNTIL", "BY", "REASON"}}
 		for i := range all.Items {

@@ -647,7 +647,7 @@ func apiKeysAge(ctx context.Context, p *patient) finding {
 	owners, live := 0, 0
 	cursor := ""
 	for more := true; more; {
-		var page users
+		var page listed[user]
 		if err := p.live.admin.get(ctx, usersPath+"?"+url.Values{"limit": {"100"}, "cursor": {cursor}}.Encode(), &page); err != nil {
 			return unseen("see to the administrator's side", "the accounts cannot be listed: %v", err)
 		}

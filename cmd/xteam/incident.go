@@ -125,21 +125,9 @@ func (c *cli) incidentList() *cobra.Command {
 			return err
 		}
 		defer api.close()
-		type page struct {
-			Items []incidentItem `json:"items"`
-			Next  *string        `json:"next"`
-		}
-		all := page{Items: []incidentItem{}}
-		start := "?limit=100&open=" + strconv.FormatBool(*open)
-		for query := start; query != ""; {
-			var p page
-			if err := api.get(cmd.Context(), incidentsAt+query, &p); err != nil {
-				return err
-			}
-			all.Items = append(all.Items, p.Items...)
-			if query = ""; p.Next != nil {
-				query = start + "&cursor=" + url.QueryEscape(*p.Next)
-			}
+		all, err := pages[incidentItem](cmd.Context(), api, incidentsAt, url.Values{"open": {strconv.FormatBool(*open)}}, longest, "", true)
+		if err != nil {
+			return err
 		}
 		rows := [][]string{{"INCIDENT", "STATE", "OPENED", "BY", "TARGETS", "NAME"}}
 		for i := range all.Items {

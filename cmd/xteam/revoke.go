@@ -133,7 +133,7 @@ func moment(text string, now time.Time) (string, bool) {
 func (in revocationRequest) notFound(otherwise error) error {
 	switch {
 	case in.User != "":
-		return fmt.Errorf("no account has %q as its id, e-mail address or user name: give --user one that is in use", in.User)
+		return noAccount(in.User)
 	case in.Session != "":
 		return fmt.Errorf("no session has %q as its id: give --session the claim sid of one of its tokens", in.Session)
 	case in.Token != "":

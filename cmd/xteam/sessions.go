@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,12 +20,6 @@ type signIn struct {
 	CreatedAt   time.Time `json:"created_at"`
 	LastUsedAt  time.Time `json:"last_used_at"`
 	ExpiresAt   time.Time `json:"expires_at"`
-}
-
-// signIns is a page of them.
-type signIns struct {
-	Items []signIn `json:"items"`
-	Next  *string  `json:"next"`
 }
 
 func (c *cli) sessions() *cobra.Command {
@@ -52,9 +44,7 @@ func (c *cli) sessionsList() *cobra.Command {
 	}
 	f := cmd.Flags()
 	who := f.String("user", "", "of this user alone: id, e-mail address or user name")
-	limit := f.Int("limit", 50, "sessions of a page, 1 to 100")
-	cursor := f.String("cursor", "", "where the page begins, as the page before said")
-	all := f.Bool("all", false, "every page")
+	p := pagingFlags(cmd, "sessions")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = c.does(func(cmd *cobra.Command) error {
 		if f.Changed("user") && *who == "" {
@@ -65,24 +55,16 @@ func (c *cli) sessionsList() *cobra.Command {
 			return err
 		}
 		defer api.close()
-		got := signIns{Items: []signIn{}, Next: cursor}
-		for got.Next != nil {
-			query := url.Values{"limit": {strconv.Itoa(*limit)}, "cursor": {*got.Next}}
-			if *who != "" {
-				query.Set("user", *who)
-			}
-			var page signIns
-			err := api.get(cmd.Context(), sessionsPath+"?"+query.Encode(), &page)
-			if _, unknown := refused(err, http.StatusNotFound); unknown {
-				return fmt.Errorf("no account has %q as its id, e-mail address or user name", *who)
-			}
-			if err != nil {
-				return err
-			}
-			got.Items, got.Next = append(got.Items, page.Items...), page.Next
-			if !*all {
-				break
-			}
+		query := url.Values{}
+		if *who != "" {
+			query.Set("user", *who)
+		}
+		got, err := pages[signIn](cmd.Context(), api, sessionsPath, query, p.limit, p.cursor, p.every)
+		if _, unknown := refused(err, http.StatusNotFound); unknown {
+			return noAccount(*who)
+		}
+		if err != nil {
+			return err
 		}
 		rows := [][]string{{"ID", "USER", "BEGUN", "FROM", "LAST USED", "FROM", "ENDS", "WITH"}}
 		for i := range got.Items {
@@ -92,9 +74,7 @@ func (c *cli) sessionsList() *cobra.Command {
 		if err := c.print(*asJSON, got, aligned(rows)); err != nil {
 			return err
 		}
-		if got.Next != nil && !*asJSON {
-			fmt.Fprintf(c.err, "There are more: --cursor %s\n", *got.Next)
-		}
+		c.more(got.Next, *asJSON)
 		return nil
 	})
 	return cmd
