@@ -208,7 +208,7 @@ func (rv *Revoker) token(ctx context.Context, by Actor, text secret.Text, note s
 	}
 	claims, err := rv.core.Codec.Parse(text.RevealPlaintext())
 	if err != nil {
-		return nil, &SelectorError{"token", "is not an access token of this system"}
+		return nil, &SelectorError{"token", "is no token and no API key of this system"}
 	}
 	return counted(0), rv.one(ctx, by, claims.ID, claims.Subject.String(), note, rv.core.outlives(claims, rv.core.now()), dry)
 }

@@ -143,7 +143,10 @@ func (c *cli) root() *cobra.Command {
 		Short: "Sign users in, hand out tokens, and revoke any of them at once",
 		Long: `XTeam signs users in, hands out short-lived access tokens and rotating refresh
 tokens, and revokes any of them at once. Its settings come from the environment
-and from a file .env in the working directory; the environment wins.`,
+and from a file .env in the working directory; the environment wins.
+
+What to do about a break-in says xteam incident --help; what the failure of a part
+does, xteam config --failure-modes; what is wrong with a deployment, xteam doctor.`,
 		Example: `  xteam dev
   xteam serve
   xteam revoke --user ann@example.com`,
@@ -161,6 +164,7 @@ and from a file .env in the working directory; the environment wins.`,
 		group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	root.AddCommand(c.serve(), c.dev(), users, sessions, keys, apiKeys, c.revoke(), c.scan(), c.incident(), c.explain(), alerts, blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
+	completes(root)
 	return root
 }
 

@@ -60,9 +60,9 @@ func (c *cli) explain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain TOKEN|-",
 		Short: "Tell what a token says, and whether it would be taken now",
-		Long: `Tells what an access or refresh token says, which key made it, whose it is, and
-whether it would be taken now; if not, why, since when and at whose wish. The
-token is not used up by it. With - it is the first line of standard input, which
+		Long: `Tells what an access or refresh token says, or which API key it is, which key made
+it, whose it is, and whether it would be taken now; if not, why, since when and at
+whose wish. The token is not used up by it. With - it is the first line of standard input, which
 keeps it out of the process list. The exit code is 0 when the token would be
 taken, and 1 when it would be refused.`,
 		Example: "  xteam explain - <token.txt\n  xteam explain \"$TOKEN\" --json",

@@ -42,7 +42,7 @@ func (c *cli) revoke() *cobra.Command {
 		Use:   "revoke --user U|--session ID|--token T|--jti J|--key KID|--issued-before TIME|--all",
 		Short: "Withdraw tokens at once",
 		Long: `Withdraws tokens at once and ends the sessions that they came from: of a user
-(id, e-mail address or user name), of one session, one token, every token that
+(id, e-mail address or user name), of one session, one token or API key, every token that
 a key signed, every token issued before a time, or all. It works through the
 running server, or on the store itself while the server is stopped. What was
 revoked stays so.`,
@@ -55,7 +55,7 @@ revoked stays so.`,
 	f := cmd.Flags()
 	f.StringVar(&in.User, "user", "", "id, e-mail address or user name")
 	f.StringVar(&in.Session, "session", "", "id of a session (claim sid)")
-	f.StringVar(&in.Token, "token", "", "access or refresh token; - reads it from standard input, out of the process list")
+	f.StringVar(&in.Token, "token", "", "access or refresh token, or API key; - reads it from standard input, out of the process list")
 	f.StringVar(&in.JTI, "jti", "", "id of an access token (claim jti)")
 	f.StringVar(&in.Key, "key", "", "id of a signing key (header kid)")
 	f.BoolVar(&in.Force, "force", false, "with --key: also one that this system does not hold, such as one of before")
