@@ -219,7 +219,7 @@ type usage struct {
 	from atomic.Pointer[session.Origin] // replaced, never changed
 
 	mu       sync.Mutex
-	networks []netip.Prefix // that it was used from, at most session.MaxPlaces, and beside them that of from
+	networks []netip.Prefix // that it was used from, in the order in which they came, at most session.MaxPlaces, and beside them that of from
 }
 
 // note counts one use.

@@ -110,6 +110,16 @@ func TestAnomaliesOfAKeyAreRecordedWithItsUses(t *testing.T) {
 	if diff := cmp.Diff(want, trimmed(w.about(audit.APIKeyAnomaly, "networks"))); diff != "" {
 		t.Errorf("ten times the usual (-want +got):\n%s", diff)
 	}
+	// There and back before its uses are written down for the first time.
+	hasty := w.issue(w.caller(w.signIn("ann")), apikey.UsersRead)
+	for _, address := range []string{"192.0.2.1", "198.51.100.7", "192.0.2.1"} {
+		useFrom(t, w.guard, hasty, address, 1)
+	}
+	flush()
+	want = append(want, "new_network 198.51.100.0 198.51.100.0/24")
+	if diff := cmp.Diff(want, trimmed(w.about(audit.APIKeyAnomaly, "networks"))); diff != "" {
+		t.Errorf("in its first minute it was used from two networks (-want +got):\n%s", diff)
+	}
 }
 
 func trimmed(all []string) []string {

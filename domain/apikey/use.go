@@ -97,12 +97,12 @@ type Use struct {
 	N        uint64
 	Last     instant.Instant
 	From     session.Origin // of the last
-	Networks []netip.Prefix // of the others, in no order, each once
+	Networks []netip.Prefix // of all, in the order in which they came, each once; of many that of the last may be missing
 }
 
 // Noticed is what is unusual about uses.
 type Noticed struct {
-	Networks []netip.Prefix // that the key was not used from before; none of the very first ones, and none of a key that roams
+	Networks []netip.Prefix // that the key was not used from before; not the very first one, and none of a key that roams
 	Roams    []netip.Prefix // the same of a key that was used from more networks within Roams than are known of it: it is told of once in that time, whatever others come
 	Unusual  bool           // the hour has Unusually times the usual by now
 }
@@ -112,11 +112,15 @@ func (k Key) Used(u Use) (Key, Noticed) {
 	var seen Noticed
 	k.Known = k.known()
 	before, last := k.Known, u.From.Network()
+	first := last // of all times, if none is known
+	if len(u.Networks) > 0 {
+		first = u.Networks[0]
+	}
 	for _, p := range append(slices.DeleteFunc(slices.Clone(u.Networks), func(p netip.Prefix) bool { return p == last }), last) {
 		if !p.IsValid() {
 			continue
 		}
-		fresh := before != (session.Places{}) && before.Last(p) == 0
+		fresh := before.Last(p) == 0 && (before != (session.Places{}) || p != first)
 		roams := fresh && k.Known.Since(u.Last.Add(-Roams)).Len() == session.MaxPlaces
 		k.Networks, k.Known = k.Networks.with(p), k.Known.With(p, u.Last)
 		switch {

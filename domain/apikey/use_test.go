@@ -45,7 +45,13 @@ func TestNewNetworks(t *testing.T) {
 		}
 	}
 	expect(use(session.Origin{}))
-	expect(use(from("192.0.2.1"), "198.51.100.0/24")) // the very first ones
+	expect(use(from("192.0.2.1"), "192.0.2.0/24")) // the very first one
+	rushed, _ := apikey.Key{}.Used(apikey.Use{N: 3, Last: begin, From: from("192.0.2.1"), Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")}})
+	if diff := cmp.Diff([]string{"192.0.2.0/24", "198.51.100.0/24"}, texts(rushed.Networks.List())); diff != "" {
+		t.Errorf("what is known of a key that went there and back at once (-want +got):\n%s", diff)
+	}
+	k = apikey.Key{}
+	expect(use(from("192.0.2.1"), "192.0.2.0/24", "198.51.100.0/24"), "198.51.100.0/24") // there and back, before it was ever written down
 	expect(use(from("192.0.2.200")))
 	expect(use(from("198.51.100.9")))
 	expect(use(from("203.0.113.1")), "203.0.113.0/24")
