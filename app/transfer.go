@@ -531,7 +531,7 @@ func liveEntries(ctx context.Context, r ports.Revocations) (map[string]revocatio
 
 // Restore is what is known before an older state takes the place of a newer one.
 type Restore struct {
-	Undone []string // what was disabled, demoted or revoked since, and will be so no more
+	Undone []string // what was disabled, demoted, revoked or given another password since, and will be so no more
 
 	epoch       token.Epoch
 	raised      revocation.Entry
@@ -560,6 +560,9 @@ func Restoring(ctx context.Context, from, to Stores) (*Restore, error) {
 		}
 		if a.Role != old.Role {
 			r.Undone = append(r.Undone, fmt.Sprintf("account %s (%s) had the role %s, and has %s", a.ID, a.Username, a.Role, old.Role))
+		}
+		if a.Generation > old.Generation && a.Password != old.Password { // one that was only hashed anew raises no generation
+			r.Undone = append(r.Undone, fmt.Sprintf("account %s (%s) had another password, and that of before is good again", a.ID, a.Username))
 		}
 		for _, k := range keys {
 			old, err := from.APIKeys.Find(ctx, k.ID)

@@ -183,7 +183,7 @@ func (r *keyRotation) text(graceful bool) string {
 	}
 	text := fmt.Sprintf("%s (%s) signs now", r.KID, r.Algorithm)
 	if n := len(r.Nodes); n > 1 {
-		text += fmt.Sprintf(", and all %d nodes had it before", n)
+		text += fmt.Sprintf(", and all %d nodes had it before", n) + seenBy(r.Nodes, nil)
 	}
 	if r.Until != nil {
 		text += fmt.Sprintf("; %s verifies until %s, when its tokens are over", r.Before, clock(*r.Until))

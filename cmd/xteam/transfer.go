@@ -141,8 +141,8 @@ func (c *cli) restore() *cobra.Command {
 		Long: `Puts what a backup holds into the store, which may be empty or the same system of
 later. Stop the servers first. Nothing that was revoked comes back: every access
 token and every session of before is ended, and everybody signs in anew. But what
-was disabled, demoted or revoked after the backup is as it was then: the accounts
-and API keys of which that is known are listed.`,
+was disabled, demoted or revoked after the backup is as it was then, and passwords are
+too: the accounts and API keys of which that is known are listed.`,
 		Example: "  xteam restore /var/backups/xteam-2026-05-01.tar",
 		Args:    cobra.ExactArgs(1),
 	}
