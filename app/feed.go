@@ -65,6 +65,7 @@ func (f *Feed) Follow(last string) (fo *Follower, whole, lost bool) {
 		f.begun = true
 		f.view.Subscribe(f.add) // until the view ends
 	}
+	f.trim(f.now(), feedMost)
 	end := f.first + uint64(len(f.log))
 	name, text, _ := strings.Cut(last, ".")
 	n, err := strconv.ParseUint(text, 10, 63)
@@ -79,14 +80,19 @@ func (f *Feed) add(e revocation.Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
-	old := 0
-	for old < len(f.log) && (now.Sub(f.log[old].at) > f.retention || len(f.log)-old >= feedMost) {
-		old++
-	}
-	f.log, f.first = f.log[old:], f.first+uint64(old) // what is left of the array goes when the log next outgrows it
+	f.trim(now, feedMost-1)
 	f.log = append(f.log, logged{e, now})
 	close(f.change)
 	f.change = make(chan struct{})
+}
+
+// trim forgets what is past the retention, and the first of more entries than most. f.mu is held.
+func (f *Feed) trim(now time.Time, most int) {
+	old := max(len(f.log)-most, 0)
+	for old < len(f.log) && now.Sub(f.log[old].at) > f.retention {
+		old++
+	}
+	f.log, f.first = f.log[old:], f.first+uint64(old) // what is left of the array goes when the log next outgrows it
 }
 
 // All is everything that is live, without By and Note, in no order.

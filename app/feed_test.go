@@ -64,11 +64,12 @@ func TestAPlaceInTheFeedIsKeptAsLongAsTheRetention(t *testing.T) {
 		}
 	}
 	resumes(begin, true)
-	w.turn(time.Minute) // it is kept for that long, and no longer once something comes
+	w.turn(time.Minute) // it is kept for that long, and no longer, whether anything comes or not
 	w.publish(1, 2)
 	hears(t, fo, map[id.Session]bool{}, 1)
 	resumes(begin, true)
 	w.turn(time.Microsecond)
+	resumes(begin, false)
 	w.publish(2, 3)
 	hears(t, fo, map[id.Session]bool{}, 1)
 	resumes(begin, false)
