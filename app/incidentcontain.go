@@ -53,6 +53,9 @@ type plan struct {
 	hits func(context.Context) (sessions int, err error)
 }
 
+// selectors are the members by which those targets are asked for that are looked for only when all are known.
+var selectors = map[incident.Kind]string{incident.Session: "sessions", incident.Key: "keys", incident.APIKey: "api_keys", incident.IssuedBefore: "issued_before"}
+
 // errNoTarget refuses a containment of nothing.
 var errNoTarget = &SelectorError{"selector", "give at least one of users, networks, sessions, keys, api_keys, issued_before and all_sessions, or hold sign-ins back"}
 
@@ -295,7 +298,7 @@ func (i *Incidents) plans(ctx context.Context, by Actor, is *incident.Incident, 
 		cancel()
 		switch {
 		case errors.Is(err, ports.ErrNotFound):
-			return nil, &SelectorError{string(all[k].t.Kind), fmt.Sprintf("%s is not there", cut(shown(all[k].t.Value), 100))}
+			return nil, &SelectorError{selectors[all[k].t.Kind], fmt.Sprintf("%s is not there", cut(shown(all[k].t.Value), 100))}
 		case err != nil && !(i.core.Pending != nil && outage(err)) && !late:
 			return nil, err
 		}

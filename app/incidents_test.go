@@ -152,6 +152,13 @@ func TestContainRefusesTheWhole(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+	const gone = "00000000000000000000000000000001"
+	for member, c := range map[string]app.Containment{"users": {Users: []string{"nobody"}}, "sessions": {Sessions: []string{gone}}, "keys": {Keys: []string{"nokey"}}, "api_keys": {APIKeys: []string{gone}}} {
+		var is *app.SelectorError
+		if _, err := i.Contain(t.Context(), root, "", c); !errors.As(err, &is) || is.Field != member {
+			t.Errorf("what is not there is said of %v, want %q", err, member)
+		}
+	}
 	if _, err := i.Contain(t.Context(), annsOwn, "", app.Containment{Users: []string{ann.ID.String()}}); !errors.Is(err, account.ErrOwnAccount) {
 		t.Errorf("one's own account: %v", err)
 	}

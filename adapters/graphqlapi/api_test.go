@@ -463,6 +463,12 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%q: %d %s", kind, a.status, a.text)
 		}
 	}
+	for _, name := range []string{`""`, `"C"`, `"secret31415926535"`} {
+		a := s.send("POST", "/graphql", `{"query":"query A { me { id } } query B { me { id } }","operationName":`+name+`}`, bearer(user))
+		if len(a.Errors) != 1 || a.Errors[0].Message != "operationName must be the name of one of the operations, and may be left out where there is but one" {
+			t.Errorf("the operation %s: %s", name, a.text)
+		}
+	}
 	// The largest that is taken.
 	a := s.ask(`{`+aliases(1000)+`}`, nil, bearer(user))
 	wants(t, a)

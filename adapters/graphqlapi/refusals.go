@@ -75,17 +75,21 @@ func (e *invalidError) note(err error) {
 
 func invalid(field, message string) error { return &invalidError{[]fault{{field, message}}} }
 
-// names are the members that the schema calls otherwise than the domain.
-var names = map[string]string{
-	"full_name": "fullName", "current_password": "currentPassword", "new_password": "newPassword", "expires_in_days": "expiresInDays", "overlap_hours": "overlapHours",
-	"user_id": "userId", "session_id": "id", "issued_before": "issuedBefore",
-}
+// names are the members that the schema calls by another word than REST. All others it writes in another case.
+var names = map[string]string{"alg": "algorithm", "session_id": "id"}
 
+// named is how the schema calls a member.
 func named(field string) string {
 	if n, ok := names[field]; ok {
 		return n
 	}
-	return field
+	name, rest, _ := strings.Cut(field, "_")
+	for word := range strings.SplitSeq(rest, "_") {
+		if word != "" {
+			name += strings.ToUpper(word[:1]) + word[1:]
+		}
+	}
+	return name
 }
 
 // apart is over how many seconds those are spread who are told to come again in one second.
@@ -348,6 +352,8 @@ func rejected(list gqlerror.List) gqlerror.List {
 			told.Message = "a variable does not fit its type"
 			told.Extensions = map[string]any{"code": badInput, "problem": "validation_failed", "fields": []fault{{cutText(e.Path[1:].String(), long), "does not fit its type"}}}
 			told.Path = nil
+		case e.Rule == "" && strings.HasPrefix(e.Message, "operation ") && strings.HasSuffix(e.Message, " not found"):
+			told.Message = "operationName must be the name of one of the operations, and may be left out where there is but one"
 		case code == errcode.ParseFailed:
 			told.Message = "the document is not valid GraphQL"
 		case e.Rule == "ValuesOfCorrectType", e.Rule == "VariablesInAllowedPosition":

@@ -154,7 +154,8 @@ type refreshBody struct {
 func (a *API) refresh(x *exchange) error {
 	var in refreshBody
 	unreadable := x.readAny(&in, maxToken, errTokenTooLarge) // as fetch sends a text
-	if nothing := unreadable == errNoBody; (nothing || unreadable == nil) && in.RefreshToken.IsZero() { //nolint:errorlint // decode answers it as it is
+	nothing := unreadable == errNoBody                       //nolint:errorlint // decode answers it as it is
+	if (nothing || unreadable == nil) && in.RefreshToken.IsZero() {
 		text, err := x.cookie(refreshCookie)
 		if in.RefreshToken.Text = text; err == nil {
 			err = x.simple()

@@ -291,7 +291,7 @@ type answer struct {
 
 func (a *answer) fields() (all []string) {
 	names := map[string]string{"full_name": "fullName", "current_password": "currentPassword", "new_password": "newPassword", "expires_in_days": "expiresInDays", "overlap_hours": "overlapHours", "refresh_token": "refreshToken", "user_id": "userId",
-		"limit": "first", "expires_in_seconds": "expiresInSeconds", "api_keys": "apiKeys", "issued_before": "issuedBefore"}
+		"limit": "first", "expires_in_seconds": "expiresInSeconds", "api_keys": "apiKeys", "issued_before": "issuedBefore", "alg": "algorithm"}
 	for _, e := range a.Errors {
 		all = append(all, cmp.Or(names[e.Field], e.Field))
 	}
