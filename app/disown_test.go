@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +19,7 @@ import (
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
+	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/secret"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
@@ -363,5 +365,76 @@ func TestASignInStandsWhoseNetworkCannotBeNoted(t *testing.T) {
 	}
 	if _, err := s.signInWith("ann", password); err != nil || len(news()) != 1 || !knows() {
 		t.Errorf("the next: %v; told of %v, noted: %v", err, news(), knows())
+	}
+}
+
+// TestReuseIsToldWhoseNetworkCannotBeForgotten: a refresh token that is used twice is told of as that, whatever the store does once the session has ended; its network is forgotten when the store can, also by a run that comes after.
+func TestReuseIsToldWhoseNetworkCannotBeForgotten(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails   moment // of the stores, from the end of the session on
+		restart bool
+	}{
+		"the store fails": {before, false},
+		"the store fails, and the run ends with it": {before, true},
+		"the store does not say what it has stored": {committed, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene(t)
+				run := func() (stop func()) {
+					ctx, cancel := context.WithCancel(t.Context())
+					done := make(chan struct{})
+					go func() { defer close(done); s.sessions.Run(ctx) }()
+					synctest.Wait()
+					return func() { cancel(); <-done }
+				}
+				fail := func(when moment) {
+					s.stores.mu.Lock()
+					defer s.stores.mu.Unlock()
+					s.stores.all, s.stores.err = when, outage{}
+				}
+				knows := func() bool {
+					a, err := s.store.Accounts().Find(t.Context(), s.ann.ID)
+					return err == nil && a.Knows(netip.MustParsePrefix("198.18.7.0/24"), account.KnownFor, instant.Of(s.core.Now()))
+				}
+				stop := run()
+				tk := s.from("ann", "198.18.7.7")
+				s.refreshed(tk)
+				s.turn(session.Grace)
+				if c.fails == committed {
+					fail(committed)
+				} else {
+					s.stores.after = func(method string) {
+						if method == "Sessions.Update" {
+							fail(before)
+						}
+					}
+				}
+				if _, err := s.sessions.Refresh(t.Context(), home, tk.Refresh); c.fails == before && !hasEnded(revocation.RefreshReuse)(err) || c.fails == committed && !errors.Is(err, ports.ErrUnavailable) {
+					t.Errorf("a token that is used twice: %v", err)
+				}
+				<-time.After(3 * session.Grace) // in the time of the bubble
+				if c.fails == before && !knows() {
+					t.Error("the network was forgotten while the store failed")
+				}
+				if c.restart {
+					stop()
+				}
+				s.stores.after = nil
+				fail("")
+				if c.restart {
+					s.sessions = app.NewSessions(s.core)
+					stop = run()
+				}
+				<-time.After(2 * session.Grace)
+				if knows() {
+					t.Error("the network is known afterwards")
+				}
+				if _, err := s.sessions.Refresh(t.Context(), home, tk.Refresh); !hasEnded(revocation.RefreshReuse)(err) {
+					t.Errorf("once more: %v", err)
+				}
+				stop()
+			})
+		})
 	}
 }

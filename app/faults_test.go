@@ -490,6 +490,7 @@ var acts = map[string]act{
 			return s.sessions.Refresh(ctx, abroad, s.tk.Refresh)
 		},
 		needs: []string{"Sessions.Standing", "Sessions.Update"},
+		final: "Sessions.Update",
 		want:  hasEnded(revocation.RefreshReuse),
 		line:  audit.AccessRefused,
 		done:  func(s *scene, _ app.Tokens) { s.dead(s.live, revocation.RefreshReuse, revocation.RefreshReuse) },

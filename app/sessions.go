@@ -340,13 +340,16 @@ func (s *Sessions) redeem(ctx context.Context, r Request, t session.RefreshToken
 	case errors.Is(err, ports.ErrNotFound):
 		return Tokens{}, session.ErrInvalid
 	case err != nil:
+		if out.Verdict == session.Reused { // it may be stored all the same; of a session that goes on nothing is forgotten
+			s.wipeLater(wipe{session: t.Session, network: true})
+		}
 		return Tokens{}, err
 	}
 	s.core.felt(ctx, eff)
 	switch out.Verdict {
 	case session.Reused:
-		if err := s.core.forgetEnded(ctx, is.Session.ID); err != nil {
-			return Tokens{}, err
+		if err := s.core.forgetEnded(ctx, t.Session); err != nil {
+			s.forgetLater(ctx, acct.ID, t.Session, err)
 		}
 		return Tokens{}, &session.EndedError{Reason: revocation.RefreshReuse}
 	case session.Rotated:
@@ -521,10 +524,11 @@ func (s *Sessions) ChangePassword(ctx context.Context, r Request, c Caller, curr
 	return tokens, nil
 }
 
-// wipe is a successor that is to be forgotten.
+// wipe is a successor that is to be forgotten, or the network of a session that somebody else had the tokens of.
 type wipe struct {
 	session id.Session
 	counter uint64    // of the successor
+	network bool      // in its place
 	due     time.Time // with its monotonic reading: a wall clock that is turned keeps nothing
 	again   bool      // it has failed once
 }
@@ -539,7 +543,15 @@ func (s *Sessions) wipeLater(w wipe) {
 	}
 }
 
-// Run wipes the successors of rotations whose grace is over, until ctx ends. It begins with those that an earlier run has left behind.
+// forgetLater has the network of a session forgotten that ended because a refresh token of it was used twice, once the store can: the session has ended, and says so to whoever comes with the token again.
+func (s *Sessions) forgetLater(ctx context.Context, of id.User, sid id.Session, why error) {
+	s.wipeLater(wipe{session: sid, network: true})
+	if ctx.Err() == nil && s.core.Logger != nil {
+		s.core.Logger.Warn("The network of a session whose refresh token was used twice could not be forgotten; it is tried again, and a sign-in from there is told of to nobody until then", "user_id", of.String(), "session", sid.String(), "error", why.Error())
+	}
+}
+
+// Run wipes the successors of rotations whose grace is over, until ctx ends, and does what Refresh could not. It begins with what an earlier run has left behind.
 func (s *Sessions) Run(ctx context.Context) {
 	var looking sync.WaitGroup
 	looking.Go(func() { s.wipeLeft(ctx) })
@@ -558,29 +570,41 @@ func (s *Sessions) Run(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		err := s.core.Stores.Sessions.Update(ctx, w.session, func(x session.Session) (session.Session, ports.Effects, error) {
-			x, ok := x.Wiped(w.counter)
-			if !ok {
-				return x, ports.Effects{}, errNothing
-			}
-			return x, ports.Effects{}, nil
-		})
-		if err != nil && !errors.Is(err, errNothing) && !w.again {
+		if err := s.wipe(ctx, w); err != nil && (w.network || !w.again) {
 			w.again = true
 			s.wipeLater(w)
 		}
 	}
 }
 
-// wipeLeft has every successor wiped that is kept now: its rotation is over, so a grace from now on is long enough, whatever the wall clock said then. A store
+func (s *Sessions) wipe(ctx context.Context, w wipe) error {
+	if w.network {
+		return s.core.forgetEnded(ctx, w.session)
+	}
+	err := s.core.Stores.Sessions.Update(ctx, w.session, func(x session.Session) (session.Session, ports.Effects, error) {
+		x, ok := x.Wiped(w.counter)
+		if !ok {
+			return x, ports.Effects{}, errNothing
+		}
+		return x, ports.Effects{}, nil
+	})
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	return err
+}
+
+// wipeLeft has every network forgotten that was to be, of a session that ended lately, and every successor wiped that is kept now: its rotation is over, so a grace from now on is long enough, whatever the wall clock said then. A store
 // that fails leaves the rest for the next rotation or start.
 func (s *Sessions) wipeLeft(ctx context.Context) {
-	_ = s.core.eachSession(ctx, func(_ *account.Account, x *session.Session) {
-		if x.Last.Successor == nil {
+	_ = s.core.eachSession(ctx, func(a *account.Account, x *session.Session) {
+		w := wipe{session: x.ID, counter: x.Counter, due: time.Now().Add(session.Grace)}
+		w.network = x.EndedReason == revocation.RefreshReuse && a.Knows(x.Device.Network(), account.KnownFor, s.core.now())
+		if x.Last.Successor == nil && !w.network {
 			return
 		}
 		select {
-		case s.wipes <- wipe{session: x.ID, counter: x.Counter, due: time.Now().Add(session.Grace)}:
+		case s.wipes <- w:
 		case <-ctx.Done():
 		}
 	})
