@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bufio"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,34 +15,28 @@ import (
 
 // auditEntry is an event of the audit trail. What was erased is empty.
 type auditEntry struct {
-	Seq       *uint64       `json:"seq"` // the number of the record; null: the event is committed, and not linked yet
-	ID        string        `json:"id"`
-	Time      time.Time     `json:"time"`     // by the clock of the node that saw it: the order is that of seq
-	Kind      string        `json:"kind"`     // what happened, as a word
-	Message   string        `json:"message"`  // what the log says of that kind
-	Severity  string        `json:"severity"` // info, warning or critical
-	Outcome   string        `json:"outcome"`  // success or failure
-	Actor     string        `json:"actor"`    // a user id, operator or system; empty: nobody was signed in
-	Subject   string        `json:"subject"`  // whom or what it concerns
-	Reason    string        `json:"reason"`
-	Email     string        `json:"email"`             // or the name that was tried
-	IPAddress string        `json:"ip_address"`        // where the request came from
-	UserAgent string        `json:"user_agent"`        // of the client
-	RequestID string        `json:"request_id"`        // of the request that caused it
-	Details   []auditDetail `json:"details"`           // what else it tells
-	Erased    bool          `json:"erased"`            // what is personal was erased
-	Missing   bool          `json:"missing,omitempty"` // it is not there as it was linked: verify the trail
-}
-
-// auditDetail is one more thing that an event tells.
-type auditDetail struct {
-	Name  string `json:"name"`
-	Value string `json:"value"` // what it is
+	Seq       *uint64           `json:"seq"` // the number of the record; null: the event is committed, and not linked yet
+	ID        string            `json:"id"`
+	Time      time.Time         `json:"time"`     // by the clock of the node that saw it: the order is that of seq
+	Kind      string            `json:"kind"`     // what happened, as a word
+	Message   string            `json:"message"`  // what the log says of that kind
+	Severity  string            `json:"severity"` // info, warning or critical
+	Outcome   string            `json:"outcome"`  // success or failure
+	Actor     string            `json:"actor"`    // a user id, operator or system; empty: nobody was signed in
+	Subject   string            `json:"subject"`  // whom or what it concerns
+	Reason    string            `json:"reason"`
+	Email     string            `json:"email"`             // or the name that was tried
+	IPAddress string            `json:"ip_address"`        // where the request came from
+	UserAgent string            `json:"user_agent"`        // of the client
+	RequestID string            `json:"request_id"`        // of the request that caused it
+	Details   map[string]string `json:"details"`           // what else it tells
+	Erased    bool              `json:"erased"`            // what is personal was erased
+	Missing   bool              `json:"missing,omitempty"` // it is not there as it was linked: verify the trail
 }
 
 func auditEntryOf(r *audit.Record, p *audit.Personal) auditEntry {
 	out := auditEntry{ID: r.Event.String(), Time: r.Time.Time(), Kind: string(r.Kind), Message: r.Kind.Message(), Severity: r.Severity.String(), Outcome: string(r.Outcome),
-		Actor: r.Actor, Subject: r.Subject, Reason: r.Reason, Details: []auditDetail{}}
+		Actor: r.Actor, Subject: r.Subject, Reason: r.Reason, Details: map[string]string{}}
 	if r.Seq > 0 {
 		seq := r.Seq
 		out.Seq = &seq
@@ -50,9 +45,7 @@ func auditEntryOf(r *audit.Record, p *audit.Personal) auditEntry {
 		return out
 	}
 	out.Email, out.IPAddress, out.UserAgent, out.RequestID = p.Email, p.IPAddress, p.UserAgent, p.RequestID
-	for _, name := range p.Names() {
-		out.Details = append(out.Details, auditDetail{name, p.Details[name]})
-	}
+	maps.Copy(out.Details, p.Details)
 	return out
 }
 

@@ -48,6 +48,7 @@ type shownPage struct {
 		Email   string
 		Erased  bool
 		Missing bool
+		Details map[string]string // an object, as in every other place that events go
 	}
 	Next uint64 `json:"next_after"`
 	Last uint64
@@ -66,7 +67,7 @@ func (s *service) auditPage(query, root string) (p shownPage) {
 func TestTheAuditTrailIsReadInPages(t *testing.T) {
 	s, root := audited(t, 130)
 	p := s.auditPage("?after=0", root)
-	if len(p.Items) != 50 || p.Items[0].Seq != nil || p.Last != 0 {
+	if len(p.Items) != 50 || p.Items[0].Seq != nil || p.Last != 0 || p.Items[49].Details["n"] == "" {
 		t.Errorf("before anything is linked: %d events, the first with number %v", len(p.Items), p.Items[0].Seq)
 	}
 	n, err := s.all.Trail.Link(t.Context())

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,28 +27,23 @@ const auditPath = "/api/v1/admin/audit"
 
 // auditEvent is an event of the audit trail, as the API shows it.
 type auditEvent struct {
-	Seq       *uint64       `json:"seq"`
-	ID        string        `json:"id"`
-	Time      time.Time     `json:"time"`
-	Kind      string        `json:"kind"`
-	Message   string        `json:"message"`
-	Severity  string        `json:"severity"`
-	Outcome   string        `json:"outcome"`
-	Actor     string        `json:"actor"`
-	Subject   string        `json:"subject"`
-	Reason    string        `json:"reason"`
-	Email     string        `json:"email"`
-	IPAddress string        `json:"ip_address"`
-	UserAgent string        `json:"user_agent"`
-	RequestID string        `json:"request_id"`
-	Details   []auditDetail `json:"details"`
-	Erased    bool          `json:"erased"`
-	Missing   bool          `json:"missing,omitempty"`
-}
-
-type auditDetail struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Seq       *uint64           `json:"seq"`
+	ID        string            `json:"id"`
+	Time      time.Time         `json:"time"`
+	Kind      string            `json:"kind"`
+	Message   string            `json:"message"`
+	Severity  string            `json:"severity"`
+	Outcome   string            `json:"outcome"`
+	Actor     string            `json:"actor"`
+	Subject   string            `json:"subject"`
+	Reason    string            `json:"reason"`
+	Email     string            `json:"email"`
+	IPAddress string            `json:"ip_address"`
+	UserAgent string            `json:"user_agent"`
+	RequestID string            `json:"request_id"`
+	Details   map[string]string `json:"details"`
+	Erased    bool              `json:"erased"`
+	Missing   bool              `json:"missing,omitempty"`
 }
 
 type auditPage struct {
@@ -152,8 +149,8 @@ func (e *auditEvent) text() string {
 	add("subject", e.Subject)
 	add("email", e.Email)
 	add("ip", e.IPAddress)
-	for _, d := range e.Details {
-		add(audit.Printable(d.Name), d.Value)
+	for _, name := range slices.Sorted(maps.Keys(e.Details)) {
+		add(audit.Printable(name), e.Details[name])
 	}
 	switch {
 	case e.Missing:

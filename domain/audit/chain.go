@@ -431,6 +431,3 @@ func ParseKey(text string) (ed25519.PublicKey, error) {
 	}
 	return b, nil
 }
-
-// Names are those of the details, sorted.
-func (p *Personal) Names() []string { return p.names(nil) }
