@@ -414,6 +414,7 @@ func TestReuseIsToldWhoseNetworkCannotBeForgotten(t *testing.T) {
 					t.Errorf("a token that is used twice: %v", err)
 				}
 				<-time.After(3 * session.Grace) // in the time of the bubble
+				synctest.Wait()
 				if c.fails == before && !knows() {
 					t.Error("the network was forgotten while the store failed")
 				}
@@ -427,6 +428,7 @@ func TestReuseIsToldWhoseNetworkCannotBeForgotten(t *testing.T) {
 					stop = run()
 				}
 				<-time.After(2 * session.Grace)
+				synctest.Wait()
 				if knows() {
 					t.Error("the network is known afterwards")
 				}
