@@ -77,6 +77,7 @@ var answers = map[string]told{
 	"app.AttemptsError":       {&app.AttemptsError{}, 429, "too_many_attempts", ""},
 	"audit.ErrEncoding":       {audit.ErrEncoding, 500, "internal", ""}, // what is kept is damaged
 	"audit.ErrDisorder":       {audit.ErrDisorder, 500, "internal", ""},
+	"audit.DamagedError":      {&audit.DamagedError{At: 1, Err: ports.ErrUnavailable}, 503, "unavailable", ""},
 	"app.ErrEmptySpan":        {app.ErrEmptySpan, 422, "validation_failed", ""},
 	"app.ErrTrailBroken":      {app.ErrTrailBroken, 500, "internal", ""},
 	"app.ErrTrailForged":      {app.ErrTrailForged, 500, "internal", ""},
