@@ -384,6 +384,7 @@ func TestGuessesOverSockets(t *testing.T) {
 				all = append(all, c)
 			}
 			count := map[string]int{}
+			began := time.Now()
 			for i := range 50 {
 				c := all[i%sockets]
 				c.say(fmt.Sprintf(`{"id":"%d","type":"subscribe","payload":{"query":"mutation { login(input: {email: \"%s\", password: \"a wrong password\"}) { accessToken } }"}}`, i, ann.Email))
@@ -395,8 +396,9 @@ func TestGuessesOverSockets(t *testing.T) {
 				}
 				c.hears("complete")
 			}
-			if count["UNAUTHENTICATED"] != 5 || count["RATE_LIMITED"] != 45 {
-				t.Errorf("%v", count)
+			later := int(time.Since(began) / (12 * time.Second)) // what comes back of five a minute
+			if n := count["UNAUTHENTICATED"]; n < 5 || n > 5+later || n+count["RATE_LIMITED"] != 50 {
+				t.Errorf("%v, want 5 guesses and at most %d more", count, later)
 			}
 		})
 	}
