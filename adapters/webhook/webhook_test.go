@@ -130,7 +130,7 @@ func TestWhatIsNotDelivered(t *testing.T) {
 		"a redirect": {func(w http.ResponseWriter, q *http.Request) {
 			http.Redirect(w, q, elsewhere.URL, http.StatusTemporaryRedirect)
 		}, "redirects"},
-		"nothing at all": {func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() }, "did not answer in time"},
+		"nothing at all": {func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done(); panic(http.ErrAbortHandler) }, "did not answer in time"}, // nor afterwards
 		"a cut connection": {func(w http.ResponseWriter, _ *http.Request) {
 			c, _, _ := w.(http.Hijacker).Hijack()
 			_ = c.Close()
