@@ -425,7 +425,10 @@ func TestMadeUpSlowAnswers(t *testing.T) {
 	v := replay(t)
 	o := v.byToken()
 	s := openAt(t, o, newClock())
-	slow := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	slow := func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // nor does it answer afterwards
+	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	arrived := make(chan struct{})
