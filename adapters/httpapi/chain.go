@@ -31,7 +31,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := x.hosted(); err != nil {
-		x.turn(err)
+		if a.probes[r.URL.Path] { // no limit is for those
+			x.refuse(err)
+		} else {
+			x.turn(err)
+		}
 		return
 	}
 	if !asksForAnother(r.URL.Path) && x.cors() { // a proxy would take the answer to a preflight for leave
