@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -101,6 +102,9 @@ func (a *API) explain(x *exchange) error {
 	if e.Refused != nil {
 		p, _ := problemOf(e.Refused)
 		out.Code, out.Reason, out.Detail = p.Code, p.Reason, p.Detail
+		if errors.Is(e.Refused, token.ErrInvalid) {
+			out.Detail = e.Refused.Error() // an administrator may know what exactly is wrong
+		}
 	}
 	for i := range e.Revocations {
 		out.Revocations = append(out.Revocations, withdrawalOf(&e.Revocations[i]))

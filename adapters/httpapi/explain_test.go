@@ -139,6 +139,8 @@ func TestExplain(t *testing.T) {
 	if c := got["claims"].(map[string]any); c["iss"] != "evil" || c["exp"] != "2096-10-02T07:06:40Z" || c["iat"] != nil || got["user"] != nil || got["session"] != nil {
 		t.Errorf("forged: %v", got)
 	}
+	stranger := part(`{"alg":"HS256","kid":"stranger","typ":"at+jwt"}`) + p.AccessToken[strings.Index(p.AccessToken, "."):]
+	tell("of an unknown key", stranger, map[string]any{"code": "token_invalid", "detail": "the access token is invalid: no key of its kid is known"})
 	tell("damaged in its signature", p.AccessToken[:len(p.AccessToken)-6]+"AAAAAA", map[string]any{"verified": false, "code": "token_invalid"})
 	tell("garbage", "garbage", map[string]any{"kind": "unknown", "taken": false, "code": "token_malformed"})
 	tell("a damaged refresh token", p.RefreshToken[:len(p.RefreshToken)-1]+"x", map[string]any{"kind": "refresh_token", "taken": false, "code": "token_invalid", "verified": false})
@@ -147,6 +149,9 @@ func TestExplain(t *testing.T) {
 	}
 	if n := strings.Count(s.log.String(), `"msg":"Access refused"`); n != 0 {
 		t.Errorf("%d lines tell of refusals that nobody met", n)
+	}
+	if w := s.call("GET", "/api/v1/users/me", "", "Authorization: Bearer "+stranger); w.Code != 401 || strings.Contains(w.Body.String(), "kid") {
+		t.Errorf("the bearer of an unknown key's token reads what is wrong with it: %d %s", w.Code, w.Body)
 	}
 	s.h = httpapi.AsOperator(s.h)
 	kid := s.core.Codec.KeyIDs()[0]

@@ -18,6 +18,7 @@ type explanation struct {
 	Taken    bool       `json:"taken"`
 	Code     string     `json:"code"`
 	Reason   string     `json:"reason"`
+	Detail   string     `json:"detail"`
 	Since    *time.Time `json:"since"`
 	By       string     `json:"by"`
 	Note     string     `json:"note"`
@@ -130,6 +131,9 @@ func (e *explanation) text() string {
 		row("verdict", "it would be taken now")
 	} else {
 		row("verdict", "refused: ", e.why())
+		if _, why, more := strings.Cut(e.Detail, ": "); more {
+			row("why", why)
+		}
 	}
 	at("since", e.Since)
 	row("by", e.By)

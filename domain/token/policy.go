@@ -22,6 +22,14 @@ var (
 	ErrExpired = errors.New("the access token has expired")
 )
 
+// What is wrong with a token that is ErrInvalid by its claims: for an operator, to whom it is explained, and for the program that verifies. Its bearer reads ErrInvalid.
+var (
+	errIncomplete = fmt.Errorf("%w: a claim that every token has is missing, or is what it cannot be", ErrInvalid)
+	errIssuer     = fmt.Errorf("%w: its iss is another issuer", ErrInvalid)
+	errAudience   = fmt.Errorf("%w: its aud does not hold this audience", ErrInvalid)
+	errEarly      = fmt.Errorf("%w: it is not valid yet, for its iat or nbf lies in the future", ErrInvalid)
+)
+
 // Margin is added to the life of every revocation, on top of expiry and leeway.
 const Margin = 10 * time.Minute
 
@@ -35,23 +43,20 @@ type Policy struct {
 	Leeway   time.Duration // clock skew allowed between nodes, 0 to MaxLeeway
 }
 
-// Check answers nil, ErrInvalid or ErrExpired. A token that is for another audience and also expired is ErrInvalid:
+// Check answers nil, ErrInvalid with what is wrong, or ErrExpired. A token that is for another audience and also expired is ErrInvalid:
 // only the bearer of a token that was once good here learns that it has expired.
 func (p Policy) Check(c *Claims, now instant.Instant) error {
-	if c.ID.IsZero() || c.Subject.IsZero() || c.Session.IsZero() || c.KeyID == "" {
-		return ErrInvalid
+	if c.ID.IsZero() || c.Subject.IsZero() || c.Session.IsZero() || c.KeyID == "" || c.Generation < 0 || c.Epoch < 0 || c.IssuedAt <= 0 || c.ExpiresAt <= 0 {
+		return errIncomplete
 	}
-	if c.Generation < 0 || c.Epoch < 0 {
-		return ErrInvalid
+	if c.Issuer != p.Issuer {
+		return errIssuer
 	}
-	if c.Issuer != p.Issuer || !contains(c.Audience, p.Audience) {
-		return ErrInvalid
-	}
-	if c.IssuedAt <= 0 || c.ExpiresAt <= 0 {
-		return ErrInvalid
+	if !contains(c.Audience, p.Audience) {
+		return errAudience
 	}
 	if c.IssuedAt > now.Add(p.Leeway) || c.NotBefore > now.Add(p.Leeway) {
-		return ErrInvalid
+		return errEarly
 	}
 	if now >= c.ExpiresAt.Add(p.Leeway) {
 		return ErrExpired

@@ -3,6 +3,7 @@ package token_test
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +89,23 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("Check = %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// What exactly is wrong is told to whoever explains a token, each fault in words of its own.
+func TestWhatIsWrong(t *testing.T) {
+	told := map[string]bool{}
+	for word, change := range map[string]func(*token.Claims){
+		"missing": func(c *token.Claims) { c.Session = id.Session{} }, "iss": func(c *token.Claims) { c.Issuer = "other" },
+		"aud": func(c *token.Claims) { c.Audience = nil }, "not valid yet": func(c *token.Claims) { c.NotBefore = issued.Add(time.Hour) },
+	} {
+		claims := good()
+		change(&claims)
+		text := policy.Check(&claims, issued).Error()
+		if !strings.HasPrefix(text, token.ErrInvalid.Error()+": ") || !strings.Contains(text, word) || told[text] {
+			t.Errorf("%s: %s", word, text)
+		}
+		told[text] = true
 	}
 }
 
