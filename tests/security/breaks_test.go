@@ -323,7 +323,7 @@ var breaks = []broken{
 		{"app/attempts.go", `attemptsPerMinute = 10 `, `attemptsPerMinute = 100_000 `},
 	}, []seen{{"flood-maps", "accounts are remembered"}, {"flood-log", "failures alike, tokens that are refused, make"}, {"flood-ipv6", "a thousand addresses of one /64 pass"}, {"flood-hoards", "10 sessions, want 5"}, {"flood-kids", "tokens of unknown keys had the store asked"}, {"ASVS-6.1.1 ASVS-6.3.1", "guesses were refused before"}}},
 	{"another issuer's keys are fetched whenever somebody asks, from wherever, and any number", []edit{
-		{remoteFile, `if since := now.Sub(r.begun); !r.begun.IsZero() && since >= 0 && since < least {`, `if since := now.Sub(r.begun); since < 0 && since < least {`},
+		{remoteFile, `if since := now.Sub(last); !last.IsZero() && since >= 0 && since < least {`, `if since := now.Sub(last); since < 0 && since < least {`},
 		{remoteFile, `	if set == nil {`, `	if set == nil || r.o.Now().Sub(set.Fetched) >= r.o.Refresh {`},
 		{remoteFile, `if next.URL.Host != u.Host || next.URL.Scheme != u.Scheme || len(via) > 3 {`, `if len(via) > 3 {`},
 		{readFile, `maxKeys     = 100`, `maxKeys     = 100_000`},
