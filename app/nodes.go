@@ -459,6 +459,40 @@ func (n *Nodes) opened(w *node.Word) (text wordText, ok bool) {
 	return text, json.Unmarshal(said, &text) == nil
 }
 
+// Running answers the names of the nodes that work on a database now, as they say at its board. It waits for those that have not said so for a moment and have not taken their leave, until they
+// count no longer: they may have been killed.
+func Running(ctx context.Context, board ports.Nodes, macs ports.Authenticator) ([]string, error) {
+	n, begun := &Nodes{core: &Core{MACs: macs}}, time.Now()
+	for {
+		words, err := board.Hear(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var running []string
+		quiet := false
+		for i := range words {
+			w := &words[i]
+			text, ok := n.opened(w)
+			if !ok || text.Left || !w.Live() {
+				continue
+			}
+			if w.Age < time.Since(begun) { // it was said since this call began
+				running = append(running, text.Name)
+			}
+			quiet = true
+		}
+		if len(running) > 0 || !quiet {
+			slices.Sort(running)
+			return running, nil
+		}
+		select {
+		case <-time.After(node.Beat / 4):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // listen hears what is said at one board.
 func (n *Nodes) listen(ctx context.Context, b Board) {
 	for ctx.Err() == nil {

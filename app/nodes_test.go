@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/xteam/xteam/adapters/memstore"
@@ -127,4 +128,49 @@ func TestOneNodeHangsAndManyAreAsked(t *testing.T) {
 	if got := c.all[0].Confirm(t.Context(), askAnything, []byte("afterwards")); len(got.Missing) > 0 {
 		t.Errorf("afterwards: missing %v", got.Missing)
 	}
+}
+
+// Whoever carries a database over, or sets it back, is told who works on it: not those that have taken their leave, and not for long those that were killed.
+func TestWhoRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, board := newWorld(t), memstore.NewBoard()
+		running := func() ([]string, time.Duration) {
+			t.Helper()
+			began := time.Now()
+			names, err := app.Running(t.Context(), board.Nodes(), w.core.MACs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return names, time.Since(began)
+		}
+		if names, took := running(); len(names) != 0 || took != 0 {
+			t.Errorf("where nobody is: %v after %v", names, took)
+		}
+		n, err := app.NewNodes(w.core, app.NodesOptions{Name: "one", Version: "1"}, app.Board{Name: "memory", Nodes: board.Nodes()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); n.Run(ctx) }()
+		synctest.Wait()
+		if names, took := running(); !slices.Equal(names, []string{"one"}) || took > 2*time.Second {
+			t.Errorf("while one runs: %v after %v", names, took)
+		}
+		said, err := board.Nodes().Hear(t.Context())
+		if err != nil || len(said) != 1 {
+			t.Fatalf("%v, %v", said, err)
+		}
+		cancel()
+		<-over
+		if names, took := running(); len(names) != 0 || took != 0 {
+			t.Errorf("after it took its leave: %v after %v", names, took)
+		}
+		if err := board.Nodes().Say(t.Context(), said[0]); err != nil { // as if it had been killed before
+			t.Fatal(err)
+		}
+		if names, took := running(); len(names) != 0 || took < 4*time.Second || took > 6*time.Second {
+			t.Errorf("after it was killed: %v after %v", names, took)
+		}
+	})
 }

@@ -85,7 +85,9 @@ Sessions that ended more than an hour ago may be left behind.`,
 		if !storeExists(was) {
 			return fmt.Errorf("there is no store in %s: name the one that is with --from", absolute(was.Store))
 		}
-		done, err := c.transfer(cmd.Context(), s, get, was, is, nil)
+		done, err := c.transfer(cmd.Context(), s, get, was, is, func(ctx context.Context, from, _ assembly.Database) (func(*transferred) error, error) {
+			return func(*transferred) error { return nil }, stopped(ctx, from)
+		})
 		if err != nil {
 			return err
 		}
@@ -222,6 +224,9 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 		return nil, err
 	}
 	defer closeTo()
+	if err := stopped(ctx, to); err != nil {
+		return nil, err
+	}
 	finish := func(*transferred) error { return nil }
 	if around != nil {
 		if finish, err = around(ctx, from, to); err != nil {
@@ -242,6 +247,25 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 	}
 	done.Accounts, done.Sessions, done.APIKeys, done.Uploads, done.Revocations, done.Blocks, done.Events = n.Accounts, n.Sessions, n.APIKeys, n.Uploads, n.Revocations, n.Blocks, n.Events
 	return done, finish(done)
+}
+
+// stopped answers an error that names the servers which work on a database that several may share; of the embedded store its lock has said so. What they write meanwhile would be left behind, or would undo what is
+// carried over.
+func stopped(ctx context.Context, db assembly.Database) error {
+	if db.Nodes == nil {
+		return nil
+	}
+	running, err := app.Running(ctx, db.Nodes, db.MACs)
+	if err != nil {
+		return fmt.Errorf("ask which servers run: %w", err)
+	}
+	if len(running) > 0 {
+		for i := range running {
+			running[i] = printable(running[i])
+		}
+		return fmt.Errorf("the database is in use, by %s: stop every server of it first", strings.Join(running, ", "))
+	}
+	return nil
 }
 
 // pack writes the files of a folder into one file, which appears whole or not at all.

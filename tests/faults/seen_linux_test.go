@@ -52,6 +52,13 @@ func TestSeenByAll(t *testing.T) {
 		t.Errorf("a command by itself: %v, %s", err, out)
 	}
 
+	// While servers run, what they write would be left behind by a migration.
+	alone = exec.Command(binary, "migrate", "--from", c.postgres.url(), "--to", "badger://"+filepath.Join(t.TempDir(), "moved"))
+	alone.Env, alone.Dir = append(slices.Clone(c.nodes[0].env), "DATA_DIR="+filepath.Join(t.TempDir(), "data")), t.TempDir()
+	if out, err = alone.CombinedOutput(); err == nil || !strings.Contains(string(out), "the database is in use, by ") {
+		t.Errorf("a migration while servers run: %v, %s", err, out)
+	}
+
 	// One stands still: it is named, and no key signs without it.
 	u, err := url.Parse(c.nodes[2].base)
 	if err != nil {
