@@ -16,9 +16,10 @@ func TestProgress(t *testing.T) {
 		step, end := xteam.Progress(&errs)
 		step("one")
 		after(900 * time.Millisecond)
-		if step("two"); errs.Len() > 0 {
+		if errs.Len() > 0 {
 			t.Errorf("within a second: %q", &errs)
 		}
+		step("two")
 		after(100 * time.Millisecond)
 		if got := errs.String(); got != "two\n" {
 			t.Errorf("after a second: %q", got)
