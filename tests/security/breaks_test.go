@@ -48,14 +48,14 @@ var breaks = []broken{
 		{codecFile, `if !k.verify(p) {`, `if false {`},
 	}, []seen{{"CVE-2024-51744", "want invalid until the address"}, {"ASVS-9.1.1", "a signature under another secret: 200"}}},
 	{"aud as an array counts as none, and none is good", []edit{
-		{policyFile, `|| !contains(c.Audience, p.Audience)`, `|| len(c.Audience) > 0 && !contains(c.Audience, p.Audience)`},
+		{policyFile, `if !contains(c.Audience, p.Audience) {`, `if len(c.Audience) > 0 && !contains(c.Audience, p.Audience) {`},
 		{scannerFile, `c.Audience, good, ok = s.texts(true)`, `array := s.d.PeekKind() == '['; c.Audience, good, ok = s.texts(true); if array { c.Audience = nil }`},
 	}, []seen{{"CVE-2020-26160", "got 200"}}},
 	{"the audience is not looked at", []edit{
-		{policyFile, ` || !contains(c.Audience, p.Audience)`, ``},
+		{policyFile, `if !contains(c.Audience, p.Audience) {`, `if false {`},
 	}, []seen{{"RFC8725-3.9", "another audience: 200"}, {"RFC8725-3.3 ASVS-9.2.3", "aud: 200"}, {"ASVS-9.2.4", "aud: 200"}, {"RFC7662", "for another audience"}}},
 	{"the issuer is not looked at", []edit{
-		{policyFile, `c.Issuer != p.Issuer || `, ``},
+		{policyFile, `if c.Issuer != p.Issuer {`, `if false {`},
 	}, []seen{{"RFC8725-3.8", "another issuer: 200"}, {"RFC8725-3.3", "iss: 200"}}},
 	{"the times of a token are not looked at", []edit{
 		{policyFile, `if now >= c.ExpiresAt.Add(p.Leeway) {`, `if false {`},
