@@ -15,7 +15,7 @@ func TestStoreSessionsFromOutside(t *testing.T) {
 	}
 	events := c.command("", "audit", "tail", "--json")
 	for _, store := range []string{"database", "redis"} {
-		if strings.Count(events, `{"name":"store","value":"`+store+`"}`) != 1 {
+		if strings.Count(events, `"store":"`+store+`"`) != 1 {
 			t.Errorf("want one event of the %s among\n%s", store, events)
 		}
 	}
