@@ -52,6 +52,17 @@ func (l *Live) PlaceAt(u id.User, after uint64) string {
 	return (&Subscription{live: l, user: u}).Place(LiveEvent{after: after})
 }
 
+// Drilled is what a drill plays with.
+type Drilled = drilled
+
+// Drilled is what a drill of these plays with.
+func (i *Incidents) Drilled(s *Sessions) Drilled {
+	return drilled{i, i.accounts, s, i.blocks, drillFor, func(string, error) {}}
+}
+
+// Play plays a drill.
+func (p *drilled) Play(ctx context.Context, by Actor) Drill { return p.play(ctx, by) }
+
 // Counted is how many entries are held of refusals that are counted for the alerts, and MaxCounted bounds them.
 func (l *Limiter) Counted() int {
 	l.sums.mu.Lock()

@@ -56,6 +56,7 @@ type Incidents struct {
 	o        IncidentsOptions
 
 	held     atomic.Pointer[heldCases]
+	drilling atomic.Bool   // a drill goes on, on this node
 	wake     chan struct{} // holds one when the store is to be read at once
 	mu       sync.Mutex    // held is replaced under it
 	watchers []func()

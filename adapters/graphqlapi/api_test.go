@@ -551,3 +551,20 @@ func TestTheOperatorHasNoToken(t *testing.T) {
 		}
 	}
 }
+
+// TestDrill: a drill is an administrator's, and answers what REST does.
+func TestDrill(t *testing.T) {
+	s := newSystem(t, xteam.Options{})
+	boss, _ := s.SignIn(s.Admin("root"))
+	ann, _ := s.SignIn(s.User("ann"))
+	const query = `mutation { drillIncident { steps { name ms seen ok } containedMs nodes { node ms } missing incident passed } }`
+	wants(t, s.ask(query, nil, bearer(ann)), "FORBIDDEN")
+	a := s.ask(query, nil, bearer(boss))
+	wants(t, a)
+	steps, _ := a.at("drillIncident.steps").([]any)
+	nodes, _ := a.at("drillIncident.nodes").([]any)
+	iid, _ := a.at("drillIncident.incident").(string)
+	if a.at("drillIncident.passed") != true || len(steps) != 14 || len(nodes) != 1 || len(iid) != 16 || a.at("drillIncident.containedMs").(float64) <= 0 {
+		t.Errorf("a drill: %s", a.text)
+	}
+}

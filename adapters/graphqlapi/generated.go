@@ -122,6 +122,13 @@ type ComplexityRoot struct {
 		Value func(childComplexity int) int
 	}
 
+	DrillStep struct {
+		Ms   func(childComplexity int) int
+		Name func(childComplexity int) int
+		Ok   func(childComplexity int) int
+		Seen func(childComplexity int) int
+	}
+
 	File struct {
 		Created func(childComplexity int) int
 		Length  func(childComplexity int) int
@@ -167,6 +174,15 @@ type ComplexityRoot struct {
 		Recorded     func(childComplexity int) int
 		SignInsHeld  func(childComplexity int) int
 		Targets      func(childComplexity int) int
+	}
+
+	IncidentDrill struct {
+		ContainedMs func(childComplexity int) int
+		Incident    func(childComplexity int) int
+		Missing     func(childComplexity int) int
+		Nodes       func(childComplexity int) int
+		Passed      func(childComplexity int) int
+		Steps       func(childComplexity int) int
 	}
 
 	IncidentEdge struct {
@@ -249,6 +265,7 @@ type ComplexityRoot struct {
 		DeleteFile        func(childComplexity int, id string) int
 		DisableUser       func(childComplexity int, id string) int
 		DisownSignIn      func(childComplexity int, token string) int
+		DrillIncident     func(childComplexity int) int
 		EnableUser        func(childComplexity int, id string) int
 		EradicateIncident func(childComplexity int, id *string, signingKey *bool, apiKeys []string, reason *string) int
 		IsolateNode       func(childComplexity int, id *string, node string, release *bool, force *bool, note *string) int
@@ -478,6 +495,7 @@ type MutationResolver interface {
 	IsolateNode(ctx context.Context, id *string, node string, release *bool, force *bool, note *string) (*NodeIsolation, error)
 	ReportIncident(ctx context.Context, id *string) (*IncidentReport, error)
 	ResolveIncident(ctx context.Context, id *string, note *string, force *bool) (*Incident, error)
+	DrillIncident(ctx context.Context) (*IncidentDrill, error)
 	BlockIP(ctx context.Context, input BlockIPInput) (*BlockedIP, error)
 	UnblockIP(ctx context.Context, cidr string) (bool, error)
 }
@@ -831,6 +849,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Detail.Value(childComplexity), true
 
+	case "DrillStep.ms":
+		if e.ComplexityRoot.DrillStep.Ms == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DrillStep.Ms(childComplexity), true
+	case "DrillStep.name":
+		if e.ComplexityRoot.DrillStep.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DrillStep.Name(childComplexity), true
+	case "DrillStep.ok":
+		if e.ComplexityRoot.DrillStep.Ok == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DrillStep.Ok(childComplexity), true
+	case "DrillStep.seen":
+		if e.ComplexityRoot.DrillStep.Seen == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DrillStep.Seen(childComplexity), true
+
 	case "File.createdAt":
 		if e.ComplexityRoot.File.Created == nil {
 			break
@@ -1010,6 +1053,43 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.IncidentContainment.Targets(childComplexity), true
+
+	case "IncidentDrill.containedMs":
+		if e.ComplexityRoot.IncidentDrill.ContainedMs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentDrill.ContainedMs(childComplexity), true
+	case "IncidentDrill.incident":
+		if e.ComplexityRoot.IncidentDrill.Incident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentDrill.Incident(childComplexity), true
+	case "IncidentDrill.missing":
+		if e.ComplexityRoot.IncidentDrill.Missing == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentDrill.Missing(childComplexity), true
+	case "IncidentDrill.nodes":
+		if e.ComplexityRoot.IncidentDrill.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentDrill.Nodes(childComplexity), true
+	case "IncidentDrill.passed":
+		if e.ComplexityRoot.IncidentDrill.Passed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentDrill.Passed(childComplexity), true
+	case "IncidentDrill.steps":
+		if e.ComplexityRoot.IncidentDrill.Steps == nil {
+			break
+		}
+
+		return e.ComplexityRoot.IncidentDrill.Steps(childComplexity), true
 
 	case "IncidentEdge.cursor":
 		if e.ComplexityRoot.IncidentEdge.Cursor == nil {
@@ -1394,6 +1474,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DisownSignIn(childComplexity, args["token"].(string)), true
+	case "Mutation.drillIncident":
+		if e.ComplexityRoot.Mutation.DrillIncident == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mutation.DrillIncident(childComplexity), true
 	case "Mutation.enableUser":
 		if e.ComplexityRoot.Mutation.EnableUser == nil {
 			break
@@ -2575,6 +2661,20 @@ func (ec *executionContext) childFields_Detail(ctx context.Context, field graphq
 	return nil, fmt.Errorf("no field named %q was found under type Detail", field.Name)
 }
 
+func (ec *executionContext) childFields_DrillStep(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_DrillStep_name(ctx, field)
+	case "ms":
+		return ec.fieldContext_DrillStep_ms(ctx, field)
+	case "seen":
+		return ec.fieldContext_DrillStep_seen(ctx, field)
+	case "ok":
+		return ec.fieldContext_DrillStep_ok(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DrillStep", field.Name)
+}
+
 func (ec *executionContext) childFields_File(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -2667,6 +2767,24 @@ func (ec *executionContext) childFields_IncidentContainment(ctx context.Context,
 		return ec.fieldContext_IncidentContainment_recorded(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type IncidentContainment", field.Name)
+}
+
+func (ec *executionContext) childFields_IncidentDrill(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "steps":
+		return ec.fieldContext_IncidentDrill_steps(ctx, field)
+	case "containedMs":
+		return ec.fieldContext_IncidentDrill_containedMs(ctx, field)
+	case "nodes":
+		return ec.fieldContext_IncidentDrill_nodes(ctx, field)
+	case "missing":
+		return ec.fieldContext_IncidentDrill_missing(ctx, field)
+	case "incident":
+		return ec.fieldContext_IncidentDrill_incident(ctx, field)
+	case "passed":
+		return ec.fieldContext_IncidentDrill_passed(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type IncidentDrill", field.Name)
 }
 
 func (ec *executionContext) childFields_IncidentEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5336,6 +5454,98 @@ func (ec *executionContext) fieldContext_Detail_value(_ context.Context, field g
 	return graphql.NewScalarFieldContext("Detail", field, false, false, "String")
 }
 
+func (ec *executionContext) _DrillStep_name(ctx context.Context, field graphql.CollectedField, obj *DrillStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_DrillStep_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_DrillStep_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DrillStep", field, false, false, "String")
+}
+
+func (ec *executionContext) _DrillStep_ms(ctx context.Context, field graphql.CollectedField, obj *DrillStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_DrillStep_ms(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Ms, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_DrillStep_ms(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DrillStep", field, false, false, "Float")
+}
+
+func (ec *executionContext) _DrillStep_seen(ctx context.Context, field graphql.CollectedField, obj *DrillStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_DrillStep_seen(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Seen, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_DrillStep_seen(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DrillStep", field, false, false, "String")
+}
+
+func (ec *executionContext) _DrillStep_ok(ctx context.Context, field graphql.CollectedField, obj *DrillStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_DrillStep_ok(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Ok, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_DrillStep_ok(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DrillStep", field, false, false, "Boolean")
+}
+
 func (ec *executionContext) _File_id(ctx context.Context, field graphql.CollectedField, obj *File) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6091,6 +6301,162 @@ func (ec *executionContext) _IncidentContainment_recorded(ctx context.Context, f
 }
 func (ec *executionContext) fieldContext_IncidentContainment_recorded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("IncidentContainment", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _IncidentDrill_steps(ctx context.Context, field graphql.CollectedField, obj *IncidentDrill) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentDrill_steps(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Steps, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []DrillStep) graphql.Marshaler {
+			return ec.marshalNDrillStep2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐDrillStepᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentDrill_steps(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentDrill",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_DrillStep(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentDrill_containedMs(ctx context.Context, field graphql.CollectedField, obj *IncidentDrill) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentDrill_containedMs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ContainedMs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentDrill_containedMs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentDrill", field, false, false, "Float")
+}
+
+func (ec *executionContext) _IncidentDrill_nodes(ctx context.Context, field graphql.CollectedField, obj *IncidentDrill) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentDrill_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []NodeTime) graphql.Marshaler {
+			return ec.marshalNNodeTime2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐNodeTimeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentDrill_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "IncidentDrill",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_NodeTime(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _IncidentDrill_missing(ctx context.Context, field graphql.CollectedField, obj *IncidentDrill) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentDrill_missing(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Missing, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentDrill_missing(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentDrill", field, false, false, "String")
+}
+
+func (ec *executionContext) _IncidentDrill_incident(ctx context.Context, field graphql.CollectedField, obj *IncidentDrill) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentDrill_incident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incident, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentDrill_incident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentDrill", field, false, false, "ID")
+}
+
+func (ec *executionContext) _IncidentDrill_passed(ctx context.Context, field graphql.CollectedField, obj *IncidentDrill) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_IncidentDrill_passed(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Passed, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_IncidentDrill_passed(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("IncidentDrill", field, false, false, "Boolean")
 }
 
 func (ec *executionContext) _IncidentEdge_cursor(ctx context.Context, field graphql.CollectedField, obj *IncidentEdge) (ret graphql.Marshaler) {
@@ -8374,6 +8740,38 @@ func (ec *executionContext) fieldContext_Mutation_resolveIncident(ctx context.Co
 	if fc.Args, err = ec.field_Mutation_resolveIncident_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_drillIncident(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_drillIncident(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Mutation().DrillIncident(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *IncidentDrill) graphql.Marshaler {
+			return ec.marshalNIncidentDrill2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentDrill(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_drillIncident(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_IncidentDrill(ctx, field)
+		},
 	}
 	return fc, nil
 }
@@ -13322,6 +13720,54 @@ func (ec *executionContext) _Detail(ctx context.Context, sel ast.SelectionSet, o
 	return out
 }
 
+var drillStepImplementors = []string{"DrillStep"}
+
+func (ec *executionContext) _DrillStep(ctx context.Context, sel ast.SelectionSet, obj *DrillStep) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, drillStepImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("DrillStep")
+		case "name":
+			out.Values[i] = ec._DrillStep_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "ms":
+			out.Values[i] = ec._DrillStep_ms(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "seen":
+			out.Values[i] = ec._DrillStep_seen(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "ok":
+			out.Values[i] = ec._DrillStep_ok(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var fileImplementors = []string{"File"}
 
 func (ec *executionContext) _File(ctx context.Context, sel ast.SelectionSet, obj *File) graphql.Marshaler {
@@ -13615,6 +14061,64 @@ func (ec *executionContext) _IncidentContainment(ctx context.Context, sel ast.Se
 			}
 		case "recorded":
 			out.Values[i] = ec._IncidentContainment_recorded(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var incidentDrillImplementors = []string{"IncidentDrill"}
+
+func (ec *executionContext) _IncidentDrill(ctx context.Context, sel ast.SelectionSet, obj *IncidentDrill) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, incidentDrillImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("IncidentDrill")
+		case "steps":
+			out.Values[i] = ec._IncidentDrill_steps(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "containedMs":
+			out.Values[i] = ec._IncidentDrill_containedMs(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._IncidentDrill_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "missing":
+			out.Values[i] = ec._IncidentDrill_missing(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "incident":
+			out.Values[i] = ec._IncidentDrill_incident(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "passed":
+			out.Values[i] = ec._IncidentDrill_passed(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -14293,6 +14797,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "resolveIncident":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_resolveIncident(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "drillIncident":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_drillIncident(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -16086,6 +16597,26 @@ func (ec *executionContext) marshalNDetail2ᚕgithubᚗcomᚋxteamᚋxteamᚋada
 	return ret
 }
 
+func (ec *executionContext) marshalNDrillStep2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐDrillStep(ctx context.Context, sel ast.SelectionSet, v DrillStep) graphql.Marshaler {
+	return ec._DrillStep(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNDrillStep2ᚕgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐDrillStepᚄ(ctx context.Context, sel ast.SelectionSet, v []DrillStep) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNDrillStep2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐDrillStep(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) marshalNFile2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐFile(ctx context.Context, sel ast.SelectionSet, v File) graphql.Marshaler {
 	return ec._File(ctx, sel, &v)
 }
@@ -16241,6 +16772,14 @@ func (ec *executionContext) marshalNIncidentContainment2ᚖgithubᚗcomᚋxteam�
 		return graphql.Null
 	}
 	return ec._IncidentContainment(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNIncidentDrill2ᚖgithubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentDrill(ctx context.Context, sel ast.SelectionSet, v *IncidentDrill) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "IncidentDrill!")
+		return graphql.Null
+	}
+	return ec._IncidentDrill(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNIncidentEdge2githubᚗcomᚋxteamᚋxteamᚋadaptersᚋgraphqlapiᚐIncidentEdge(ctx context.Context, sel ast.SelectionSet, v IncidentEdge) graphql.Marshaler {

@@ -294,6 +294,23 @@ func (m mutation) ResolveIncident(ctx context.Context, iid, note *string, force 
 	return incidentOf(&is), nil
 }
 
+// DrillIncident is of MutationResolver.
+func (m mutation) DrillIncident(ctx context.Context) (*IncidentDrill, error) {
+	v, who, err := admit(ctx, rules.adminExpensive)
+	if err != nil {
+		return nil, err
+	}
+	d, err := m.Incidents.Drill(ctx, actor(v, who), m.Sessions)
+	if err != nil {
+		return nil, err
+	}
+	out := &IncidentDrill{Steps: []DrillStep{}, ContainedMs: milliseconds(d.Contained), Nodes: nodeTimes(d.Nodes), Missing: append([]string{}, d.Missing...), Incident: d.Incident, Passed: d.Passed}
+	for _, s := range d.Steps {
+		out.Steps = append(out.Steps, DrillStep{s.Name, milliseconds(s.Took), s.Seen, s.OK})
+	}
+	return out, nil
+}
+
 // ReplacedAPIKey is a key that ended, with the one in its place; nil: it could not be replaced.
 type ReplacedAPIKey struct {
 	Was    string

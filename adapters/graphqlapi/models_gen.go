@@ -59,6 +59,14 @@ type ContainIncidentInput struct {
 	DryRun *bool `json:"dryRun,omitempty"`
 }
 
+type DrillStep struct {
+	Name string  `json:"name"`
+	Ms   float64 `json:"ms"`
+	// What came of it, or what is wrong.
+	Seen string `json:"seen"`
+	Ok   bool   `json:"ok"`
+}
+
 type FileConnection struct {
 	Edges    []FileEdge `json:"edges"`
 	Nodes    []File     `json:"nodes"`
@@ -85,6 +93,19 @@ type IncidentContainment struct {
 	MissingNodes []string         `json:"missingNodes"`
 	// False: it was a dry run, or what is said here is in force and the incident could not be written to.
 	Recorded bool `json:"recorded"`
+}
+
+type IncidentDrill struct {
+	// Those that were begun, in order; the last cleans up.
+	Steps []DrillStep `json:"steps"`
+	// From the call that revoked until the last node had said that it refuses; 0: it was not contained.
+	ContainedMs float64    `json:"containedMs"`
+	Nodes       []NodeTime `json:"nodes"`
+	Missing     []string   `json:"missing"`
+	// Empty: none was opened.
+	Incident string `json:"incident"`
+	// Each step went as it should.
+	Passed bool `json:"passed"`
 }
 
 type IncidentEdge struct {

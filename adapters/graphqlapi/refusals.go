@@ -159,6 +159,7 @@ var sentinels = []struct {
 	{incident.ErrUndone, conflict, "incident_state"},
 	{incident.ErrNotAlone, conflict, "incident_state"},
 	{app.ErrOnlyNode, conflict, "incident_state"},
+	{app.ErrDrilling, conflict, "incident_state"},
 	{app.ErrUnknownNode, notFound, "not_found"},
 	{app.ErrNoTrail, notFound, "not_found"},
 	{incident.ErrName, badInput, "validation_failed"},

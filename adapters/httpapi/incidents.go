@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -454,4 +455,35 @@ func (a *API) resolveIncident(x *exchange) error {
 		return err
 	}
 	return x.write(http.StatusOK, incidentItemOf(&is))
+}
+
+// playedDrill is a rehearsal and what came of it.
+type playedDrill struct {
+	Steps       []drillStep `json:"steps"`             // those that were begun, in order; the last cleans up
+	ContainedMS float64     `json:"contained_ms"`      // from the call that revoked until the last node had said that it refuses; 0: it was not contained
+	Nodes       []nodeTime  `json:"nodes"`             // when each one refused what was revoked
+	Missing     []string    `json:"missing,omitempty"` // who lives and has not said that it refuses
+	Incident    string      `json:"incident"`          // its id; empty: none was opened
+	Passed      bool        `json:"passed"`            // each step went as it should
+}
+
+// drillStep is one thing that was done or tried.
+type drillStep struct {
+	Name string  `json:"name"`
+	MS   float64 `json:"ms"`   // how long it took
+	Seen string  `json:"seen"` // what came of it, or what is wrong
+	OK   bool    `json:"ok"`   // it went as it should
+}
+
+func (a *API) drillIncident(x *exchange) error {
+	_, _ = io.Copy(io.Discard, x.bounded()) // of a client whose body is unread, net/http does not notice that it goes
+	d, err := a.Incidents.Drill(x.ctx(), x.actor(), a.Sessions)
+	if err != nil {
+		return err
+	}
+	out := playedDrill{Steps: []drillStep{}, ContainedMS: float64(d.Contained.Microseconds()) / 1000, Nodes: nodeTimes(d.Nodes), Missing: d.Missing, Incident: d.Incident, Passed: d.Passed}
+	for _, s := range d.Steps {
+		out.Steps = append(out.Steps, drillStep{s.Name, float64(s.Took.Microseconds()) / 1000, s.Seen, s.OK})
+	}
+	return x.write(http.StatusOK, out)
 }

@@ -5,15 +5,19 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/incident"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/ports"
 )
@@ -161,4 +165,77 @@ func TestDisownPage(t *testing.T) {
 	}
 	wants(t, s.post("/api/v1/auth/disown", `{"token":"`+token+`"}`), 403, "link_refused")
 	wants(t, s.call("GET", "/api/v1/users/me", "", bearer(p)), 401, "token_revoked")
+}
+
+// lost is a book of incidents that, once one is open, has no answer to one question, for as long as anybody waits for it.
+type lost struct {
+	ports.Incidents
+	state atomic.Int32 // 1: the next question has no answer
+	gone  chan error   // why who asked it has stopped waiting
+	then  func()       // is called once somebody waits
+}
+
+func (l *lost) Load(ctx context.Context) (incident.Casebook, error) {
+	if !l.state.CompareAndSwap(1, 2) {
+		return l.Incidents.Load(ctx)
+	}
+	l.then()
+	<-ctx.Done()
+	l.gone <- context.Cause(ctx)
+	return incident.Casebook{}, ctx.Err()
+}
+
+func (l *lost) Update(ctx context.Context, change func(incident.Casebook) (incident.Casebook, ports.Effects, error)) error {
+	err := l.Incidents.Update(ctx, change)
+	l.state.CompareAndSwap(0, 1)
+	return err
+}
+
+// TestDrillByREST: a drill is an administrator's, and is answered; one that goes on refuses another; and when whoever asked has gone, it ends and cleans up.
+func TestDrillByREST(t *testing.T) {
+	s := newService(t)
+	s.user("ann", account.RoleUser)
+	s.user("root", account.RoleAdmin)
+	const path = "/api/v1/admin/incidents/drill"
+	root := bearer(s.signIn("root"))
+	if w := s.post(path, "", bearer(s.signIn("ann"))); w.Code != 403 {
+		t.Errorf("a user's drill: %d %s", w.Code, w.Body)
+	}
+	w := s.post(path, "", root)
+	for _, says := range []string{`{"steps":[{"name":"make ready","ms":`, `{"name":"clean up",`, `"nodes":[{"node":"node-1","ms":`, `"passed":true}`} {
+		if w.Code != 200 || !strings.Contains(w.Body.String(), says) || strings.Contains(w.Body.String(), `"ok":false`) {
+			t.Fatalf("a drill: %d %s does not say %s", w.Code, w.Body, says)
+		}
+	}
+	book := &lost{Incidents: s.core.Stores.Incidents, gone: make(chan error, 1)}
+	s.core.Stores.Incidents = book
+	srv := httptest.NewServer(s.h)
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	book.then = func() {
+		if w := s.post(path, "", root); w.Code != 409 || !strings.Contains(w.Body.String(), "a drill is going on already") {
+			t.Errorf("a second drill: %d %s", w.Code, w.Body)
+		}
+		cancel()
+	}
+	r, err := http.NewRequestWithContext(ctx, "POST", srv.URL+path, strings.NewReader("{}"))
+	check(t, err)
+	r.Header.Set("Authorization", strings.TrimPrefix(root, "Authorization: "))
+	r.Header.Set("Content-Type", "application/json")
+	if res, err := srv.Client().Do(r); err == nil {
+		res.Body.Close()
+		t.Errorf("who has gone is answered: %d", res.StatusCode)
+	}
+	if why := <-book.gone; !errors.Is(why, context.Canceled) {
+		t.Errorf("the drill ended by %v", why)
+	}
+	srv.Close() // once what goes on has ended
+	for _, name := range []string{"xteam-drill-stolen", "xteam-drill-other"} {
+		if a, err := s.accounts.Lookup(t.Context(), name); err != nil || !a.Disabled {
+			t.Errorf("%s: barred %v, %v", name, a.Disabled, err)
+		}
+	}
+	if open, _, err := s.all.Incidents.List(t.Context(), true, "", 10); err != nil || len(open) > 0 {
+		t.Errorf("open are %+v, %v", open, err)
+	}
 }

@@ -126,6 +126,7 @@ var sentinels = []struct {
 	{incident.ErrUndone, 409, "incident_state"},
 	{incident.ErrNotAlone, 409, "incident_state"},
 	{app.ErrOnlyNode, 409, "incident_state"},
+	{app.ErrDrilling, 409, "incident_state"},
 	{app.ErrUnknownNode, 404, "not_found"},
 	{app.ErrNoTrail, 404, "not_found"},
 	{incident.ErrName, 422, "validation_failed"},

@@ -59,6 +59,7 @@ var answers = map[string]told{
 	"incident.ErrName":        {incident.ErrName, 422, "validation_failed", ""},
 	"incident.ErrPercent":     {incident.ErrPercent, 422, "validation_failed", ""},
 	"app.ErrOnlyNode":         {app.ErrOnlyNode, 409, "incident_state", ""},
+	"app.ErrDrilling":         {app.ErrDrilling, 409, "incident_state", ""},
 	"app.ErrUnknownNode":      {app.ErrUnknownNode, 404, "not_found", ""},
 	"app.ErrNoTrail":          {app.ErrNoTrail, 404, "not_found", ""},
 	"app.ErrIsolated":         {app.ErrIsolated, 503, "unavailable", ""},

@@ -127,6 +127,7 @@ func (a *API) routes() []route {
 		all = append(all,
 			route{method: "GET", path: v1 + "/admin/incidents", class: read, access: admin, serve: a.listIncidents},
 			route{method: "POST", path: v1 + "/admin/incidents", class: write, access: admin, contains: true, serve: a.openIncident},
+			route{method: "POST", path: v1 + "/admin/incidents/drill", class: expensive, access: admin, serve: a.drillIncident},
 			route{method: "GET", path: v1 + "/admin/incidents/{id}", class: read, access: admin, serve: a.incidentStatus},
 			route{method: "POST", path: v1 + "/admin/incidents/{id}/contain", class: write, access: admin, contains: true, serve: a.containIncident},
 			route{method: "POST", path: v1 + "/admin/incidents/{id}/isolate", class: write, access: admin, contains: true, serve: a.isolateNode},

@@ -142,11 +142,13 @@ var Loopback = loopback
 // Main is the program.
 var Main = main
 
-// Drill plays the incident drill on a handler of the admin API.
+// Drill has a handler of the admin API play an incident drill.
 func Drill(ctx context.Context, h http.Handler) (text string, err error) {
-	d := newDrill(&admin{&http.Client{Transport: inProcess{h}}, func() {}})
-	err = d.run(ctx)
-	return d.text(), err
+	d, err := (&admin{&http.Client{Transport: inProcess{h}}, func() {}}).drill(ctx)
+	if err != nil {
+		return "", err
+	}
+	return d.text(), d.wrong()
 }
 
 // Judge answers everything that is wrong with the settings for a server.

@@ -135,7 +135,7 @@ type door interface {
 // calls are the use cases that are played. Each is told by REST and by GraphQL, and what of the answer is compared.
 var calls = []string{"register", "login", "login", "refresh", "logout", "logoutAll", "changePassword", "me", "sessions", "revokeSession", "revokeUserTokens", "revokeToken", "createApiKey", "rotateApiKey", "revokeApiKey",
 	"apiKeys", "users", "user", "createDecoy", "disableUser", "enableUser", "signingKeys", "rotateSigningKey", "blockIp", "unblockIp", "securityEvents",
-	"openIncident", "incident", "containIncident", "verifyIncident", "recoverIncident", "resolveIncident"}
+	"openIncident", "incident", "containIncident", "verifyIncident", "recoverIncident", "resolveIncident", "drillIncident"}
 
 // TestDoorsAreEqual: the same sequence ends the same through REST and through GraphQL, in two systems that begin alike, refusals included, and takes as much of the same buckets; and the same security events are told.
 func TestDoorsAreEqual(t *testing.T) {
@@ -275,7 +275,8 @@ type answer struct {
 	Active                         bool `json:"is_active"`
 	Ended                          int  `json:"sessions_ended"`
 	CIDR, State                    string
-	OK                             bool
+	OK, Passed                     bool
+	Steps                          []any
 	Percent                        *int `json:"admitted_percent"`
 	Targets                        []struct {
 		Kind          string
@@ -428,6 +429,9 @@ func (d rest) play(c *call, k *known) string {
 	case "resolveIncident":
 		a := send("POST", "/admin/incidents/current/resolve", m{"force": c.n > 1})
 		return told(a.Code, a.fields(), a.State)
+	case "drillIncident":
+		a := send("POST", "/admin/incidents/drill", nil)
+		return told(a.Code, a.fields(), a.Passed, len(a.Steps))
 	}
 	panic(c.what)
 }
@@ -621,6 +625,11 @@ func (d graphql) play(c *call, k *known) string {
 	case "resolveIncident":
 		v := send("mutation", "force:Boolean", "{state}", m{"force": c.n > 1})
 		return told(code, fields, text(v["state"]))
+	case "drillIncident":
+		v := send("mutation", "", "{passed steps{name ok}}", nil)
+		passed, _ := v["passed"].(bool)
+		steps, _ := v["steps"].([]any)
+		return told(code, fields, passed, len(steps))
 	}
 	panic(c.what)
 }

@@ -51,6 +51,7 @@ var useCases = []useCase{
 	{routes: []string{"GET " + v1 + "/admin/incidents"}, fields: []string{"Query.incidents"}},
 	{routes: []string{"GET " + v1 + "/admin/incidents/{id}"}, fields: []string{"Query.incident"}},
 	{routes: []string{"POST " + v1 + "/admin/incidents"}, fields: []string{"Mutation.openIncident"}},
+	{routes: []string{"POST " + v1 + "/admin/incidents/drill"}, fields: []string{"Mutation.drillIncident"}},
 	{routes: []string{"POST " + v1 + "/admin/incidents/{id}/contain"}, fields: []string{"Mutation.containIncident"}},
 	{routes: []string{"POST " + v1 + "/admin/incidents/{id}/verify"}, fields: []string{"Mutation.verifyIncident"}},
 	{routes: []string{"POST " + v1 + "/admin/incidents/{id}/eradicate"}, fields: []string{"Mutation.eradicateIncident"}},
