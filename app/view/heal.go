@@ -61,7 +61,7 @@ func (v *View) HealBy(h Healer) {
 // another node has put it back.
 //
 // An entry that is over is missed by nobody: every source lets it go. But a truth that has lost others was set back, and what it has on record may be of before that entry: a session that was ended lives there. So those that the
-// view still holds are put back with what is missing, as far back as the truth may have been set: to the last minute, before the oldest that is missing, of which it tells anything.
+// view still holds and the truth did not tell are put back with what is missing, as far back as the truth may have been set: to the last minute, before the oldest that is missing, of which it tells anything.
 type round struct {
 	Healing // of what is lost; its Entries count what was put back
 
@@ -139,23 +139,30 @@ func (r *round) caught(held *revocation.Set, now instant.Instant) (known bool) {
 			if e.Until <= now.Add(healAhead) {
 				continue
 			}
-			key := e.Key()
-			if _, told := slices.BinarySearch(r.told, maphash.String(r.seed, key)); !told {
+			if key := e.Key(); !r.tells(key) {
 				r.missing[key] = e
 			}
 		}
-		r.told = nil
-	default:
-		r.judged, known = true, true
 		if r.Truth && len(r.missing) > 0 {
 			r.over = r.overSince(r.setBackTo(), held, now)
 		}
-		r.minutes = nil
+		r.told, r.minutes = nil, nil
+	default:
+		r.judged, known = true, true
+		if len(r.missing) == 0 { // it was under way: nothing was lost
+			r.over = nil
+		}
 	}
 	return known
 }
 
-// setBackTo is a time that the truth was not set back beyond, before all others when that is not known. It is called with the lock held, as the next is.
+// tells reports whether the source has told what a key names, by the time that it had told everything. It is called with the lock held, as the next are.
+func (r *round) tells(key string) bool {
+	_, told := slices.BinarySearch(r.told, maphash.String(r.seed, key))
+	return told
+}
+
+// setBackTo is a time that the truth was not set back beyond, before all others when that is not known.
 func (r *round) setBackTo() (to instant.Instant) {
 	first := minuteOf(r.oldestMissing())
 	for m := range r.minutes {
@@ -166,12 +173,15 @@ func (r *round) setBackTo() (to instant.Instant) {
 	return to.Add(-healBefore)
 }
 
-// overSince is what is held, is over, and may have changed a record that the truth has lost.
+// overSince is what is held, is over, was not told, and may have changed a record that the truth has lost.
 func (r *round) overSince(since instant.Instant, held *revocation.Set, now instant.Instant) map[string]revocation.Entry {
 	over := map[string]revocation.Entry{}
 	for e := range held.All() {
-		if e.Kind != revocation.Token && e.Until <= now.Add(healAhead) && e.At >= since {
-			over[e.Key()] = e
+		if e.Kind == revocation.Token || e.Until > now.Add(healAhead) || e.At < since {
+			continue
+		}
+		if key := e.Key(); !r.tells(key) {
+			over[key] = e
 		}
 	}
 	return over

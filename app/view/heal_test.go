@@ -1,6 +1,7 @@
 package view_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -154,6 +155,60 @@ func TestWhatIsOverIsPutBackToo(t *testing.T) {
 				}
 				if len(k.begun) == 1 && k.begun[0].Oldest < all[1].At && len(c.kept) > 0 {
 					t.Errorf("the oldest that is missed is of %v", k.begun[0].Oldest)
+				}
+			})
+		})
+	}
+}
+
+// What is owed to the database comes a moment late, and is lost no more than what is over and still told: nothing is put back, and nobody is told of a loss. Where something was lost, of what is over only what the database does not tell goes back.
+func TestWhatIsOverAndToldIsNotPutBack(t *testing.T) {
+	for name, lost := range map[string]bool{"owed": false, "lost": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := instant.Of(time.Now())
+				ended := func(n byte) revocation.Entry {
+					return revocation.Entry{Kind: revocation.Session, Session: id.Session{n}, Reason: revocation.Logout, At: now.Add(-2 * time.Hour), Until: now.Add(-time.Hour)}
+				}
+				kept, gone, owed := ended(1), ended(2), numbered(0)
+				owed.At = now
+				db, other := newFeed(kept, gone), newFeed(owed)
+				k := &keeper{truth: db}
+				waits := k.healer()
+				waits.Begin = func(context.Context, view.Healing) error {
+					if lost {
+						return nil
+					}
+					return errBusy // until it is written down
+				}
+				var put []revocation.Entry
+				waits.PutBack = func(ctx context.Context, entries []revocation.Entry) error {
+					put = append(put, entries...)
+					return db.Record(ctx, entries...)
+				}
+				v := view.New(view.Options{AwaitHealer: true}, database(db), redis(other))
+				defer run(t, v)()
+				after(3 * time.Second)
+				db.set(func(f *feed) {
+					if f.entries = []revocation.Entry{kept}; !lost {
+						f.entries = append(f.entries, gone)
+					}
+				})
+				db.set(func(f *feed) { f.down = true })
+				after(100 * time.Millisecond)
+				db.set(func(f *feed) { f.down = false })
+				after(3 * time.Second)
+				v.HealBy(waits)
+				after(3 * time.Second)
+				if !lost {
+					db.set(func(f *feed) { f.entries = append(f.entries, owed) })
+				}
+				after(3 * time.Second)
+				holds := func(e revocation.Entry) bool {
+					return slices.ContainsFunc(put, func(p revocation.Entry) bool { return p.Key() == e.Key() })
+				}
+				if holds(kept) || holds(gone) != lost || holds(owed) != lost || (len(k.healed) > 0) != lost {
+					t.Errorf("put back: %v, told of %d losses", put, len(k.healed))
 				}
 			})
 		})
