@@ -459,29 +459,32 @@ func (n *Nodes) opened(w *node.Word) (text wordText, ok bool) {
 	return text, json.Unmarshal(said, &text) == nil
 }
 
-// Running answers the names of the nodes that work on a database now, as they say at its board. It waits for those that have not said so for a moment and have not taken their leave, until they
-// count no longer: they may have been killed.
+// Running answers the names of the nodes that work on a database now: those of which a word comes while it listens at its board. It listens as long as some count there that have not taken their leave, and no
+// longer than a node may be silent: those that say nothing were killed, whatever the store's clock says of when they spoke last.
 func Running(ctx context.Context, board ports.Nodes, macs ports.Authenticator) ([]string, error) {
-	n, begun := &Nodes{core: &Core{MACs: macs}}, time.Now()
+	n, begun, first := &Nodes{core: &Core{MACs: macs}}, time.Now(), map[id.Node]int64(nil)
 	for {
 		words, err := board.Hear(ctx)
 		if err != nil {
 			return nil, err
 		}
 		var running []string
-		quiet := false
+		quiet, heard := false, map[id.Node]int64{}
 		for i := range words {
 			w := &words[i]
 			text, ok := n.opened(w)
 			if !ok || text.Left || !w.Live() {
 				continue
 			}
-			if w.Age < time.Since(begun) { // it was said since this call began
+			if serial, was := first[w.Node]; first != nil && (!was || text.Serial > serial) {
 				running = append(running, text.Name)
 			}
-			quiet = true
+			quiet, heard[w.Node] = true, text.Serial
 		}
-		if len(running) > 0 || !quiet {
+		if first == nil {
+			first = heard
+		}
+		if len(running) > 0 || !quiet || time.Since(begun) > node.Silence {
 			slices.Sort(running)
 			return running, nil
 		}

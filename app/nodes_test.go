@@ -130,6 +130,13 @@ func TestOneNodeHangsAndManyAreAsked(t *testing.T) {
 	}
 }
 
+// fresh is a board whose clock was set back: what was left there has no age.
+type fresh struct{ all []words.Word }
+
+func (f fresh) Say(context.Context, words.Word) error      { return nil }
+func (f fresh) Hear(context.Context) ([]words.Word, error) { return f.all, nil }
+func (f fresh) Wait(context.Context) error                 { return nil }
+
 // Whoever carries a database over, or sets it back, is told who works on it: not those that have taken their leave, and not for long those that were killed.
 func TestWhoRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -171,6 +178,9 @@ func TestWhoRuns(t *testing.T) {
 		}
 		if names, took := running(); len(names) != 0 || took < 4*time.Second || took > 6*time.Second {
 			t.Errorf("after it was killed: %v after %v", names, took)
+		}
+		if names, err := app.Running(t.Context(), fresh{said}, w.core.MACs); err != nil || len(names) != 0 {
+			t.Errorf("after it was killed, and the store's clock was set back: %v, %v", names, err)
 		}
 	})
 }

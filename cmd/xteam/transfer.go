@@ -86,7 +86,7 @@ Sessions that ended more than an hour ago may be left behind.`,
 			return fmt.Errorf("there is no store in %s: name the one that is with --from", absolute(was.Store))
 		}
 		done, err := c.transfer(cmd.Context(), s, get, was, is, func(ctx context.Context, from, _ assembly.Database) (func(*transferred) error, error) {
-			return func(*transferred) error { return nil }, stopped(ctx, from)
+			return func(*transferred) error { return nil }, stopped(ctx, from.Nodes, from.MACs)
 		})
 		if err != nil {
 			return err
@@ -194,7 +194,7 @@ too: the accounts and API keys of which that is known are listed.`,
 }
 
 // openFree is openStore, and waits for what another command or a stop holds for a moment. That a server runs is said at once.
-func openFree(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys) error) (db assembly.Database, closeAll func(), err error) {
+func openFree(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys, ports.Nodes) error) (db assembly.Database, closeAll func(), err error) {
 	err = whenFree(ctx, func() (busy bool, err error) {
 		db, closeAll, err = openStore(ctx, s, secrets, log, before)
 		return inUse(err) && !errors.Is(err, errServed), err
@@ -210,13 +210,16 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 		return nil, err
 	}
 	defer closeSecrets()
-	from, closeFrom, err := openFree(ctx, was, secrets, log, func(ports.Keys) error { return nil })
+	from, closeFrom, err := openFree(ctx, was, secrets, log, func(ports.Keys, ports.Nodes) error { return nil })
 	if err != nil {
 		return nil, err
 	}
 	defer closeFrom()
 	done := &transferred{}
-	to, closeTo, err := openFree(ctx, is, secrets, log, func(keys ports.Keys) (err error) {
+	to, closeTo, err := openFree(ctx, is, secrets, log, func(keys ports.Keys, nodes ports.Nodes) (err error) {
+		if err = stopped(ctx, nodes, from.MACs); err != nil { // its keys are another system's else, which is refused next
+			return err
+		}
 		done.Keys, err = app.CopyKeys(ctx, from.Stores.Keys, keys)
 		return err
 	})
@@ -224,9 +227,6 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 		return nil, err
 	}
 	defer closeTo()
-	if err := stopped(ctx, to); err != nil {
-		return nil, err
-	}
 	finish := func(*transferred) error { return nil }
 	if around != nil {
 		if finish, err = around(ctx, from, to); err != nil {
@@ -250,12 +250,12 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 }
 
 // stopped answers an error that names the servers which work on a database that several may share; of the embedded store its lock has said so. What they write meanwhile would be left behind, or would undo what is
-// carried over.
-func stopped(ctx context.Context, db assembly.Database) error {
-	if db.Nodes == nil {
+// carried over. Of the database that is written to it is asked before anything is changed there, signing keys too.
+func stopped(ctx context.Context, nodes ports.Nodes, macs ports.Authenticator) error {
+	if nodes == nil {
 		return nil
 	}
-	running, err := app.Running(ctx, db.Nodes, db.MACs)
+	running, err := app.Running(ctx, nodes, macs)
 	if err != nil {
 		return fmt.Errorf("ask which servers run: %w", err)
 	}
@@ -263,7 +263,7 @@ func stopped(ctx context.Context, db assembly.Database) error {
 		for i := range running {
 			running[i] = printable(running[i])
 		}
-		return fmt.Errorf("the database is in use, by %s: stop every server of it first", strings.Join(running, ", "))
+		return fmt.Errorf("the database is in use by %s: stop every server of it first", strings.Join(running, ", "))
 	}
 	return nil
 }

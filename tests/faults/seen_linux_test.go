@@ -31,6 +31,16 @@ func TestSeenByAll(t *testing.T) {
 	if said := c.command("", "blocked-ips", "add", "198.51.100.0/24"); !strings.Contains(said, "seen by 3 of 3 nodes in ") {
 		t.Errorf("blocked-ips says %q", said)
 	}
+	beside := func(args ...string) (string, error) { // a command beside no server
+		cmd := exec.Command(binary, args...)
+		cmd.Env, cmd.Dir = append(slices.Clone(c.nodes[0].env), "DATA_DIR="+filepath.Join(t.TempDir(), "data")), t.TempDir()
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	copied := filepath.Join(t.TempDir(), "copy.tar")
+	if out, err := beside("backup", copied); err != nil {
+		t.Fatalf("a backup while servers run: %v, %s", err, out)
+	}
 	said = c.command("", "keys", "rotate", "--alg", "EdDSA")
 	t.Log(strings.TrimSpace(said))
 	if !strings.Contains(said, "all 3 nodes had it before") {
@@ -44,19 +54,21 @@ func TestSeenByAll(t *testing.T) {
 	}
 
 	// A command beside no server opens the stores itself, and is a node for that moment: it hears of all three.
-	alone := exec.Command(binary, "revoke", "--user", "user0")
-	alone.Env, alone.Dir = append(slices.Clone(c.nodes[0].env), "DATA_DIR="+filepath.Join(t.TempDir(), "data")), t.TempDir()
-	out, err := alone.CombinedOutput()
-	t.Log(strings.TrimSpace(string(out)))
-	if err != nil || !strings.Contains(string(out), "seen by 4 of 4 nodes in ") {
+	out, err := beside("revoke", "--user", "user0")
+	t.Log(strings.TrimSpace(out))
+	if err != nil || !strings.Contains(out, "seen by 4 of 4 nodes in ") {
 		t.Errorf("a command by itself: %v, %s", err, out)
 	}
 
-	// While servers run, what they write would be left behind by a migration.
-	alone = exec.Command(binary, "migrate", "--from", c.postgres.url(), "--to", "badger://"+filepath.Join(t.TempDir(), "moved"))
-	alone.Env, alone.Dir = append(slices.Clone(c.nodes[0].env), "DATA_DIR="+filepath.Join(t.TempDir(), "data")), t.TempDir()
-	if out, err = alone.CombinedOutput(); err == nil || !strings.Contains(string(out), "the database is in use, by ") {
-		t.Errorf("a migration while servers run: %v, %s", err, out)
+	// While servers run, what they write would be left behind by a migration, and undo what is restored. Nothing is changed before that is refused, signing keys neither.
+	before := c.command("", "keys", "list", "--json")
+	for _, args := range [][]string{{"migrate", "--from", c.postgres.url(), "--to", "badger://" + filepath.Join(t.TempDir(), "moved")}, {"restore", copied}} {
+		if out, err := beside(args...); err == nil || !strings.Contains(out, "the database is in use by ") {
+			t.Errorf("%s while servers run: %v, %s", args[0], err, out)
+		}
+	}
+	if after := c.command("", "keys", "list", "--json"); after != before || !strings.Contains(after, "EdDSA") {
+		t.Errorf("the signing keys after a restore that was refused:\n%sbefore:\n%s", after, before)
 	}
 
 	// One stands still: it is named, and no key signs without it.

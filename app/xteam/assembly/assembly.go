@@ -92,16 +92,16 @@ const MinFreeSpace = 256 << 20
 // OpenBadger opens the embedded store in a folder, which takes nothing new while less than floor is free, in bytes. The secrets are asked only once the folder is this
 // process' own.
 func OpenBadger(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger) (Database, func(), error) {
-	return OpenBadgerWith(ctx, folder, floor, secrets, log, func(ports.Keys) error { return nil })
+	return OpenBadgerWith(ctx, folder, floor, secrets, log, func(ports.Keys, ports.Nodes) error { return nil })
 }
 
-// OpenBadgerWith is OpenBadger, and has before see to the keys of the store before it is unlocked with them.
-func OpenBadgerWith(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger, before func(ports.Keys) error) (Database, func(), error) {
+// OpenBadgerWith is OpenBadger, and has before see to the keys of the store before it is unlocked with them. No nodes leave word there: one process has the folder.
+func OpenBadgerWith(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger, before func(ports.Keys, ports.Nodes) error) (Database, func(), error) {
 	db, err := badgerstore.Open(folder, badgerstore.Options{Logger: log, MinFreeSpace: floor})
 	if err != nil {
 		return Database{}, nil, err
 	}
-	if err := before(db.Keys()); err != nil {
+	if err := before(db.Keys(), nil); err != nil {
 		return Database{}, nil, errors.Join(err, db.Close())
 	}
 	keyring, err := Unlock(ctx, db.Keys(), secrets)
