@@ -227,12 +227,13 @@ func TestAnotherHoldsWhatIsOver(t *testing.T) {
 		after(3 * time.Second)
 		db.feed.set(func(f *feed) { f.entries = []revocation.Entry{numbered(0)} }) // it lets go what is over
 		younger := view.New(opts, view.Source{Name: "database", Truth: true, Revocations: db}, redis(other))
-		younger.HealBy(soon.healer())
 		defer run(t, younger)()
 		after(3 * time.Second)
 		db.feed.set(func(f *feed) { f.down = true })
 		after(100 * time.Millisecond)
 		db.feed.set(func(f *feed) { f.down, f.entries = false, nil })
+		after(5 * time.Second)
+		younger.HealBy(soon.healer()) // both have seen what is missed
 		after(5 * time.Second)
 		if len(soon.begun) != 1 || !db.feed.holds(bareEntry(numbered(0))) || db.feed.holds(over) {
 			t.Fatalf("the younger has begun %d times, and the database holds %v", len(soon.begun), db.feed.entries)
