@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -62,6 +63,7 @@ func (v *View) HealBy(h Healer) {
 //
 // An entry that is over is missed by nobody: every source lets it go. But a truth that has lost others was set back, and what it has on record may be of before that entry: a session that was ended lives there. So those that the
 // view still holds and the truth did not tell are put back with what is missing, as far back as the truth may have been set: to the last minute, before the oldest that is missing, of which it tells anything.
+// After an outage so long that all that was lost is over, nothing is missing. A truth that still tells of something that ended earlier is seen to lack it all the same, by a node that was there.
 type round struct {
 	Healing // of what is lost; its Entries count what was put back
 
@@ -69,13 +71,16 @@ type round struct {
 	seed    maphash.Seed
 	told    []uint64                     // the hashes of the keys that the source has told; nil once missing is known
 	minutes map[instant.Instant]struct{} // in which they were asked for; nil unless it is the truth
+	ended   instant.Instant              // what ended then or later the truth has not let go: it has told of something that ended before
 	missing map[string]revocation.Entry
 	over    map[string]revocation.Entry
+	late    bool // all that was lost is over
+	first   bool // this node has just started
 	judged  bool
 }
 
 func newRound(h Healing) *round {
-	r := &round{Healing: h, seed: maphash.MakeSeed(), told: []uint64{}}
+	r := &round{Healing: h, seed: maphash.MakeSeed(), told: []uint64{}, ended: instant.Forever, first: h.Unvouched}
 	if h.Truth {
 		r.minutes = map[instant.Instant]struct{}{}
 	}
@@ -101,6 +106,7 @@ func (r *round) tell(entries []revocation.Entry) {
 			r.told = append(r.told, maphash.String(r.seed, entries[i].Key()))
 			if r.minutes != nil {
 				r.minutes[minuteOf(entries[i].At)] = struct{}{}
+				r.ended = min(r.ended, entries[i].Until.Add(healAhead))
 			}
 		}
 	}
@@ -143,14 +149,18 @@ func (r *round) caught(held *revocation.Set, now instant.Instant) (known bool) {
 				r.missing[key] = e
 			}
 		}
-		if r.Truth && len(r.missing) > 0 {
-			r.over = r.overSince(r.setBackTo(), held, now)
+		switch {
+		case !r.Truth:
+		case len(r.missing) > 0:
+			r.over = r.overSince(r.setBackTo(), 0, held, now)
+		case !r.first:
+			r.over, r.late = r.overSince(0, r.ended, held, now), true
 		}
 		r.told, r.minutes = nil, nil
 	default:
 		r.judged, known = true, true
-		if len(r.missing) == 0 { // it was under way: nothing was lost
-			r.over = nil
+		if len(r.missing) == 0 { // it was under way, or another has put it back
+			maps.DeleteFunc(r.over, func(_ string, e revocation.Entry) bool { return e.Until < r.ended })
 		}
 	}
 	return known
@@ -164,7 +174,7 @@ func (r *round) tells(key string) bool {
 
 // setBackTo is a time that the truth was not set back beyond, before all others when that is not known.
 func (r *round) setBackTo() (to instant.Instant) {
-	first := minuteOf(r.oldestMissing())
+	first := minuteOf(oldestOf(r.missing))
 	for m := range r.minutes {
 		if m < first {
 			to = max(to, m)
@@ -173,11 +183,11 @@ func (r *round) setBackTo() (to instant.Instant) {
 	return to.Add(-healBefore)
 }
 
-// overSince is what is held, is over, was not told, and may have changed a record that the truth has lost.
-func (r *round) overSince(since instant.Instant, held *revocation.Set, now instant.Instant) map[string]revocation.Entry {
+// overSince is what is held, was asked for since a time, is over, but ended at another time or later, was not told, and may have changed a record that the truth has lost.
+func (r *round) overSince(since, ended instant.Instant, held *revocation.Set, now instant.Instant) map[string]revocation.Entry {
 	over := map[string]revocation.Entry{}
 	for e := range held.All() {
-		if e.Kind == revocation.Token || e.Until > now.Add(healAhead) || e.At < since {
+		if e.Kind == revocation.Token || e.Until > now.Add(healAhead) || e.Until < ended || e.At < since {
 			continue
 		}
 		if key := e.Key(); !r.tells(key) {
@@ -187,7 +197,7 @@ func (r *round) overSince(since instant.Instant, held *revocation.Set, now insta
 	return over
 }
 
-// some is a batch of what is still to be put back; whether any of it is missed.
+// some is a batch of what is still to be put back; whether any of it is missed, as what is over is when nothing else was lost.
 func (r *round) some() (batch []revocation.Entry, missed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -202,18 +212,21 @@ func (r *round) some() (batch []revocation.Entry, missed bool) {
 		}
 		batch = append(batch, e)
 	}
-	return batch, len(r.missing) > 0
+	return batch, r.late || len(r.missing) > 0
 }
 
-// oldest is when the oldest entry was asked for that is missing.
+// oldest is when the oldest entry was asked for that is missed.
 func (r *round) oldest() instant.Instant {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.oldestMissing()
+	if r.late {
+		return oldestOf(r.over)
+	}
+	return oldestOf(r.missing)
 }
 
-func (r *round) oldestMissing() (at instant.Instant) {
-	for _, e := range r.missing {
+func oldestOf(all map[string]revocation.Entry) (at instant.Instant) {
+	for _, e := range all {
 		if at == 0 || e.At < at {
 			at = e.At
 		}

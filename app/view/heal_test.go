@@ -214,3 +214,107 @@ func TestWhatIsOverAndToldIsNotPutBack(t *testing.T) {
 		})
 	}
 }
+
+// A restore may take so long that nothing is left that is not over. A database that goes on telling of what is over, as those of this program do for a day, is seen to lack that then, and so is put right; what is owed to it was never there, and is waited for.
+func TestALossOfWhatIsOverAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		kept []int // by the database that was set back
+		owed bool
+		want []int
+	}{
+		"some of it":              {[]int{5, 3}, false, []int{2, 1}},
+		"none of it":              {[]int{5, 3, 2, 1}, false, nil},
+		"all of it":               {nil, false, nil}, // so it may be one that lets go at once
+		"what was owed meanwhile": {[]int{5, 3}, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := instant.Of(time.Now())
+				ended := func(hours int) revocation.Entry {
+					at := now.Add(-time.Duration(hours) * time.Hour)
+					return revocation.Entry{Kind: revocation.Session, Session: id.Session{byte(hours)}, Reason: revocation.Logout, At: at, Until: at.Add(45 * time.Minute)}
+				}
+				all, kept := []revocation.Entry{ended(5), ended(3), ended(2), ended(1)}, []revocation.Entry{}
+				for _, hours := range c.kept {
+					kept = append(kept, ended(hours))
+				}
+				db := newFeed(all...)
+				k := &keeper{truth: db}
+				h := k.healer()
+				begin := h.Begin
+				h.Begin = func(ctx context.Context, loss view.Healing) error {
+					if !c.owed {
+						return begin(ctx, loss)
+					}
+					db.set(func(f *feed) { f.entries = append(f.entries, ended(2), ended(1)) }) // it is written down
+					return errBusy
+				}
+				v := view.New(view.Options{AwaitHealer: true}, view.Source{Name: "database", Truth: true, Revocations: &claimed{feed: db}}, redis(newFeed()))
+				v.HealBy(h)
+				defer run(t, v)()
+				after(3 * time.Second)
+				db.set(func(f *feed) { f.down = true })
+				after(100 * time.Millisecond)
+				db.set(func(f *feed) { f.down, f.entries = false, kept })
+				after(5 * time.Second)
+				var got []int
+				for _, hours := range []int{5, 3, 2, 1} {
+					if db.holds(ended(hours)) && !slices.Contains(c.kept, hours) && !c.owed {
+						got = append(got, hours)
+					}
+				}
+				if !slices.Equal(got, c.want) || len(k.healed) != min(len(c.want), 1) {
+					t.Errorf("put back was what ended %v hours ago, want %v; told of %+v", got, c.want, k.healed)
+				}
+				if len(k.begun) > 0 && (k.begun[0].Unvouched || k.begun[0].Oldest != ended(2).At) {
+					t.Errorf("begun: %+v", k.begun)
+				}
+			})
+		})
+	}
+}
+
+// Where what was missing at first comes in a moment later, of what is over only that is lost which the database cannot have let go: it tells of something that ended before.
+func TestWhatIsOverAndWasLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := instant.Of(time.Now())
+		ended := func(minutes int) revocation.Entry {
+			return revocation.Entry{Kind: revocation.Session, Session: id.Session{byte(minutes)}, Reason: revocation.Logout, At: now.Add(-2 * time.Hour), Until: now.Add(-time.Duration(minutes) * time.Minute)}
+		}
+		young := numbered(1)
+		young.At = now
+		db, other := newFeed(ended(60)), newFeed(ended(90), ended(30))
+		k := &keeper{truth: db}
+		v := view.New(view.Options{}, database(db), redis(other))
+		v.HealBy(k.healer())
+		db.set(func(f *feed) { f.hung = true })
+		defer run(t, v)()
+		v.Publish(t.Context(), young)
+		db.set(func(f *feed) { f.hung = false })
+		synctest.Wait()
+		db.set(func(f *feed) { f.entries = append(f.entries, young) })
+		after(5 * time.Second)
+		if len(k.begun) != 0 || db.holds(ended(90)) || !db.holds(ended(30)) {
+			t.Errorf("begun %d times, and the database holds %v", len(k.begun), db.entries)
+		}
+	})
+}
+
+// A node that has just started does not judge by what is over: another source may remember it for longer.
+func TestWhatIsOverAtAStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := instant.Of(time.Now())
+		ended := func(hours int) revocation.Entry {
+			return revocation.Entry{Kind: revocation.Session, Session: id.Session{byte(hours)}, Reason: revocation.Logout, At: now.Add(-9 * time.Hour), Until: now.Add(-time.Duration(hours) * time.Hour)}
+		}
+		db := newFeed(ended(3))
+		k := &keeper{truth: db}
+		v := view.New(view.Options{}, database(db), redis(newFeed(ended(3), ended(1))))
+		v.HealBy(k.healer())
+		defer run(t, v)()
+		after(5 * time.Second)
+		if len(k.begun)+len(k.healed) != 0 {
+			t.Errorf("begun: %+v, told: %+v", k.begun, k.healed)
+		}
+	})
+}
