@@ -164,10 +164,14 @@ func (h *Healing) putBack(ctx context.Context, entries []revocation.Entry) error
 	}
 	close(todo)
 	all.Wait()
-	if err := cmp.Or(failed...); err != nil || len(bare) == 0 {
+	err := cmp.Or(failed...)
+	if len(bare) == 0 {
 		return err
 	}
-	return h.core.Stores.Revocations.Record(ctx, bare...)
+	if failed := h.core.Stores.Revocations.Record(ctx, bare...); err == nil { // these too when a record fails, which may do so every time
+		err = failed
+	}
+	return err
 }
 
 // mend makes one record agree with an entry, and stores both; errNothing when the entry names no record.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/token"
+	"github.com/xteam/xteam/ports"
 )
 
 // What the database lost is put back with what it says of records: when an entry is over, what it ended still does not live. What names no record, or one that the database has not any more, is
@@ -79,6 +81,26 @@ func TestWhatTheDatabaseLostIsMended(t *testing.T) {
 	w.must(h.PutBack(t.Context(), []revocation.Entry{of(revocation.Entry{Kind: revocation.Epoch, Epoch: 4}), of(revocation.Entry{Kind: revocation.IssuedBefore, Before: now})}))
 	if s, err := w.store.System().Load(t.Context()); err != nil || s.Epoch != 4 || s.SessionsFrom != 4 || s.SessionsAfter != now {
 		t.Errorf("the state is %+v, %v", s, err)
+	}
+}
+
+// poisoned are sessions of which none can be changed.
+type poisoned struct{ ports.Sessions }
+
+func (poisoned) Update(context.Context, id.Session, func(session.Session) (session.Session, ports.Effects, error)) error {
+	return errors.New("it does not open")
+}
+
+// A record that cannot be mended, perhaps for ever, keeps nothing else from being put back.
+func TestOneRecordThatCannotBeMended(t *testing.T) {
+	w := newWorld(t)
+	w.core.Stores.Sessions = poisoned{w.core.Stores.Sessions}
+	at := instant.Of(w.core.Now())
+	bare := revocation.Entry{Kind: revocation.Token, Token: id.Token{9}, Reason: revocation.Logout, At: at, Until: at.Add(time.Hour)}
+	err := app.NewHealing(w.core, slog.New(slog.DiscardHandler)).Healer().PutBack(t.Context(), []revocation.Entry{
+		{Kind: revocation.Session, Session: id.Session{9}, Reason: revocation.Logout, At: at, Until: at.Add(time.Hour)}, bare})
+	if err == nil || !slices.ContainsFunc(w.entries(), func(e revocation.Entry) bool { return e.Key() == bare.Key() }) {
+		t.Errorf("%v, and there is %v; want an error, and the token's entry put back", err, w.entries())
 	}
 }
 
