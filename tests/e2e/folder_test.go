@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // stranger is another user of this machine, with a folder that is theirs.
@@ -143,7 +144,11 @@ func TestRootAtTheServerOfAnotherUser(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	if out, err := again("ann"); err != nil {
+	out, err := again("ann")
+	for late := time.Now().Add(patience); err != nil && strings.Contains(out, "ask again later") && time.Now().Before(late); {
+		out, err = again("ann") // while its folder was closed to the server too, it could not tell how much space there is
+	}
+	if err != nil {
 		t.Errorf("the account that root made is not there: %v, %s", err, out)
 	}
 	for _, name := range []string{"bob", "cid", "dan", "eve", "gus"} {
