@@ -87,7 +87,7 @@ return 1`, "6", p+"sid:"+victim, p+"live", p+"stream", p+"count", p+"jti:"+strin
 		}
 	}
 	until(t, "an event tells of it", func() bool { return strings.Contains(c.command("", "audit", "tail", "--json"), `"unreadable"`) })
-	if events := c.command("", "audit", "tail", "--json"); strings.Count(events, `"source_healed"`) != 1 || strings.Contains(events, "epoch_raised") {
+	if events := c.command("", "audit", "tail", "--json"); strings.Count(events, `"kind":"source_healed"`) != 1 || strings.Contains(events, "epoch_raised") {
 		t.Errorf("want one event, and no epoch:\n%s", events)
 	}
 
