@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes.
@@ -36,9 +37,6 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	root.SetOut(out)
 	root.SetErr(errs)
 	cmd, err := stranger(root, args)
-	if err == nil {
-		err = repeated(cmd, args)
-	}
 	if err == nil {
 		cmd, err = root.ExecuteContextC(ctx)
 	}
@@ -87,25 +85,33 @@ func stranger(root *cobra.Command, args []string) (*cobra.Command, error) {
 	return group, errors.New(text)
 }
 
-// repeated is a usage error for a flag that takes one value and is given two: the library would take the last, and a user that was to be revoked would be left
-// out. It reads what stands before "--" as the library will.
-func repeated(cmd *cobra.Command, args []string) error {
-	seen := map[string]bool{}
-	for i := 0; i < len(args) && args[i] != "--"; i++ {
-		name, _, whole := strings.Cut(strings.TrimPrefix(args[i], "--"), "=")
-		flag := cmd.Flag(name)
-		if !strings.HasPrefix(args[i], "--") || flag == nil || flag.NoOptDefVal != "" || strings.HasSuffix(flag.Value.Type(), "Array") {
-			continue
-		}
-		if !whole {
-			i++ // its value, whatever that looks like
-		}
-		if seen[name] {
-			return errors.New("--" + name + " is given twice, and takes one value")
-		}
-		seen[name] = true
+// once is the value of a flag that takes one, by whichever of its names: the library would take the last of two, and a user that was to be revoked would be left out.
+type once struct {
+	pflag.Value
+	given bool
+}
+
+var errTwice = errors.New("is given twice, and takes one value")
+
+// Set takes the first.
+func (o *once) Set(text string) error {
+	if o.given {
+		return errTwice
 	}
-	return nil
+	o.given = true
+	return o.Value.Set(text)
+}
+
+// takesOnce has every flag of every command taken once that takes one value.
+func takesOnce(root *cobra.Command) {
+	for _, cmd := range everyCommand(root) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.NoOptDefVal == "" && !strings.HasSuffix(f.Value.Type(), "Array") {
+				f.Value = &once{Value: f.Value}
+				f.DefValue = strings.TrimPrefix(f.DefValue, "0s") // which help leaves out of a plain duration
+			}
+		})
+	}
 }
 
 var (
@@ -116,6 +122,13 @@ var (
 
 // inOurWords is a usage error of the library as a sentence. It repeats no argument of a command that takes none: it may be a secret whose flag was forgotten.
 func inOurWords(cmd *cobra.Command, err error) string {
+	if bad := (*pflag.InvalidValueError)(nil); errors.As(err, &bad) && errors.Is(err, errTwice) {
+		name := "--" + bad.GetFlag().Name
+		if short := bad.GetFlag().Shorthand; short != "" {
+			name += " (-" + short + ")"
+		}
+		return name + " " + errTwice.Error()
+	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	if m := flagsMissing.FindStringSubmatch(text); m != nil {
 		return "give --" + strings.ReplaceAll(m[1], `", "`, " and --") + " too"
@@ -165,6 +178,7 @@ does, xteam config --failure-modes; what is wrong with a deployment, xteam docto
 	}
 	root.AddCommand(c.serve(), c.dev(), users, sessions, keys, apiKeys, c.revoke(), c.scan(), c.incident(), c.explain(), alerts, blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
 	completes(root)
+	takesOnce(root)
 	return root
 }
 

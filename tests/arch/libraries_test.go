@@ -31,6 +31,7 @@ var homes = map[string][]string{
 	"golang.org/x/mod":                     {"cmd/xteam"},
 	"golang.org/x/crypto/chacha20poly1305": {"adapters/fieldcrypt"},
 	"github.com/spf13/cobra":               {"cmd/xteam"},
+	"github.com/spf13/pflag":               {"cmd/xteam"},
 	"github.com/prometheus/client_golang":  {"adapters/metrics", "adapters/otlptelemetry"},
 	"go.opentelemetry.io":                  {"adapters/otlptelemetry"},
 	"github.com/google/wire":               nil, // anywhere, in files that the tag wireinject guards: wireTagged
