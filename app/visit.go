@@ -9,9 +9,10 @@ import (
 
 // Refusals of transports.
 var (
-	ErrTwoCredentials = errors.New("send one credential, not two")
-	ErrCrossOrigin    = errors.New("a page of another origin may not ask this")
-	ErrUpgrade        = errors.New("this is for WebSockets (RFC 6455) of version 13")
+	ErrTwoCredentials  = errors.New("send one credential, not two")
+	ErrHandshakeHeader = errors.New(`a handshake at /graphql brings no credential in a header: send it in the payload of connection_init, as {"Authorization": "Bearer …"}`)
+	ErrCrossOrigin     = errors.New("a page of another origin may not ask this")
+	ErrUpgrade         = errors.New("this is for WebSockets (RFC 6455) of version 13")
 )
 
 // Access is who may use something.

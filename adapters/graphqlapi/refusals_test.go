@@ -17,7 +17,7 @@ var kinds = map[string]string{"400": "badRequest", "401": "unauthenticated", "40
 
 // others are refusals that the REST transport has for itself, or that are told on what is open already.
 var others = map[string]string{
-	"app.ErrTwoCredentials": "errTwoCredentials there", "app.ErrUpgrade": "the transport's own", "app.ErrSlow": "ends a subscription", "app.ErrGap": "ends a subscription", "ports.ErrNoSpace": "507 there",
+	"app.ErrTwoCredentials": "errTwoCredentials there", "app.ErrHandshakeHeader": "before the upgrade", "app.ErrUpgrade": "the transport's own", "app.ErrSlow": "ends a subscription", "app.ErrGap": "ends a subscription", "ports.ErrNoSpace": "507 there",
 }
 
 // TestTheTableIsThatOfREST: each refusal that problems.go has, whose own test sees to it that it has all, has the same code here, and the kind that its status is.

@@ -94,7 +94,7 @@ func (a *API) serveSocket(w http.ResponseWriter, r *http.Request, v app.Visit) {
 	case !v.OwnPage():
 		err = app.ErrCrossOrigin
 	case len(r.Header["Authorization"])+len(r.Header["X-Api-Key"]) > 0:
-		err = app.ErrTwoCredentials // connection_init brings it
+		err = app.ErrHandshakeHeader
 	}
 	if err != nil {
 		v.Refuse(err)

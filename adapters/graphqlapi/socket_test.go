@@ -163,6 +163,13 @@ func TestHandshakes(t *testing.T) {
 			t.Errorf("%q: %d %s", heads, a.status, a.text)
 		}
 	}
+	token, _ := s.SignIn(s.User("ann"))
+	for _, head := range []string{"Authorization: Bearer " + token, "X-API-Key: abc"} { // it is told where the credential goes, and a good one is not repeated
+		a := s.send("GET", "/graphql", "", upgrade, "Connection: Upgrade", version, key, head)
+		if a.status != 400 || !strings.Contains(a.text, `"malformed_request"`) || !strings.Contains(a.text, "connection_init") || strings.Contains(a.text, "not two") || strings.Contains(a.text, token) {
+			t.Errorf("%.30q: %d %s", head, a.status, a.text)
+		}
+	}
 }
 
 func TestSocketsOfBadManners(t *testing.T) {

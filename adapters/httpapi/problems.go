@@ -155,6 +155,7 @@ var sentinels = []struct {
 	{errCutOff, 400, "malformed_request"},
 	{errTooSlow, 408, "request_timeout"},
 	{errTwoCredentials, 400, "malformed_request"},
+	{app.ErrHandshakeHeader, 400, "malformed_request"},
 	{errUnknownHost, 400, "host_unknown"},
 	{errCrossOrigin, 403, "cross_origin"},
 	{app.ErrCrossOrigin, 403, "cross_origin"},

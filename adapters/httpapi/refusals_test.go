@@ -95,6 +95,7 @@ var answers = map[string]told{
 	"apikey.LimitError":       {&apikey.LimitError{Limit: 50}, 409, "too_many_api_keys", ""},
 	"app.ErrTwoCredentials":   {app.ErrTwoCredentials, 400, "malformed_request", ""},
 	"app.ErrCrossOrigin":      {app.ErrCrossOrigin, 403, "cross_origin", ""},
+	"app.ErrHandshakeHeader":  {app.ErrHandshakeHeader, 400, "malformed_request", ""},
 	"app.ErrUpgrade":          {app.ErrUpgrade, 426, "upgrade_required", ""},
 	"app.ErrStopping":         {app.ErrStopping, 503, "unavailable", ""},
 	"app.CrowdedError":        {&app.CrowdedError{Own: true, Max: 1}, 429, "too_many_connections", ""},
