@@ -85,6 +85,22 @@ func Parse(env map[string]string) (Parsed, error) {
 	return Parsed{s.Addr, s.Folder, s.Store, s.Access, s.Refresh, s.Leeway, s.BcryptCost, s.LogFormat, s.Issuer, strict, s.Hasher, s.Limits, s.MinFreeSpace, s.AlertPrivate, s.Uploads.Quota, s.Introspection}, err
 }
 
+// Whole is all that settings say, as a text.
+func Whole(env map[string]string) (string, error) {
+	s, err := parse(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	return fmt.Sprintf("%+v", s), err
+}
+
+// WordsOf are the settings that are one of a few words.
+func WordsOf() (names []string) {
+	for _, row := range table {
+		if row.word {
+			names = append(names, row.name)
+		}
+	}
+	return names
+}
+
 // Assignments reads the text of a settings' file.
 var Assignments = assignments
 

@@ -113,6 +113,14 @@ var algorithms = keyset.Algorithms()
 
 func isAlgorithm(name string) bool { return slices.Contains(algorithms, name) }
 
+// spelt says how an algorithm is spelt that is nearly named: its letters' case counts (RFC 7518, section 3.1), in every token too.
+func spelt(name string) error {
+	if i := slices.IndexFunc(algorithms, func(a string) bool { return strings.EqualFold(a, name) }); i >= 0 {
+		return errors.New("it is spelt " + algorithms[i])
+	}
+	return nil
+}
+
 // MinSecret is the length of the shortest SECRET_KEY and ROOT_KEY, in bytes (RFC 7518, section 3.2).
 const minSecret = 32
 
@@ -125,13 +133,14 @@ type setting struct {
 	meaning string
 	kept    bool                // a secret that is made at the first start and kept in the data folder, when it is not given
 	mask    func(string) string // how a refused value is shown; nil: as it is
+	word    bool                // one of a few, which is taken in any letter case
 	set     func(*settings, string) bool
 	why     func(string) error // what in particular is wrong with a value that set refuses; nil: takes says it all
 }
 
 // table is every setting that this build reads, in the order of the contract.
 var table = []setting{
-	{name: "ENVIRONMENT", initial: development, takes: "development, staging or production",
+	{name: "ENVIRONMENT", initial: development, word: true, takes: "development, staging or production",
 		meaning: "how strict the start is: production requires ROOT_KEY, TRUSTED_HOSTS and TLS, and takes no setting that is open to everybody; and which API keys are good: xt_dev_, xt_stg_ or xt_prd_",
 		set: func(s *settings, v string) bool {
 			s.Environment = v
@@ -203,7 +212,8 @@ var table = []setting{
 		set: func(_ *settings, v string) bool { return v == "" || len(v) >= minSecret }},
 	{name: "JWT_ALGORITHM", initial: keyset.HS256, takes: "HS256, ES256, EdDSA, RS256 or PS256",
 		meaning: "how access tokens are signed: by the first key, and when it is set also by those that follow a rotation without --alg, which else are of the algorithm before. Until a first rotation HS256 signs with SECRET_KEY itself, and another algorithm takes its place at once",
-		set:     func(s *settings, v string) bool { s.Algorithm = v; return isAlgorithm(v) }},
+		set:     func(s *settings, v string) bool { s.Algorithm = v; return isAlgorithm(v) },
+		why:     spelt},
 	{name: "JWT_LEEWAY", initial: "30s", takes: "a duration from 0s to 2m",
 		meaning: "the clock skew that is allowed between nodes",
 		set:     duration(func(s *settings) *time.Duration { return &s.Leeway }, 0, token.MaxLeeway)},
@@ -229,7 +239,7 @@ var table = []setting{
 			s.Rotation = d
 			return err == nil && (d == 0 || d >= time.Hour && d <= 8760*time.Hour)
 		}},
-	{name: "RATE_LIMIT_ENABLED", initial: "true", takes: "true, false or shadow, and true in production",
+	{name: "RATE_LIMIT_ENABLED", initial: "true", word: true, takes: "true, false or shadow, and true in production",
 		meaning: "whether requests beyond the limits are refused; shadow counts and logs them, and refuses nothing",
 		set: func(s *settings, v string) bool {
 			mode, ok := map[string]app.Mode{"true": app.Enforce, "shadow": app.Shadow, "false": app.Off}[v]
@@ -263,7 +273,7 @@ var table = []setting{
 	{name: "TRUSTED_PROXIES", without: "none", takes: "addresses and networks of proxies, parted by commas, such as 10.0.0.0/8,2001:db8::/48; no bits beyond the mask",
 		meaning: "proxies whose word is taken for where a request comes from, else it comes from the other end of its socket; what is wider than 10.0.0.0/8, fc00::/7 or a /32 of other IPv6 addresses is refused in production",
 		set:     func(s *settings, v string) bool { return networks(&s.HTTP.Proxies.Trusted, v) }},
-	{name: "TRUSTED_PROXY_HEADER", initial: "x-forwarded-for", takes: "x-forwarded-for or forwarded",
+	{name: "TRUSTED_PROXY_HEADER", initial: "x-forwarded-for", word: true, takes: "x-forwarded-for or forwarded",
 		meaning: "the one header of trusted proxies that is read, from the right; forwarded is that of RFC 7239",
 		set:     func(s *settings, v string) bool { return proxyHeader(&s.HTTP.Proxies.Header, v) }},
 	{name: "TRUSTED_HOSTS", without: "any", takes: "hosts without scheme and port, parted by commas, such as example.com,*.example.com",
@@ -272,7 +282,7 @@ var table = []setting{
 	{name: "CORS_ORIGINS", without: "none", takes: "origins as browsers send them, parted by commas, such as https://app.example.com,https://www.example.com",
 		meaning: "the web origins whose scripts may read answers; *, http:// and localhost are refused in production",
 		set:     func(s *settings, v string) bool { return origins(&s.HTTP.Origins, v) }},
-	{name: "COOKIE_MODE", initial: "off", takes: "off or on",
+	{name: "COOKIE_MODE", initial: "off", word: true, takes: "off or on",
 		meaning: "on: browsers get their tokens in cookies too, which no script can read; a request by cookie must be JSON and come from a page of this service or of CORS_ORIGINS, which may then not be *",
 		set:     func(s *settings, v string) bool { s.HTTP.Cookies.On = v == "on"; return v == "on" || v == "off" }},
 	{name: "SSL_CERTFILE", without: "plain HTTP", takes: "the path of a file, with SSL_KEYFILE",
@@ -281,7 +291,7 @@ var table = []setting{
 	{name: "SSL_KEYFILE", without: "plain HTTP", takes: "the path of a file, with SSL_CERTFILE",
 		meaning: "the key of SSL_CERTFILE, as PEM",
 		set:     func(s *settings, v string) bool { return path(&s.KeyFile, v) }},
-	{name: "GRAPHQL_INTROSPECTION", without: "on, but off in production", takes: "true or false, or on or off",
+	{name: "GRAPHQL_INTROSPECTION", without: "on, but off in production", word: true, takes: "true or false, or on or off",
 		meaning: "whether anybody may ask for the GraphQL schema, and /graphiql is served",
 		set: func(s *settings, v string) bool {
 			s.Introspection = v == "true" || v == "on" || v == "" && s.Environment != production
@@ -289,7 +299,7 @@ var table = []setting{
 		}},
 	{name: "LOG_FILE", without: "stderr", takes: "the path of a file", meaning: "where the log is appended to",
 		set: func(s *settings, v string) bool { s.LogFile = v; return !strings.ContainsRune(v, 0) }},
-	{name: "LOG_LEVEL", initial: "info", takes: "debug, info, warn or error", meaning: "the least level that is logged",
+	{name: "LOG_LEVEL", initial: "info", word: true, takes: "debug, info, warn or error", meaning: "the least level that is logged",
 		set: func(s *settings, v string) bool {
 			switch v {
 			case "debug", "info", "warn", "error":
@@ -297,9 +307,9 @@ var table = []setting{
 			}
 			return false
 		}},
-	{name: "LOG_FORMAT", initial: "json", takes: "json or text", meaning: "how log lines are written",
+	{name: "LOG_FORMAT", initial: "json", word: true, takes: "json or text", meaning: "how log lines are written",
 		set: func(s *settings, v string) bool { s.LogFormat = v; return v == "json" || v == "text" }},
-	{name: "PASSWORD_HASHER", initial: "bcrypt", takes: "bcrypt or argon2id",
+	{name: "PASSWORD_HASHER", initial: "bcrypt", word: true, takes: "bcrypt or argon2id",
 		meaning: "how passwords are hashed (argon2id takes 19 MiB for each of those that hash at once, which are one fewer than the cores); a hash of the other kind is upgraded at the next sign-in",
 		set:     func(s *settings, v string) bool { s.Hasher = v; return v == "bcrypt" || v == "argon2id" }},
 	{name: "BCRYPT_COST", initial: "12", takes: "a whole number from 10 to 16",
@@ -326,7 +336,7 @@ var table = []setting{
 	{name: "MAX_CONNECTIONS_PER_USER", initial: "32", takes: "a whole number from 1 to 1000000",
 		meaning: "the same of one user",
 		set:     whole(func(s *settings) *int { return &s.PerUser })},
-	{name: "REVOCATION_STRICT", initial: "false", takes: "true or false",
+	{name: "REVOCATION_STRICT", initial: "false", word: true, takes: "true or false",
 		meaning: "refuse also while only the database is silent; matters once there is a feed beside it",
 		set: func(s *settings, v string) bool {
 			s.Strict = v == "true"
@@ -344,7 +354,7 @@ var table = []setting{
 	{name: auditSecret, without: "none", takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
 		meaning: "what the signatures of those messages are made with; AUDIT_WEBHOOK_URL needs it. Read through SECRETS_URL, once at the start", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
-	{name: "AUDIT_WEBHOOK_PRIVATE", initial: "false", takes: "true or false",
+	{name: "AUDIT_WEBHOOK_PRIVATE", initial: "false", word: true, takes: "true or false",
 		meaning: "as ALERT_WEBHOOK_PRIVATE, for AUDIT_WEBHOOK_URL",
 		set: func(s *settings, v string) bool {
 			s.AuditPrivate = v == "true"
@@ -371,7 +381,7 @@ var table = []setting{
 	{name: "EVENT_SYSLOG_URL", without: "none", takes: "syslog://HOST:PORT, syslogs://HOST:PORT for TLS, or nothing",
 		meaning: "a receiver of syslog (RFC 5424 over TCP, octets counted) that is sent every security event, each by one server of many; production takes TLS, but for this machine itself", mask: maskURL,
 		set: func(s *settings, v string) bool { s.SyslogURL = v; return v == "" || isSyslog(v) }},
-	{name: "EVENT_FORMAT", initial: "json", takes: "json or cef",
+	{name: "EVENT_FORMAT", initial: "json", word: true, takes: "json or cef",
 		meaning: "how events are written to EVENT_FILE and EVENT_SYSLOG_URL: as JSON, or in the Common Event Format of ArcSight, which cuts values to 1,023 bytes",
 		set:     func(s *settings, v string) bool { s.EventCEF = v == "cef"; return v == "json" || v == "cef" }},
 	{name: "ALERT_WEBHOOK_URL", without: "none", takes: "https://HOST/PATH, on this machine or with ALERT_WEBHOOK_PRIVATE=true also http://, or nothing",
@@ -383,7 +393,7 @@ var table = []setting{
 	{name: webhookSecret, without: "made at the first start with ALERT_WEBHOOK_URL", kept: true, takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
 		meaning: "what the signatures of alerts are made with; one that was made is kept in DATA_DIR/secrets, for the receiver to be given. Servers that share a store need it with ALERT_WEBHOOK_URL. Read through SECRETS_URL, once at the start", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
-	{name: "ALERT_WEBHOOK_PRIVATE", initial: "false", takes: "true or false",
+	{name: "ALERT_WEBHOOK_PRIVATE", initial: "false", word: true, takes: "true or false",
 		meaning: "whether the webhook may be on this machine or in a private network, and plain http; link-local addresses, where clouds hand out credentials, are refused always. Where it is not given, one that ALERT_WEBHOOK_URL itself puts on this machine, as localhost or 127.0.0.1, may",
 		set: func(s *settings, v string) bool {
 			s.AlertPrivate = v == "true"
@@ -395,7 +405,7 @@ var table = []setting{
 	{name: notifySecret, without: "none", takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
 		meaning: "what the signatures of notices are made with; NOTIFY_WEBHOOK_URL needs it. Read through SECRETS_URL, once at the start", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
-	{name: "NOTIFY_WEBHOOK_PRIVATE", initial: "false", takes: "true or false",
+	{name: "NOTIFY_WEBHOOK_PRIVATE", initial: "false", word: true, takes: "true or false",
 		meaning: "as ALERT_WEBHOOK_PRIVATE, for NOTIFY_WEBHOOK_URL",
 		set: func(s *settings, v string) bool {
 			s.NotifyPrivate = v == "true"
@@ -410,7 +420,7 @@ var table = []setting{
 	{name: firewallSecret, without: "none", takes: "at least 24 bytes, or whsec_ and base64 of as many; `xteam secret generate` makes one",
 		meaning: "what the signatures of the lists are made with that go to a webhook; a FIREWALL_URL of https needs it. Read through SECRETS_URL, once at the start", mask: maskSecret,
 		set: func(_ *settings, v string) bool { return v == "" || webhook.CheckSecret(secret.New(v)) == nil }},
-	{name: "FIREWALL_PRIVATE", initial: "false", takes: "true or false",
+	{name: "FIREWALL_PRIVATE", initial: "false", word: true, takes: "true or false",
 		meaning: "as ALERT_WEBHOOK_PRIVATE, for a FIREWALL_URL of https or http",
 		set: func(s *settings, v string) bool {
 			s.FirewallPrivate = v == "true"
@@ -494,7 +504,15 @@ func given(get lookup, name string) string {
 }
 
 // value is what the setting has: what was given, else what an empty value stands for.
-func (row *setting) value(get lookup) string { return cmp.Or(given(get, row.name), row.initial) }
+func (row *setting) value(get lookup) string {
+	if row.word {
+		return strings.ToLower(row.got(get))
+	}
+	return row.got(get)
+}
+
+// got is the same as it was written.
+func (row *setting) got(get lookup) string { return cmp.Or(given(get, row.name), row.initial) }
 
 // faults is everything that is wrong with the settings, a line each.
 type faults []string
@@ -508,7 +526,7 @@ func parse(get lookup) (settings, error) {
 	complain := func(name string) {
 		for i := range table {
 			if row := &table[i]; row.name == name {
-				line := fmt.Sprintf("%s: got %s, takes %s", name, row.show(row.value(get)), row.takes)
+				line := fmt.Sprintf("%s: got %s, takes %s", name, row.show(row.got(get)), row.takes)
 				if row.why != nil {
 					if err := row.why(row.value(get)); err != nil {
 						line += ": " + err.Error()

@@ -46,7 +46,7 @@ func TestSettingsTaken(t *testing.T) {
 // Every row refuses what it does not take, with its name, and shows no secret.
 func TestSettingsRefused(t *testing.T) {
 	bad := map[string][]string{
-		"ENVIRONMENT":                 {"prod", "Production", "x\ny"},
+		"ENVIRONMENT":                 {"prod", "PROD", "x\ny"},
 		"HTTP_ADDR":                   {"8000", "localhost", "localhost:http", "localhost:65536", "::1:80"},
 		"DATA_DIR":                    {"a\x00b"},
 		"DATABASE_URL":                {"postgres:///planted-secret", "mysql://u:planted-secret@h/d", "badger://host/path", "badger:relative", "badger:///", "planted-secret", "badger:///p?x=planted-secret"},
@@ -64,16 +64,16 @@ func TestSettingsRefused(t *testing.T) {
 		"REFRESH_TOKEN_EXPIRE_DAYS":   {"0", "366", "7d", "31"},
 		"SESSION_MAX_DAYS":            {"0", "3651"},
 		"TRUSTED_PROXIES":             {"*", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8,", ",", "10.0.0.0/8 192.0.2.0/24", "proxy.example.com", "fe80::1%eth0", "::ffff:0.0.0.0/95", "10.0.0", "all"},
-		"TRUSTED_PROXY_HEADER":        {"x-real-ip", "X-Forwarded-For", "x-forwarded-for,forwarded"},
+		"TRUSTED_PROXY_HEADER":        {"x-real-ip", "X-Real-IP", "x-forwarded-for,forwarded"},
 		"TRUSTED_HOSTS":               {"https://example.com", "example.com:443", "example.com,", "*example.com", "example.com.", "a b"},
 		"CORS_ORIGINS":                {"app.example.com", "https://app.example.com/", "https://*.example.com", "null", "https://app.example.com,", "https://App.example.com"},
-		"COOKIE_MODE":                 {"true", "ON", "lax"},
+		"COOKIE_MODE":                 {"true", "TRUE", "lax"},
 		"SSL_CERTFILE":                {"a\x00b"},
 		"SSL_KEYFILE":                 {"a\x00b"},
 		"LOG_FILE":                    {"a\x00b"},
-		"LOG_LEVEL":                   {"trace", "INFO", "info+2"},
+		"LOG_LEVEL":                   {"trace", "TRACE", "info+2"},
 		"LOG_FORMAT":                  {"xml"},
-		"PASSWORD_HASHER":             {"argon2", "argon2i", "Argon2id", "scrypt", "bcrypt,argon2id"},
+		"PASSWORD_HASHER":             {"argon2", "argon2i", "Argon2", "scrypt", "bcrypt,argon2id"},
 		"BCRYPT_COST":                 {"9", "17", "twelve"},
 		"REVOCATION_MAX_STALENESS":    {"5", "99ms", "2h"},
 		"REVOCATION_POLL":             {"1", "9ms", "5s"},
@@ -86,7 +86,7 @@ func TestSettingsRefused(t *testing.T) {
 		"FEED_RETENTION":              {"1", "999ms", "25h", "0", "-1s"},
 		"MAX_CONNECTIONS":             {"0", "-1", "1000001", "many"},
 		"MAX_CONNECTIONS_PER_USER":    {"0", "-1", "1000001", "many"},
-		"GRAPHQL_INTROSPECTION":       {"yes", "1", "TRUE"},
+		"GRAPHQL_INTROSPECTION":       {"yes", "1", "YES"},
 		"AUDIT_CHECKPOINTS":           {"a\x00b", "https://h/x", "syslog://h"},
 		"AUDIT_WEBHOOK_URL":           {"planted-secret", "ftp://planted-secret@h/", "https://", "https:planted-secret", "https://h/#planted-secret"},
 		"AUDIT_WEBHOOK_SECRET":        {"planted-secret", "whsec_planted-secret-planted-secret"},
@@ -96,7 +96,7 @@ func TestSettingsRefused(t *testing.T) {
 		"EVENT_SYSLOG_URL":            {"planted-secret", "syslog://", "http://planted-secret", "udp://h:514", "syslog://u:planted-secret@h", "syslog://h/planted-secret", "syslog://h:0", "syslog://h:65536", "syslog://h:syslog"},
 		"ALERT_WEBHOOK_URL":           {"planted-secret", "ftp://planted-secret@h/", "https://", "https:planted-secret", "https://h/#planted-secret", "https://:443/planted-secret", "https://planted\x00@h/"},
 		"ALERT_WEBHOOK_SECRET":        {"planted-secret", "whsec_planted-secret-planted-secret", "whsec_cGxhbnRlZA=="},
-		"EVENT_FORMAT":                {"CEF", "xml", "json,cef"},
+		"EVENT_FORMAT":                {"CEF ", "xml", "json,cef"},
 		"DB_ALLOWED_NETWORKS":         {"here", "10.0.0.1/8", "10.0.0.0/8,", "10.0.0.0/33", "::ffff:10.0.0.0/90", "fe80::1%eth0"},
 		"FIREWALL_URL":                {"planted-secret", "awswaf://", "awswaf://eu-central-1/REGIONAL?ipv4=planted-secret", "ftp://planted-secret@h/", "https://", "awssm://planted-secret/x"},
 		"FIREWALL_SECRET":             {"planted-secret", "whsec_planted-secret-planted-secret", "whsec_cGxhbnRlZA=="},
@@ -116,7 +116,7 @@ func TestSettingsRefused(t *testing.T) {
 		"RATE_LIMIT_URL":                 {"redis://", "memory", "memory://", "http://:planted-secret@h"},
 		"REDIS_URL":                      {"planted-secret", "redis:planted-secret", "memory:", "rediss://", "redis+http://h"},
 		"REVOCATION_URL":                 {"planted-secret", "memory:", "postgres://u:planted-secret@h/d"},
-		"RATE_LIMIT_ENABLED":             {"yes", "True", "1", "off"},
+		"RATE_LIMIT_ENABLED":             {"yes", "Yes", "1", "off"},
 		"RATE_LIMIT_REQUESTS_PER_MINUTE": {"0", "-1", "1000000001", "60/m", "99999999999999999999"},
 		"RATE_LIMIT_AUTH":                {"0", "1000000001", "5.0"},
 		"RATE_LIMIT_READ":                {"0", "1000000001", "no number"},
@@ -143,6 +143,41 @@ func TestSettingsRefused(t *testing.T) {
 			if strings.Contains(got, "planted") || strings.Contains(got, key[:8]) || len(got) > 250 {
 				t.Errorf("%s=%q: %q shows a secret, or too much", name, v, got)
 			}
+		}
+	}
+}
+
+// TestWordsInAnyCase: a word of a fixed set means the same however it is written, and one that is none is shown as it was written. Of an algorithm the case counts, and it is told how it is spelt.
+func TestWordsInAnyCase(t *testing.T) {
+	words := map[string][]string{"ENVIRONMENT": {"development", "staging", "production"}, "RATE_LIMIT_ENABLED": {"true", "false", "shadow"}, "TRUSTED_PROXY_HEADER": {"x-forwarded-for", "forwarded"}, "COOKIE_MODE": {"on", "off"},
+		"GRAPHQL_INTROSPECTION": {"true", "false", "on", "off"}, "LOG_LEVEL": {"debug", "info", "warn", "error"}, "LOG_FORMAT": {"json", "text"}, "PASSWORD_HASHER": {"bcrypt", "argon2id"}, "REVOCATION_STRICT": {"true", "false"},
+		"AUDIT_WEBHOOK_PRIVATE": {"true", "false"}, "EVENT_FORMAT": {"json", "cef"}, "ALERT_WEBHOOK_PRIVATE": {"true", "false"}, "NOTIFY_WEBHOOK_PRIVATE": {"true", "false"}, "FIREWALL_PRIVATE": {"true", "false"}}
+	for name, all := range words {
+		for _, word := range all {
+			env := map[string]string{name: word, "ROOT_KEY": key + "r"}
+			want, err := xteam.Whole(env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, other := range []string{strings.ToUpper(word), strings.ToUpper(word[:1]) + word[1:]} {
+				env[name] = other
+				if got, err := xteam.Whole(env); err != nil || got != want {
+					t.Errorf("%s=%s is not %s: %v", name, other, word, err)
+				}
+			}
+		}
+	}
+	for _, row := range xteam.WordsOf() {
+		if words[row] == nil {
+			t.Errorf("%s: this test does not know its words", row)
+		}
+	}
+	for env, want := range map[[2]string]string{
+		{"LOG_LEVEL", "Loud"}: `LOG_LEVEL: got "Loud", takes debug, info, warn or error`, {"JWT_ALGORITHM", "eddsa"}: `JWT_ALGORITHM: got "eddsa", takes HS256, ES256, EdDSA, RS256 or PS256: it is spelt EdDSA`,
+		{"JWT_ALGORITHM", "HS512"}: `JWT_ALGORITHM: got "HS512", takes HS256, ES256, EdDSA, RS256 or PS256`,
+	} {
+		if _, err := xteam.Parse(map[string]string{env[0]: env[1]}); err == nil || err.Error() != want {
+			t.Errorf("%v: got %v, want %s", env, err, want)
 		}
 	}
 }
