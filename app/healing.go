@@ -135,11 +135,10 @@ func (h *Healing) anyOwed(ctx context.Context) bool {
 	return owed
 }
 
-// putBack records entries in the database, each with the change of state that it tells of. One that is over and that no record belongs to is of no use any more.
+// putBack records entries in the database, each with the change of state that it tells of.
 func (h *Healing) putBack(ctx context.Context, entries []revocation.Entry) error {
 	var bare []revocation.Entry // what no record belongs to
 	var mu sync.Mutex
-	now := h.core.now()
 	todo, failed := make(chan *revocation.Entry), make([]error, healers)
 	var all sync.WaitGroup
 	for i := range healers {
@@ -147,9 +146,6 @@ func (h *Healing) putBack(ctx context.Context, entries []revocation.Entry) error
 			for e := range todo {
 				switch err := h.mend(ctx, e); {
 				case errors.Is(err, errNothing), errors.Is(err, ports.ErrNotFound):
-					if e.Until <= now {
-						continue
-					}
 					mu.Lock()
 					bare = append(bare, *e)
 					mu.Unlock()

@@ -31,7 +31,8 @@ type Revocations interface {
 	// Follow calls fn, never twice at once, first with everything that is live here, in batches of bounded size, then with everything that is committed
 	// from then on, through Record or as an effect, by any node, and each time with Caught at the end of a round; when there is nothing new, with Caught alone, at least once a second. It
 	// returns when ctx ends (with the context's error) or when the source is lost (ErrUnavailable); following again begins again with everything that is live. An
-	// entry is delivered at least until its Until has passed; a wall clock that jumped, at any time, by less than a day, loses none.
+	// entry is delivered at least until its Until has passed, and by the truth, which is a store of state, for a day longer: by that it is seen what a store that was set back has lost. A wall clock that jumped, at
+	// any time, by less than a day, loses none.
 	// The first delivery with Caught comes when everything live has been delivered. An error of fn ends Follow with it.
 	Follow(ctx context.Context, fn func(News) error) error
 }

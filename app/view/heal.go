@@ -3,7 +3,6 @@ package view
 import (
 	"context"
 	"hash/maphash"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,8 +17,8 @@ const (
 	healBatch = 1000
 	// healAhead is how long an entry must have to live to be missed: one that is nearly over may have been let go already.
 	healAhead = time.Minute
-	// healBefore is by how much clocks may differ of those who revoked.
-	healBefore = 10 * time.Minute
+	// healBack is how long ago an entry may have ended to be missed of the truth, which tells of it for a day, and nodes hold it for as long: an hour less, so that nobody misses what another clock has let go.
+	healBack = 23 * time.Hour
 	// healTurn is for how long one of many nodes is the one that puts back; healAgain is when another asks whether it is, or what failed is tried again.
 	healTurn  = 10 * time.Second
 	healAgain = 250 * time.Millisecond
@@ -43,7 +42,7 @@ type Healing struct {
 type Healer struct {
 	// Begin is called before the first entry is put back into a source, by the one of many nodes that does it. When it fails, it is called again before anything is put back.
 	Begin func(ctx context.Context, h Healing) error
-	// PutBack records entries in the truth, together with the changes of state that belong to them. Some may be over: only that state matters then.
+	// PutBack records entries in the truth, together with the changes of state that belong to them. Some may be over: that state matters then.
 	PutBack func(ctx context.Context, entries []revocation.Entry) error
 	// Healed is told of what was put back.
 	Healed func(h Healing)
@@ -61,35 +60,19 @@ func (v *View) HealBy(h Healer) {
 // said for the first time that it had told everything, and the source has not told it by the time that it says so again: what was under way then has come in. What is told later is missed no more:
 // another node has put it back.
 //
-// An entry that is over is missed by nobody: every source lets it go. But a truth that has lost others was set back, and what it has on record may be of before that entry: a session that was ended lives there. So those that the
-// view still holds and the truth did not tell are put back with what is missing, as far back as the truth may have been set: to the last minute, before the oldest that is missing, of which it tells anything.
-// After an outage so long that all that was lost is over, nothing is missing. A truth that still tells of something that ended earlier is seen to lack it all the same, by a node that was there.
+// Of the truth what is over is missed too, as far back as it goes on telling of it (ports.Revocations): a truth that was set back has its records of then, and a session that was ended since lives there.
 type round struct {
 	Healing // of what is lost; its Entries count what was put back
 
 	mu      sync.Mutex
 	seed    maphash.Seed
-	told    []uint64                     // the hashes of the keys that the source has told; nil once missing is known
-	minutes map[instant.Instant]struct{} // in which they were asked for; nil unless it is the truth
-	ended   instant.Instant              // what ended then or later the truth has not let go: it has told of something that ended before
+	told    []uint64 // the hashes of the keys that the source has told; nil once missing is known
 	missing map[string]revocation.Entry
-	over    map[string]revocation.Entry
-	late    bool // all that was lost is over
-	first   bool // this node has just started
 	judged  bool
 }
 
 func newRound(h Healing) *round {
-	r := &round{Healing: h, seed: maphash.MakeSeed(), told: []uint64{}, ended: instant.Forever, first: h.Unvouched}
-	if h.Truth {
-		r.minutes = map[instant.Instant]struct{}{}
-	}
-	return r
-}
-
-// minuteOf is the beginning of the minute that at is in.
-func minuteOf(at instant.Instant) instant.Instant {
-	return at - at%instant.Instant(time.Minute/time.Microsecond)
+	return &round{Healing: h, seed: maphash.MakeSeed(), told: []uint64{}}
 }
 
 // tell notes what the source told.
@@ -99,15 +82,9 @@ func (r *round) tell(entries []revocation.Entry) {
 	for i := range entries {
 		switch {
 		case r.missing != nil:
-			key := entries[i].Key()
-			delete(r.missing, key)
-			delete(r.over, key)
+			delete(r.missing, entries[i].Key())
 		case !r.judged:
 			r.told = append(r.told, maphash.String(r.seed, entries[i].Key()))
-			if r.minutes != nil {
-				r.minutes[minuteOf(entries[i].At)] = struct{}{}
-				r.ended = min(r.ended, entries[i].Until.Add(healAhead))
-			}
 		}
 	}
 }
@@ -142,91 +119,48 @@ func (r *round) caught(held *revocation.Set, now instant.Instant) (known bool) {
 		slices.Sort(r.told)
 		r.missing = map[string]revocation.Entry{}
 		for e := range held.All() {
-			if e.Until <= now.Add(healAhead) {
+			if !r.keeps(&e, now) {
 				continue
 			}
-			if key := e.Key(); !r.tells(key) {
+			key := e.Key()
+			if _, told := slices.BinarySearch(r.told, maphash.String(r.seed, key)); !told {
 				r.missing[key] = e
 			}
 		}
-		switch {
-		case !r.Truth:
-		case len(r.missing) > 0:
-			r.over = r.overSince(r.setBackTo(), 0, held, now)
-		case !r.first:
-			r.over, r.late = r.overSince(0, r.ended, held, now), true
-		}
-		r.told, r.minutes = nil, nil
+		r.told = nil
 	default:
 		r.judged, known = true, true
-		if len(r.missing) == 0 { // it was under way, or another has put it back
-			maps.DeleteFunc(r.over, func(_ string, e revocation.Entry) bool { return e.Until < r.ended })
-		}
 	}
 	return known
 }
 
-// tells reports whether the source has told what a key names, by the time that it had told everything. It is called with the lock held, as the next are.
-func (r *round) tells(key string) bool {
-	_, told := slices.BinarySearch(r.told, maphash.String(r.seed, key))
-	return told
-}
-
-// setBackTo is a time that the truth was not set back beyond, before all others when that is not known.
-func (r *round) setBackTo() (to instant.Instant) {
-	first := minuteOf(oldestOf(r.missing))
-	for m := range r.minutes {
-		if m < first {
-			to = max(to, m)
-		}
+// keeps reports whether a source that has lost nothing still tells of an entry that matters to it. A token's that is over does not: no record belongs to it.
+func (r *round) keeps(e *revocation.Entry, now instant.Instant) bool {
+	if r.Truth && e.Kind != revocation.Token {
+		return e.Until > now.Add(-healBack)
 	}
-	return to.Add(-healBefore)
+	return e.Until > now.Add(healAhead)
 }
 
-// overSince is what is held, was asked for since a time, is over, but ended at another time or later, was not told, and may have changed a record that the truth has lost.
-func (r *round) overSince(since, ended instant.Instant, held *revocation.Set, now instant.Instant) map[string]revocation.Entry {
-	over := map[string]revocation.Entry{}
-	for e := range held.All() {
-		if e.Kind == revocation.Token || e.Until > now.Add(healAhead) || e.Until < ended || e.At < since {
-			continue
-		}
-		if key := e.Key(); !r.tells(key) {
-			over[key] = e
-		}
-	}
-	return over
-}
-
-// some is a batch of what is still to be put back; whether any of it is missed, as what is over is when nothing else was lost.
-func (r *round) some() (batch []revocation.Entry, missed bool) {
+// some is a batch of what is still to be put back.
+func (r *round) some() []revocation.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	from := r.missing
-	if len(from) == 0 {
-		from = r.over
-	}
-	batch = make([]revocation.Entry, 0, min(len(from), healBatch))
-	for _, e := range from {
+	batch := make([]revocation.Entry, 0, min(len(r.missing), healBatch))
+	for _, e := range r.missing {
 		if len(batch) == healBatch {
 			break
 		}
 		batch = append(batch, e)
 	}
-	return batch, r.late || len(r.missing) > 0
+	return batch
 }
 
 // oldest is when the oldest entry was asked for that is missed.
-func (r *round) oldest() instant.Instant {
+func (r *round) oldest() (at instant.Instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.late {
-		return oldestOf(r.over)
-	}
-	return oldestOf(r.missing)
-}
-
-func oldestOf(all map[string]revocation.Entry) (at instant.Instant) {
-	for _, e := range all {
+	for _, e := range r.missing {
 		if at == 0 || e.At < at {
 			at = e.At
 		}
@@ -244,7 +178,7 @@ func (r *round) back(batch []revocation.Entry) {
 func (v *View) heal(ctx context.Context, s *source, r *round) {
 	mine, begun, logged := false, false, false
 	for {
-		batch, missed := r.some()
+		batch := r.some()
 		if len(batch) == 0 {
 			break
 		}
@@ -255,7 +189,7 @@ func (v *View) heal(ctx context.Context, s *source, r *round) {
 			continue
 		}
 		mine = true
-		if missed && !begun { // else whoever put back what was missed has begun
+		if !begun {
 			r.Oldest = r.oldest()
 			if err := v.begin(ctx, r); err == nil {
 				begun = true

@@ -234,10 +234,10 @@ func recording(t *testing.T, open Open) {
 			}
 		}
 	})
-	sub(t, "an entry is delivered until its Until has passed, even by a clock that is less than a day ahead", func(t *testing.T) {
+	sub(t, "an entry is delivered for a day after its Until, or until then by a clock that is less than a day ahead", func(t *testing.T) {
 		s := opened(t, open)
 		e := newEntry()
-		e.Until = wall().Add(-23 * time.Hour) // so it looks when the clock has jumped
+		e.Until = wall().Add(-23 * time.Hour) // or so it looks when the clock has jumped
 		e.At = e.Until.Add(-time.Hour)
 		far := newEntry()
 		far.Until = wall().Add(400 * 24 * time.Hour)
