@@ -22,6 +22,7 @@ const (
 	lockMigration    = 0x787465616d_01
 	lockEvents       = 0x787465616d_02
 	lockHousekeeping = 0x787465616d_03
+	lockAlone        = 0x787465616d_04
 	lockHealing      = 0x787465616d_10
 )
 

@@ -133,6 +133,9 @@ SELECT pg_advisory_lock(sqlc.arg(key));
 -- name: TryLockForConnection :one
 SELECT pg_try_advisory_lock(sqlc.arg(key)) AS locked;
 
+-- name: TryShareForConnection :one
+SELECT pg_try_advisory_lock_shared(sqlc.arg(key)) AS locked;
+
 -- name: AddUpload :exec
 INSERT INTO uploads (id, owner, created, sealed) VALUES (sqlc.arg(id), sqlc.arg(owner), sqlc.arg(created), sqlc.arg(sealed));
 

@@ -617,3 +617,56 @@ func TestTheServerIsAskedToSync(t *testing.T) {
 		t.Error("a commit that waits for no disk looks as if it had: the check proves nothing")
 	}
 }
+
+// TestEnter: who must be alone on a database is refused while another begins on it, and keeps all others from it until its end.
+func TestEnter(t *testing.T) {
+	first, url := opened(t, pgstore.Options{})
+	begins := func(alone bool) (*pgstore.DB, error) {
+		t.Helper()
+		db, err := pgstore.Open(t.Context(), url, pgstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return db, db.Enter(t.Context(), alone)
+	}
+	refused := func(what string, err error, why string) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), " is in use, "+why) {
+			t.Errorf("%s: %v, want that it is in use, %s", what, err, why)
+		}
+	}
+	if err := first.Enter(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	second, err := begins(false)
+	if err != nil {
+		t.Fatalf("beside another: %v", err)
+	}
+	_, err = begins(true)
+	refused("alone, beside two others", err, "by a program that began")
+	_ = second.Close()
+	_, err = begins(true)
+	refused("alone, beside another", err, "by a program that began")
+	_ = first.Close()
+	var alone *pgstore.DB
+	eventually(t, "the others have gone", func() bool {
+		alone, err = begins(true)
+		return err == nil
+	})
+	_, err = begins(false)
+	refused("beside one that is alone", err, "by a program that must be alone")
+	_, err = begins(true)
+	refused("alone, beside one that is", err, "by a program")
+	_ = alone.Close()
+	eventually(t, "it has gone", func() bool {
+		_, err := begins(false)
+		return err == nil
+	})
+	if _, err := begins(true); err == nil {
+		t.Error("two are alone")
+	}
+	if err := alone.Enter(t.Context(), false); !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("of one that is closed: %v", err)
+	}
+}

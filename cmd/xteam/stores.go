@@ -31,11 +31,23 @@ var errServed = errors.New("by a server that runs")
 
 // openDatabase opens what DATABASE_URL names.
 func openDatabase(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger) (assembly.Database, func(), error) {
-	return openStore(ctx, s, secrets, log, func(ports.Keys, ports.Nodes) error { return nil })
+	return openStore(ctx, s, secrets, log, entered(ctx))
 }
 
-// openStore is openDatabase, and has before see to the keys of the store before it is unlocked with them.
-func openStore(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys, ports.Nodes) error) (assembly.Database, func(), error) {
+// entered is what comes before a store is unlocked by a program that works beside others.
+func entered(ctx context.Context) func(assembly.Database) error {
+	return func(db assembly.Database) error { return enter(ctx, db, false) }
+}
+
+func enter(ctx context.Context, db assembly.Database, alone bool) error {
+	if db.Enter == nil {
+		return nil
+	}
+	return db.Enter(ctx, alone)
+}
+
+// openStore is openDatabase, and has before see to the keys of the store, and to who else works on it, before it is unlocked.
+func openStore(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(assembly.Database) error) (assembly.Database, func(), error) {
 	if s.DatabaseURL != "" {
 		return openPostgres(ctx, s, secrets, log, before)
 	}
@@ -73,7 +85,7 @@ func unfitRedis(setting, url string) faults {
 	return faults{setting + ": production takes a Redis that asks for a password, over TLS: rediss://USER:PASSWORD@HOST:PORT"}
 }
 
-func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys, ports.Nodes) error) (_ assembly.Database, _ func(), err error) {
+func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(assembly.Database) error) (_ assembly.Database, _ func(), err error) {
 	if _, err := pgstore.ParseURL(s.DatabaseURL); err != nil {
 		return assembly.Database{}, nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
@@ -89,7 +101,7 @@ func openPostgres(ctx context.Context, s settings, secrets *assembly.Secrets, lo
 			err = errors.Join(err, db.Close())
 		}
 	}()
-	if err := before(db.Keys(), db.Nodes()); err != nil {
+	if err := before(assembly.Database{Stores: app.Stores{Keys: db.Keys()}, Nodes: db.Nodes(), Enter: db.Enter}); err != nil {
 		return assembly.Database{}, nil, err
 	}
 	keyring, err := assembly.Unlock(ctx, db.Keys(), secrets)

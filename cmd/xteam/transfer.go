@@ -85,9 +85,7 @@ Sessions that ended more than an hour ago may be left behind.`,
 		if !storeExists(was) {
 			return fmt.Errorf("there is no store in %s: name the one that is with --from", absolute(was.Store))
 		}
-		done, err := c.transfer(cmd.Context(), s, get, was, is, func(ctx context.Context, from, _ assembly.Database) (func(*transferred) error, error) {
-			return func(*transferred) error { return nil }, stopped(ctx, from.Nodes, from.MACs)
-		})
+		done, err := c.transfer(cmd.Context(), s, get, was, is, false, nil)
 		if err != nil {
 			return err
 		}
@@ -124,7 +122,7 @@ keep that too, elsewhere. Stop the server first where it has the embedded store.
 			return fmt.Errorf("make a folder beside %s: %w", file, err)
 		}
 		defer func() { _ = os.RemoveAll(folder) }()
-		done, err := c.transfer(cmd.Context(), s, get, s, settings{Store: filepath.Join(folder, "store")}, nil)
+		done, err := c.transfer(cmd.Context(), s, get, s, settings{Store: filepath.Join(folder, "store")}, true, nil)
 		if err != nil {
 			return err
 		}
@@ -167,7 +165,7 @@ too: the accounts and API keys of which that is known are listed.`,
 		if err != nil {
 			return err
 		}
-		done, err := c.transfer(cmd.Context(), s, get, settings{Store: folder}, s, func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error) {
+		done, err := c.transfer(cmd.Context(), s, get, settings{Store: folder}, s, false, func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error) {
 			r, err := app.Restoring(ctx, from.Stores, to.Stores)
 			if err != nil {
 				return nil, err
@@ -194,7 +192,7 @@ too: the accounts and API keys of which that is known are listed.`,
 }
 
 // openFree is openStore, and waits for what another command or a stop holds for a moment. That a server runs is said at once.
-func openFree(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(ports.Keys, ports.Nodes) error) (db assembly.Database, closeAll func(), err error) {
+func openFree(ctx context.Context, s settings, secrets *assembly.Secrets, log *slog.Logger, before func(assembly.Database) error) (db assembly.Database, closeAll func(), err error) {
 	err = whenFree(ctx, func() (busy bool, err error) {
 		db, closeAll, err = openStore(ctx, s, secrets, log, before)
 		return inUse(err) && !errors.Is(err, errServed), err
@@ -202,25 +200,37 @@ func openFree(ctx context.Context, s settings, secrets *assembly.Secrets, log *s
 	return db, closeAll, err
 }
 
-// transfer opens two stores and carries everything over. Around runs between, and what it answers at the end.
-func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is settings, around func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error)) (*transferred, error) {
+// transfer opens two stores and carries everything over: alone on both, unless the servers of the first may go on beside it. Around runs between, and what it answers at the end.
+func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is settings, beside bool, around func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error)) (*transferred, error) {
 	log := slog.New(slog.DiscardHandler)
 	secrets, closeSecrets, err := openSecrets(ctx, s, get, log)
 	if err != nil {
 		return nil, err
 	}
 	defer closeSecrets()
-	from, closeFrom, err := openFree(ctx, was, secrets, log, func(ports.Keys, ports.Nodes) error { return nil })
+	var occupied error
+	from, closeFrom, err := openFree(ctx, was, secrets, log, func(db assembly.Database) error {
+		if occupied = enter(ctx, db, !beside); beside {
+			return occupied
+		}
+		return nil // whoever it is says who they are once it is unlocked
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer closeFrom()
+	if !beside {
+		if err := cmp.Or(stopped(ctx, from.Nodes, from.MACs), occupied); err != nil {
+			return nil, err
+		}
+	}
 	done := &transferred{}
-	to, closeTo, err := openFree(ctx, is, secrets, log, func(keys ports.Keys, nodes ports.Nodes) (err error) {
-		if err = stopped(ctx, nodes, from.MACs); err != nil { // its keys are another system's else, which is refused next
+	to, closeTo, err := openFree(ctx, is, secrets, log, func(db assembly.Database) (err error) {
+		occupied := enter(ctx, db, true)
+		if err := cmp.Or(stopped(ctx, db.Nodes, from.MACs), occupied); err != nil { // its keys are another system's else, which is refused next
 			return err
 		}
-		done.Keys, err = app.CopyKeys(ctx, from.Stores.Keys, keys)
+		done.Keys, err = app.CopyKeys(ctx, from.Stores.Keys, db.Stores.Keys)
 		return err
 	})
 	if err != nil {
@@ -250,7 +260,7 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 }
 
 // stopped answers an error that names the servers which work on a database that several may share; of the embedded store its lock has said so. What they write meanwhile would be left behind, or would undo what is
-// carried over. Of the database that is written to it is asked before anything is changed there, signing keys too.
+// carried over. Of the database that is written to it is asked before anything is changed there, signing keys too. Who begins from now on meets that this program is alone there.
 func stopped(ctx context.Context, nodes ports.Nodes, macs ports.Authenticator) error {
 	if nodes == nil {
 		return nil

@@ -1384,6 +1384,17 @@ func (q *Queries) TryLockForTransaction(ctx context.Context, key int64) (bool, e
 	return locked, err
 }
 
+const tryShareForConnection = `-- name: TryShareForConnection :one
+SELECT pg_try_advisory_lock_shared($1) AS locked
+`
+
+func (q *Queries) TryShareForConnection(ctx context.Context, key int64) (bool, error) {
+	row := q.db.QueryRow(ctx, tryShareForConnection, key)
+	var locked bool
+	err := row.Scan(&locked)
+	return locked, err
+}
+
 const unplacedEvents = `-- name: UnplacedEvents :one
 SELECT count(*) FROM (SELECT 1 FROM events WHERE position IS NULL LIMIT $1) waiting
 `

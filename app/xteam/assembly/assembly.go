@@ -80,6 +80,8 @@ type Database struct {
 	Space func() (free int64, err error)
 	// Nodes is where nodes leave word for one another; nil: there is one node alone.
 	Nodes ports.Nodes
+	// Enter tells whoever else begins on the store that this program does, or that it must be alone there; nil: it is alone in any case.
+	Enter func(ctx context.Context, alone bool) error
 	// Clock is that of a server that others use too; nil: the store has none but this machine's.
 	Clock func(context.Context) (time.Time, error)
 	// Guests tells who has sessions of such a server; nil: nobody else has.
@@ -92,16 +94,16 @@ const MinFreeSpace = 256 << 20
 // OpenBadger opens the embedded store in a folder, which takes nothing new while less than floor is free, in bytes. The secrets are asked only once the folder is this
 // process' own.
 func OpenBadger(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger) (Database, func(), error) {
-	return OpenBadgerWith(ctx, folder, floor, secrets, log, func(ports.Keys, ports.Nodes) error { return nil })
+	return OpenBadgerWith(ctx, folder, floor, secrets, log, func(Database) error { return nil })
 }
 
-// OpenBadgerWith is OpenBadger, and has before see to the keys of the store before it is unlocked with them. No nodes leave word there: one process has the folder.
-func OpenBadgerWith(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger, before func(ports.Keys, ports.Nodes) error) (Database, func(), error) {
+// OpenBadgerWith is OpenBadger, and has before see to the keys of the store before it is unlocked with them.
+func OpenBadgerWith(ctx context.Context, folder string, floor int64, secrets *Secrets, log *slog.Logger, before func(Database) error) (Database, func(), error) {
 	db, err := badgerstore.Open(folder, badgerstore.Options{Logger: log, MinFreeSpace: floor})
 	if err != nil {
 		return Database{}, nil, err
 	}
-	if err := before(db.Keys(), nil); err != nil {
+	if err := before(Database{Stores: app.Stores{Keys: db.Keys()}}); err != nil {
 		return Database{}, nil, errors.Join(err, db.Close())
 	}
 	keyring, err := Unlock(ctx, db.Keys(), secrets)
