@@ -17,7 +17,10 @@ func lock(dir string) (release func() error, err error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return f.Close, nil
+	return func() error {
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // a child that this process has just begun has the file too, until its own program runs
+		return f.Close()
+	}, nil
 }
 
 // syncFolder makes the names in a folder durable.

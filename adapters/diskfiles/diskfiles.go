@@ -505,6 +505,7 @@ func (h *held) leave() error {
 		return nil
 	}
 	h.over = true
+	unlock(h.file)
 	if err := h.file.Close(); !errors.Is(err, fs.ErrClosed) {
 		return err
 	}

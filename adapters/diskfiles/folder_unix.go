@@ -31,6 +31,9 @@ func lock(f *os.File, wait bool) (bool, error) {
 	}
 }
 
+// unlock gives the lock back. Closing the file would not, while a child of this process that was begun just now has it too: until its own program runs.
+func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
 // Locks answers in a sentence for the operator why several processes cannot share the folder: its file system takes no locks, takes them and does not hold them, or, as far as that is known, keeps them from
 // other machines.
 func (s *Store) Locks() error {
