@@ -17,13 +17,14 @@ import (
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // standby makes and starts a server that follows this one.
 func (s *server) standby(t *testing.T) *server {
 	t.Helper()
 	root := must(os.MkdirTemp("", "xteam-pg-"))
-	b := &server{dir: root, bin: s.bin}
+	b := &server{dir: root, bin: s.bin, port: porttest.Free(t)}
 	if err := errors.Join(os.Chmod(root, 0o755), own(root)); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func (s *server) standby(t *testing.T) *server {
 // TestFailover promotes a standby under load, once the primary was killed. The URL names both. What was acknowledged is on the new primary, for the old one waited for it; no change is made twice;
 // a standby that was not promoted is never written to, nor taken at the start.
 func TestFailover(t *testing.T) {
-	a, err := newServer()
+	a, err := newServer(t)
 	demand(t, err)
 	t.Cleanup(a.stop)
 	b := a.standby(t)

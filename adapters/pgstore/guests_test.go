@@ -27,7 +27,7 @@ func TestGuests(t *testing.T) {
 	if err := own(sockets); err != nil {
 		t.Fatal(err)
 	}
-	s, err := newServer("-c", "unix_socket_directories="+sockets)
+	s, err := newServer(t, "-c", "unix_socket_directories="+sockets)
 	demand(t, err)
 	t.Cleanup(s.stop)
 	server := s.url("postgres", "")

@@ -162,7 +162,7 @@ func TestTwoNodesMigrateAtOnce(t *testing.T) {
 
 // TestFsyncOff: a server that may lose what it acknowledged is refused.
 func TestFsyncOff(t *testing.T) {
-	s, err := newServer("-c", "fsync=off")
+	s, err := newServer(t, "-c", "fsync=off")
 	demand(t, err)
 	t.Cleanup(s.stop)
 	refused(t, s.url("postgres", "sslmode=disable"), "fsync=off")
@@ -206,7 +206,7 @@ func (a authority) give(t *testing.T, s *server, name string) {
 
 // TestTLS: verify-full proves name and authority, nothing falls back to plain, and the seed's spelling encrypts.
 func TestTLS(t *testing.T) {
-	s, err := newServer()
+	s, err := newServer(t)
 	demand(t, err)
 	t.Cleanup(s.stop)
 	ours, other := newAuthority(), newAuthority()
@@ -271,7 +271,7 @@ func TestTLS(t *testing.T) {
 
 // TestCrash kills the server under load, again and again: what was acknowledged is there, what failed is ErrUnavailable, no change is made twice, and all goes on by itself.
 func TestCrash(t *testing.T) {
-	s, err := newServer()
+	s, err := newServer(t)
 	demand(t, err)
 	t.Cleanup(s.stop)
 	db := reopened(t, s.url("postgres", "sslmode=disable"), pgstore.Options{Wait: time.Second})
@@ -356,10 +356,10 @@ func TestCrash(t *testing.T) {
 
 // TestASilentServer: one that is stopped, and answers nothing, holds no call up for longer than a statement may take; it goes on where it was.
 func TestASilentServer(t *testing.T) {
-	s, err := newServer()
+	s, err := newServer(t)
 	demand(t, err)
 	t.Cleanup(s.stop)
-	db := reopened(t, s.url("postgres", "sslmode=disable"), pgstore.Options{StatementTimeout: 300 * time.Millisecond, Wait: 300 * time.Millisecond, Poll: 20 * time.Millisecond})
+	db := reopened(t, s.url("postgres", "sslmode=disable"), pgstore.Options{StatementTimeout: 2 * time.Second, Wait: 2 * time.Second, Poll: 20 * time.Millisecond})
 	v := aSession()
 	if err := db.Sessions().Create(t.Context(), v, ports.Effects{}); err != nil {
 		t.Fatal(err)
@@ -384,8 +384,8 @@ func TestASilentServer(t *testing.T) {
 		if err := call(); !errors.Is(err, ports.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: got %v, want ErrUnavailable", what, err)
 		}
-		if took := time.Since(start); took > 8*time.Second {
-			t.Errorf("%s: answered after %v, want it after some 1.3 seconds", what, took)
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("%s: answered after %v, want it after some seconds", what, took)
 		}
 	}
 	s.signal(syscall.SIGCONT)

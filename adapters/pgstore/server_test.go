@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/xteam/xteam/adapters/pgstore"
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // serverSetting names the environment variable by which a child process of a suite finds the server of its parent.
@@ -90,7 +90,8 @@ func own(path string) error {
 const password = "pw/of$$tests"
 
 // newServer makes a folder with a new cluster, and starts it.
-func newServer(args ...string) (*server, error) {
+func newServer(t testing.TB, args ...string) (*server, error) {
+	t.Helper()
 	bin := binaries()
 	if bin == "" {
 		return nil, errMissing
@@ -99,7 +100,7 @@ func newServer(args ...string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{dir: root, bin: bin, args: args}
+	s := &server{dir: root, bin: bin, args: args, port: porttest.Free(t)}
 	pw := filepath.Join(root, "pw")
 	if err := errors.Join(os.Chmod(root, 0o755), os.WriteFile(pw, []byte(password), 0o644), own(root)); err != nil {
 		return nil, err
@@ -118,14 +119,6 @@ func (s *server) data() string { return filepath.Join(s.dir, "data") }
 
 // start starts the server, after a kill again and again until the shared memory of the one before is free, and waits until it answers.
 func (s *server) start() error {
-	if s.port == 0 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		s.port = l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-	}
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		s.said = &bytes.Buffer{}
@@ -232,7 +225,7 @@ func base(t testing.TB) string {
 		if shared.url = os.Getenv(serverSetting); shared.url != "" {
 			return
 		}
-		if shared.own, shared.err = newServer(); shared.err != nil {
+		if shared.own, shared.err = newServer(t); shared.err != nil {
 			return
 		}
 		shared.url = shared.own.url("postgres", "sslmode=disable")

@@ -222,7 +222,7 @@ func TestAFollowerEndsWithItsTable(t *testing.T) {
 				if !errors.Is(err, ports.ErrUnavailable) || !strings.Contains(err.Error(), "emptied or made anew") {
 					t.Errorf("got %v", err)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Error("the follower goes on")
 			}
 		})
@@ -241,13 +241,13 @@ func TestClaim(t *testing.T) {
 		}
 		return mine
 	}
-	if !claims(one, 300*time.Millisecond) {
+	if !claims(one, 3*time.Second) {
 		t.Fatal("nobody has it, and the first was refused")
 	}
 	if claims(one, time.Hour) || claims(two, time.Hour) {
 		t.Error("two have it")
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !claims(two, time.Hour) {
 		if time.Now().After(deadline) {
 			t.Fatal("its time is over, and nobody else gets it")
@@ -341,7 +341,7 @@ func TestConflicts(t *testing.T) {
 
 // TestTimeouts: a statement that takes too long, and a row that another node holds, are ErrUnavailable in time, and the connection is good again.
 func TestTimeouts(t *testing.T) {
-	db, url := opened(t, pgstore.Options{StatementTimeout: 300 * time.Millisecond, LockTimeout: 100 * time.Millisecond})
+	db, url := opened(t, pgstore.Options{StatementTimeout: 2 * time.Second, LockTimeout: 200 * time.Millisecond})
 	conn := connected(t, url)
 	v := aSession()
 	if err := db.Sessions().Create(t.Context(), v, ports.Effects{}); err != nil {
@@ -365,9 +365,7 @@ func TestTimeouts(t *testing.T) {
 		t.Errorf("a slow statement: got %v, want ErrUnavailable for the statement timeout", err)
 	}
 	run1(t, conn, "drop trigger slow on sessions")
-	if err := bump(); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
+	eventually(t, "a change afterwards", func() bool { return bump() == nil })
 }
 
 // TestPoolExhausted: of 500 callers of a pool whose connections all hang, each has its answer in a bounded time, and afterwards all is well.
@@ -405,7 +403,7 @@ func TestPoolExhausted(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if took := time.Since(start); took > 10*time.Second || refused.Load() != 500 {
+	if took := time.Since(start); took > 15*time.Second || refused.Load() != 500 {
 		t.Errorf("500 callers: %d refused after %v, want all within a bound of half a second and what the machine takes", refused.Load(), took)
 	}
 	run1(t, conn, "rollback")
@@ -590,7 +588,7 @@ func TestNothingPersonalInTheClear(t *testing.T) {
 
 // TestTheServerIsAskedToSync: a call is acknowledged once the server's log is on its disk up to where it was before the call, and further. The check fails without synchronous_commit.
 func TestTheServerIsAskedToSync(t *testing.T) {
-	s, err := newServer("-c", "synchronous_commit=off", "-c", "wal_writer_delay=10s", "-c", "autovacuum=off", "-c", "bgwriter_lru_maxpages=0")
+	s, err := newServer(t, "-c", "synchronous_commit=off", "-c", "wal_writer_delay=10s", "-c", "autovacuum=off", "-c", "bgwriter_lru_maxpages=0")
 	demand(t, err)
 	t.Cleanup(s.stop)
 	db := reopened(t, s.url("postgres", "sslmode=disable"), patient)

@@ -264,7 +264,7 @@ func TestACompanyOfWhichTheConnectionBreaks(t *testing.T) {
 // TestWhoIsNotTakenAlong does not wait for ever: after Options.Wait, or once the caller has gone, nothing of the change happens.
 func TestWhoIsNotTakenAlong(t *testing.T) {
 	o := patient
-	o.Wait = 300 * time.Millisecond
+	o.Wait = 3 * time.Second
 	db, url := opened(t, o)
 	goOn := crowd(t, db, url)
 	ctx, leave := context.WithCancel(t.Context())
@@ -319,7 +319,7 @@ func TestARowThatIsHeld(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(15 * time.Second):
+		case <-time.After(25 * time.Second):
 			t.Fatal("it waits for another's row")
 		case err := <-held:
 			t.Fatalf("a row that is held was changed, or given up: %v", err)

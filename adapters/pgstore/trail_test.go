@@ -74,7 +74,7 @@ func TestNodesThatAppendAtOnce(t *testing.T) {
 
 // TestNodesLinkOneChain: events that several nodes commit at once, by transactions that overlap, are linked once each, by whichever node is at it; while the server is killed too.
 func TestNodesLinkOneChain(t *testing.T) {
-	s, err := newServer()
+	s, err := newServer(t)
 	demand(t, err)
 	t.Cleanup(s.stop)
 	url := s.url("postgres", "sslmode=disable")

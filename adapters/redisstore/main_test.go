@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/xteam/xteam/adapters/redisstore"
 	"github.com/xteam/xteam/domain/secret"
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // What is closed leaves nothing running; what was started is ended.
@@ -78,24 +78,6 @@ func binary(t testing.TB) string {
 		t.Skip("needs redis-server")
 	}
 	return path
-}
-
-var ports sync.Map // handed out already
-
-// freePort leaves room for a Cluster's second port, 10,000 above.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if _, taken := ports.LoadOrStore(port, true); !taken && port < 55_000 {
-			return port
-		}
-	}
 }
 
 // launch starts a server; it is not ended by the test's end.
@@ -176,7 +158,7 @@ func (s *server) ready(t testing.TB) *server {
 // start starts a server for one test.
 func start(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := launch(t, freePort(t), args...)
+	s := launch(t, porttest.Free(t), args...)
 	t.Cleanup(s.end)
 	return s.ready(t)
 }
@@ -190,7 +172,7 @@ func single(t testing.TB) *server {
 	if s != nil {
 		return s
 	}
-	s = launch(t, freePort(t)).ready(t)
+	s = launch(t, porttest.Free(t)).ready(t)
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	shared.single = s

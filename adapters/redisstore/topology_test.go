@@ -67,7 +67,7 @@ func TestTLSAndRights(t *testing.T) {
 	acl := filepath.Join(t.TempDir(), "users.acl")
 	ok(t, os.WriteFile(acl, []byte("user default off\nuser xteam on >secret ~xteam:* &xteam:* +@all -@dangerous +config|get +info\nuser bare on >secret ~xteam:* &xteam:* +@all -@dangerous\n"+
 		"user reader on >secret ~xteam:* &xteam:* +@read +@connection\n"), 0o600))
-	port := freePort(t)
+	port := porttest.Free(t)
 	server := launch(t, 0, "--tls-port", strconv.Itoa(port), "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no", "--aclfile", acl)
 	t.Cleanup(server.end)
 	parse := func(user, query string) redisstore.Options {
@@ -129,11 +129,11 @@ func TestTLSAndRights(t *testing.T) {
 // TestSentinel: a failover during writes. What was acknowledged and lost is found out: Follow ends with ErrLost, and what a node holds is put back.
 func TestSentinel(t *testing.T) {
 	auth := []string{"--requirepass", "pw", "--masterauth", "pw"}
-	primary := launch(t, freePort(t), auth...)
+	primary := launch(t, porttest.Free(t), auth...)
 	t.Cleanup(primary.end)
 	admin := redisAdmin(t, primary, "pw")
 	eventually(t, "the primary is ready", func() bool { return admin.Ping(context.Background()).Err() == nil })
-	replica := launch(t, freePort(t), append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(primary.port)}, auth...)...)
+	replica := launch(t, porttest.Free(t), append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(primary.port)}, auth...)...)
 	t.Cleanup(replica.end)
 	other := redisAdmin(t, replica, "pw")
 	eventually(t, "the replica is in step", func() bool {
@@ -142,7 +142,7 @@ func TestSentinel(t *testing.T) {
 	o := redisstore.Options{Master: "mymaster", Password: hidden("pw"), Namespace: own(), BucketTimeout: 5 * time.Second}
 	var sentinels []*redis.SentinelClient
 	for range 3 {
-		port := freePort(t)
+		port := porttest.Free(t)
 		file := filepath.Join(t.TempDir(), "s.conf")
 		ok(t, os.WriteFile(file, fmt.Appendf(nil, "bind 127.0.0.1\nport %d\ndir %s\nsentinel monitor mymaster 127.0.0.1 %d 2\nsentinel auth-pass mymaster pw\n"+
 			"sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n", port, filepath.Dir(file), primary.port), 0o600))
@@ -218,7 +218,7 @@ func TestCluster(t *testing.T) {
 	var nodes []*server
 	var addresses []string
 	for range 6 {
-		n := launch(t, freePort(t), "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000")
+		n := launch(t, porttest.Free(t), "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000")
 		t.Cleanup(n.end)
 		n.ready(t)
 		nodes, addresses = append(nodes, n), append(addresses, n.address())

@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // server is a Vault of the test's own, on a free port of the loopback interface.
@@ -218,10 +220,7 @@ func eventually(is func() bool) bool {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ok(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", porttest.Free(t))
 }
 
 // certificate is one that signs itself, for the loopback address, in files.

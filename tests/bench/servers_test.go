@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // patience is how long a server may take that is sure to come. It is no measurement.
@@ -33,17 +35,6 @@ func needs(b *testing.B, program string) string {
 	report.skip(b.Name() + ": " + why)
 	b.Skip(why)
 	return ""
-}
-
-// freePort is a port of the loopback interface that nobody had a moment ago.
-func freePort(b *testing.B) string {
-	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 // until waits for a condition.
@@ -77,7 +68,7 @@ func background(b *testing.B, cmd *exec.Cmd, as *syscall.Credential) {
 // startRedis starts a Redis that writes each command to its disk before it answers, unless fsync says otherwise, and answers its URL.
 func startRedis(b *testing.B, fsync string) string {
 	b.Helper()
-	server, port := needs(b, "redis-server"), freePort(b)
+	server, port := needs(b, "redis-server"), strconv.Itoa(porttest.Free(b))
 	background(b, exec.Command(server, "--bind", "127.0.0.1", "--port", port, "--dir", b.TempDir(), "--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--loglevel", "warning"), nil)
 	until(b, "Redis answers", func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
@@ -113,7 +104,7 @@ func startPostgres(b *testing.B) string {
 	}
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
-	data, port := filepath.Join(dir, "data"), freePort(b)
+	data, port := filepath.Join(dir, "data"), strconv.Itoa(porttest.Free(b))
 	cmd := exec.CommandContext(ctx, initdb, "-D", data, "-U", "xteam", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
 	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: as}
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // The files that are shipped for whoever watches the service.
@@ -227,13 +228,8 @@ func answers(t *testing.T, base, query string) (int, error) {
 	return len(out.Data.Result), nil
 }
 
-// freeAddr is an address of the loopback interface that nobody had a moment ago.
+// freeAddr is an address of the loopback interface that no other test is given.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", porttest.Free(t))
 }

@@ -52,7 +52,6 @@ func (h *hooks) listen(t *testing.T) (end func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.addr = l.Addr().String()
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h, ReadHeaderTimeout: patience}}
 	s.Start()
 	t.Cleanup(s.Close)
@@ -136,7 +135,7 @@ func takeSyslog(t *testing.T) *syslogs {
 // TestAlertsArrive: an alert is posted with a signature that holds; one that is raised while nobody listens, by a server that is killed meanwhile, comes after both are back, and everything is in the file
 // of events and with the receiver of syslog as well.
 func TestAlertsArrive(t *testing.T) {
-	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-alerts"}
+	h := &hooks{addr: freeAddr(t), secret: "planted-secret-of-the-alerts"}
 	gone := h.listen(t)
 	folder := t.TempDir()
 	file := filepath.Join(folder, "events.jsonl")
@@ -214,7 +213,7 @@ func TestAlertsNeedTheirAddressAlone(t *testing.T) {
 
 // TestFirewallIsTold: what is blocked is posted to the firewall, whole, signed, within a second or so; what was changed while it was away comes once it is back, by a server that was killed meanwhile.
 func TestFirewallIsTold(t *testing.T) {
-	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-firewall"}
+	h := &hooks{addr: freeAddr(t), secret: "planted-secret-of-the-firewall"}
 	gone := h.listen(t)
 	folder := t.TempDir()
 	env := environ(folder, "FIREWALL_URL=http://"+h.addr+"/planted-path", "FIREWALL_SECRET="+h.secret, "FIREWALL_PRIVATE=true", "METRICS_ADDR="+freeAddr(t))
@@ -242,7 +241,7 @@ func TestFirewallIsTold(t *testing.T) {
 
 // TestCheckpointsArriveElsewhere: the head of the audit trail is posted to a receiver that was away until the server was started anew, and what it kept is what the trail is verified against.
 func TestCheckpointsArriveElsewhere(t *testing.T) {
-	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-checkpoints"}
+	h := &hooks{addr: freeAddr(t), secret: "planted-secret-of-the-checkpoints"}
 	h.listen(t)()
 	folder := t.TempDir()
 	env := environ(folder, "AUDIT_WEBHOOK_URL=http://"+h.addr+"/planted-path", "AUDIT_WEBHOOK_SECRET="+h.secret, "AUDIT_WEBHOOK_PRIVATE=true")
@@ -290,7 +289,7 @@ func TestCheckpointsArriveElsewhere(t *testing.T) {
 
 // TestASignInThatWasNotMine: a sign-in from a new network is told to its user, with a link that ends it, once; a sign-in from a known one is not. The link is in no log and no event.
 func TestASignInThatWasNotMine(t *testing.T) {
-	h := &hooks{addr: "127.0.0.1:0", secret: "planted-secret-of-the-notices"}
+	h := &hooks{addr: freeAddr(t), secret: "planted-secret-of-the-notices"}
 	h.listen(t)
 	folder := t.TempDir()
 	file := filepath.Join(folder, "events.jsonl")

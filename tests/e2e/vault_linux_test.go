@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,12 +26,7 @@ func startVault(t *testing.T) *vault {
 	if path == "" {
 		t.Skip("needs a real Vault server, which make test-vault builds and names in XTEAM_TEST_VAULT")
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &vault{t, free.Addr().String()}
-	_ = free.Close()
+	v := &vault{t, freeAddr(t)}
 	cmd := exec.Command(path, "server", "-dev", "-dev-root-token-id=root", "-dev-listen-address="+v.host, "-dev-no-store-token")
 	cmd.Env, cmd.Dir = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, t.TempDir()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // binary is the program, built once.
@@ -141,7 +143,7 @@ func (c *cluster) join(i int, more ...string) *node {
 // node is one that was not started yet. What is given last of its environment counts.
 func (c *cluster) node(i int, more ...string) *node {
 	n := &node{n: i, program: binary}
-	n.env = append([]string{"PATH=" + os.Getenv("PATH"), "DATA_DIR=" + filepath.Join(c.t.TempDir(), "data"), fmt.Sprintf("HTTP_ADDR=127.0.0.1:%d", freePort(c.t)), "BCRYPT_COST=10", "RATE_LIMIT_ENABLED=false",
+	n.env = append([]string{"PATH=" + os.Getenv("PATH"), "DATA_DIR=" + filepath.Join(c.t.TempDir(), "data"), fmt.Sprintf("HTTP_ADDR=127.0.0.1:%d", porttest.Free(c.t)), "BCRYPT_COST=10", "RATE_LIMIT_ENABLED=false",
 		"DATABASE_URL=" + c.postgres.url(), "REDIS_URL=" + c.redis.url(), "SECRET_KEY=k3yOfTests-7Zt0Lw4Vb9Xn2Rk8Hs5Jd1Fg6Pc", "ROOT_KEY=r00tOfTests-q2Wn8Xb5Vt1Lc7Zk4Mj9Hd3Gs"}, more...)
 	n.process = &process{t: c.t, name: fmt.Sprintf("node %d", i), dir: c.t.TempDir()}
 	return n

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // service is one of a Compose file.
@@ -130,7 +132,7 @@ func TestComposeCluster(t *testing.T) {
 	}
 
 	// nginx before them.
-	port := freePort(t)
+	port := porttest.Free(t)
 	folder := t.TempDir()
 	config = strings.Replace(config, "listen 8080;", "listen 127.0.0.1:"+strconv.Itoa(port)+";", 1)
 	user := ""

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // spoil damages some entries where they lie, in one of four ways, lays something where an entry may come to lie, and writes to the stream what no node wrote, and what one wrote under a count that is not its own.
@@ -72,7 +74,7 @@ redis.call('ZADD', KEYS[2], 9999999999, ARGV[3])
 redis.call('SET', KEYS[6], 'oops')
 return 1`, "6", p+"sid:"+victim, p+"live", p+"stream", p+"count", p+"jti:"+strings.Repeat("7", 32), p+sid, forged, "sid:"+victim, "jti:"+strings.Repeat("7", 32))
 
-	metrics := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	metrics := fmt.Sprintf("127.0.0.1:%d", porttest.Free(t))
 	c.nodes = append(c.nodes, c.join(2, "METRICS_ADDR="+metrics))
 	until(t, "the entry is written anew", func() bool {
 		return strings.Contains(c.redis.ask("GET", p+sid), good[len(good)-30:]) || len(c.redis.ask("GET", p+sid)) > 60

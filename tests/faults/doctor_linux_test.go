@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // TestDoctorOfStores: what the doctor says of the database and of Redis it has seen on live connections. Each check is red for its own fault, and green after the fix.
@@ -28,7 +30,7 @@ func TestDoctorOfStores(t *testing.T) {
 	plain := startRedis(t, "--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
 	plain.say("ZADD", "xteam:{r}:live", "9999999999", "jti:"+strings.Repeat("7", 32))
 	plain.say("SET", "xteam:{r}:jti:"+strings.Repeat("7", 32), "oops")
-	port := freePort(t)
+	port := porttest.Free(t)
 	acl := filepath.Join(t.TempDir(), "users")
 	write(t, acl, "user default off\nuser xteam on >a-redis-password ~* &* +@all\n")
 	startTLSRedis(t, port, "--tls-port", strconv.Itoa(port), "--tls-cert-file", ca, "--tls-key-file", keep(t, key), "--tls-ca-cert-file", ca, "--tls-auth-clients", "no", "--aclfile", acl)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // TestDoctorLive: a deployment in production, with two servers over TLS, PostgreSQL that is verified and Redis with TLS and ACL: what the doctor says of it from outside. Then a record of the
@@ -18,7 +20,7 @@ func TestDoctorLive(t *testing.T) {
 	certFile, keyFile := keep(t, cert), keep(t, key)
 	postgres := startPostgres(t)
 	ca := postgres.speakTLS(t, cert, key)
-	port := freePort(t)
+	port := porttest.Free(t)
 	acl := filepath.Join(t.TempDir(), "users")
 	write(t, acl, "user default off\nuser xteam on >a-redis-password ~* &* +@all\n")
 	startTLSRedis(t, port, "--tls-port", strconv.Itoa(port), "--tls-cert-file", ca, "--tls-key-file", keyFile, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no", "--aclfile", acl)
@@ -45,7 +47,7 @@ func TestDoctorLive(t *testing.T) {
 	var servers []server
 	var base, log string
 	for n := range 2 {
-		dir, at := t.TempDir(), freePort(t)
+		dir, at := t.TempDir(), porttest.Free(t)
 		file := filepath.Join(t.TempDir(), "log")
 		env := append(append([]string{}, good...), fmt.Sprintf("HTTP_ADDR=127.0.0.1:%d", at), "DATA_DIR="+dir, "LOG_FILE="+file)
 		p := &process{t: t, name: fmt.Sprintf("server %d", n), args: []string{binary, "serve"}, env: env, dir: t.TempDir(), ready: func() bool {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // The README's lines for a cluster, to the letter but for ports and passwords that are this test's, give three nodes of one service.
@@ -23,7 +25,7 @@ func TestReadmeCluster(t *testing.T) {
 		t.Fatal("the README's section on clusters has no lines to follow")
 	}
 	redis, postgres := startRedis(t), startPostgres(t)
-	ports := []int{freePort(t), freePort(t), freePort(t)}
+	ports := []int{porttest.Free(t), porttest.Free(t), porttest.Free(t)}
 	for old, its := range map[string]string{
 		"'postgres://xteam:PASSWORD@127.0.0.1:5432/xteam?sslmode=disable'": "'" + postgres.url() + "'",
 		"redis://127.0.0.1:6379":    redis.url(),

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // patience is how long anything may take that is sure to come. It is no measurement: a slow machine only waits.
@@ -121,21 +122,6 @@ func needs(t testing.TB, program string) string {
 	return path
 }
 
-// freePort is a port of the loopback interface that nobody had a moment ago, below those that the system gives to clients: who is killed finds its own free again.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 1000 {
-		port := 10000 + rand.IntN(22000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
-}
-
 // until waits for a condition.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
@@ -162,7 +148,7 @@ type redisServer struct {
 func startRedis(t testing.TB, more ...string) *redisServer {
 	t.Helper()
 	server := needs(t, "redis-server")
-	r := &redisServer{port: freePort(t)}
+	r := &redisServer{port: porttest.Free(t)}
 	if i := slices.Index(more, "--requirepass"); i >= 0 {
 		r.password = more[i+1]
 	}
@@ -199,12 +185,12 @@ func (r *redisServer) say(words ...string) string {
 
 // ask sends one command and answers what comes back, as far as it is short.
 func (r *redisServer) ask(words ...string) string {
-	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", r.port), time.Second)
+	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", r.port), 10*time.Second)
 	if err != nil {
 		return ""
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	var b bytes.Buffer
 	say := func(words []string) {
 		fmt.Fprintf(&b, "*%d\r\n", len(words))
@@ -272,7 +258,7 @@ func startPostgres(t testing.TB) *postgresServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := &postgresServer{port: freePort(t)}
+	p := &postgresServer{port: porttest.Free(t)}
 	var as *syscall.Credential
 	if os.Getuid() == 0 { // which PostgreSQL refuses
 		u, err := user.Lookup("postgres")

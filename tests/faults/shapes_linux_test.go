@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // linked has a link between each node and Redis.
@@ -48,7 +50,7 @@ func sentinels(c *cluster) {
 	inStep(c.t, replica)
 	c.others = append(c.others, replica)
 	for range 3 {
-		s := &redisServer{port: freePort(c.t)}
+		s := &redisServer{port: porttest.Free(c.t)}
 		dir := c.t.TempDir()
 		file := filepath.Join(dir, "sentinel.conf")
 		text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsentinel monitor main 127.0.0.1 %d 2\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n", s.port, dir, c.redis.port)
@@ -106,7 +108,7 @@ func oldPrimary(c *cluster, _ *history) func() {
 func redisCluster(c *cluster) {
 	args := []string{"--cluster", "create"}
 	for range 6 {
-		r := startRedis(c.t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000", "--cluster-port", strconv.Itoa(freePort(c.t)))
+		r := startRedis(c.t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000")
 		c.others, args = append(c.others, r), append(args, fmt.Sprintf("127.0.0.1:%d", r.port))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

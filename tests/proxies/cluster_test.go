@@ -2,7 +2,6 @@ package proxies_test
 
 import (
 	"bytes"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,13 +19,7 @@ func TestClusterLogsNoQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := l.Addr().String()
-	_ = l.Close()
-	folder := t.TempDir()
+	at, folder := free(t), t.TempDir()
 	conf := strings.Replace(string(file), "listen 8080;", "listen "+at+";", 1)
 	conf = strings.Replace(conf, "/dev/stdout", folder+"/access.log", 1)
 	conf = regexp.MustCompile(`node\d:8000`).ReplaceAllString(conf, "127.0.0.1:9") // nobody is there

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/xteam/xteam/ports/porttest"
 )
 
 // patience is how long anything may take that is sure to come.
@@ -139,13 +141,10 @@ func (p proxy) run(t *testing.T, xteam, orders string) string {
 	}
 }
 
-// free is a port that was free a moment ago: these programs do not tell which they were given.
+// free is an address for one of these programs, which do not tell which they were given.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	fatal(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", porttest.Free(t))
 }
 
 // needs skips a test on a machine without a program that it runs, and fails it where the real components are promised.
@@ -215,6 +214,17 @@ func serve(t *testing.T, more ...string) *xteam {
 		t.Fatalf("the program is not ready:\n%s", x.log.String())
 	}
 	return x
+}
+
+// says waits until the journal holds a text.
+func (x *xteam) says(text string) {
+	x.t.Helper()
+	for begun := time.Now(); !strings.Contains(x.log.String(), text); {
+		if time.Since(begun) > patience {
+			x.t.Fatalf("the journal says nothing of %s:\n%s", text, x.log.String())
+		}
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 func (x *xteam) run(stdin string, args ...string) {
