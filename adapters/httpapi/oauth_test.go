@@ -173,7 +173,7 @@ func TestInactive(t *testing.T) {
 		t.Fatal(w.Code)
 	}
 	for name, text := range map[string]string{"garbage": "x", "a dot": ".", "logged out": logged.AccessToken, "its refresh token": logged.RefreshToken, "a revoked key": dead.Key, "another system's refresh token": foreign.ann.RefreshToken,
-		"another system's key": foreign.key.Key, "a damaged one": o.ann.AccessToken[:len(o.ann.AccessToken)-2] + "AA", "no UTF-8": "\xff\xfe", "long": strings.Repeat("a", 8000), "xr_": "xr_", "xt_": "xt_", "NUL": "\x00"} {
+		"another system's key": foreign.key.Key, "a damaged one": o.ann.AccessToken[:len(o.ann.AccessToken)-8] + "AAAAAAAA", "no UTF-8": "\xff\xfe", "long": strings.Repeat("a", 8000), "xr_": "xr_", "xt_": "xt_", "NUL": "\x00"} {
 		w := o.form(introspectAt, tokenOf(text), o.by)
 		if w.Code != 200 || w.Body.String() != inactive {
 			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
@@ -243,7 +243,7 @@ func TestRevocation(t *testing.T) {
 		t.Error("a refresh token must end the access tokens of its session (section 2.1)")
 	}
 	wants(t, o.post("/api/v1/auth/refresh", `{"refresh_token":"`+other.RefreshToken+`"}`), 401, "token_revoked")
-	for _, text := range []string{own.AccessToken, other.RefreshToken, "unknown", "xr_unknown", strings.Repeat("a", 8000), o.ann.AccessToken[:len(o.ann.AccessToken)-2] + "AA"} {
+	for _, text := range []string{own.AccessToken, other.RefreshToken, "unknown", "xr_unknown", strings.Repeat("a", 8000), o.ann.AccessToken[:len(o.ann.AccessToken)-8] + "AAAAAAAA"} {
 		revoke(text, o.by)
 	}
 	for _, hint := range []string{"access_token", "refresh_token", "no_such"} { // section 2.1: a wrong hint is no reason not to find it
