@@ -79,7 +79,7 @@ func (m *muted) Follow(ctx context.Context, fn func(ports.News) error) error {
 
 func closedWhenSilent(t *testing.T) {
 	m := &muted{}
-	n := one(t, plan{stores: func(s *app.Stores) { m.StoredRevocations, s.Revocations = s.Revocations, m }, change: func(o *assembly.Options) { o.MaxStaleness = 1500 * time.Millisecond }})
+	n := one(t, plan{stores: func(s *app.Stores) { m.StoredRevocations, s.Revocations = s.Revocations, m }, change: func(o *assembly.Options) { o.MaxStaleness = 4 * time.Second }})
 	ann := n.ann()
 	socket, _ := n.dialFeed("?token="+ann.access, nil)
 	n.takenEverywhere(ann.access)
@@ -207,7 +207,7 @@ func databaseDown(t *testing.T) {
 		"registration": {method: "POST", path: v1 + "/auth/register", body: object{"email": "bea@example.com", "username": "bea", "password": password + "!"}},
 	} {
 		begun := time.Now()
-		if a := n.ask(r); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || time.Since(begun) > 3*time.Second*patience/4 {
+		if a := n.ask(r); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || time.Since(begun) > atOnce {
 			t.Errorf("%s: %d %s after %v", name, a.status, a.body, time.Since(begun))
 		}
 	}

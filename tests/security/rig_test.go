@@ -48,6 +48,8 @@ const (
 	password = "a password that is for tests only"
 	// soon is how long anything may take that is sure to come.
 	soon = 20 * time.Second
+	// atOnce is what nothing takes that waits for nobody, on a slow machine either; what waits for a time to run out takes longer.
+	atOnce = 8 * time.Second
 )
 
 // signingSecret is SECRET_KEY of every house: tokens are forged with it without the code under test.

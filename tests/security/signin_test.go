@@ -188,7 +188,8 @@ func oneAnswerInOneTime(t *testing.T) {
 	cases := []object{{"username": "nobody", "password": "a wrong password"}, {"username": "ann", "password": "a wrong password"}, {"username": "gone", "password": password}, {"username": "gone", "password": "a wrong password"}, {"email": "nobody@example.com", "password": password}}
 	took := make([][]time.Duration, len(cases))
 	texts := map[string]bool{}
-	for range 7 {
+	var least, most time.Duration // of the least of each: other programs' load is not the sign-in's
+	for round := 0; round < 7 || round < 100 && most > least*3/2; round++ {
 		for i, body := range cases {
 			was := w.compared.Load()
 			begun := time.Now()
@@ -201,16 +202,17 @@ func oneAnswerInOneTime(t *testing.T) {
 			a.header.Del("X-Request-Id")
 			texts[fmt.Sprint(a.status, a.json, a.header)] = true
 		}
+		var each []time.Duration
+		for _, all := range took {
+			each = append(each, slices.Min(all))
+		}
+		least, most = slices.Min(each), slices.Max(each)
 	}
 	if len(texts) != 1 {
 		t.Errorf("they are answered differently: %v", texts)
 	}
-	var each []time.Duration // the least of each: other programs' load is not the sign-in's
-	for _, all := range took {
-		each = append(each, slices.Min(all))
-	}
-	if least, most := slices.Min(each), slices.Max(each); most > least*3/2 {
-		t.Errorf("they take %v", each)
+	if most > least*3/2 {
+		t.Errorf("they take between %v and %v: %v", least, most, took)
 	}
 }
 

@@ -97,7 +97,7 @@ func (a *auditor) signIn(c *caller) {
 }
 
 const (
-	slowest   = time.Second
+	slowest   = 5 * time.Second
 	greediest = 24 << 20 // bytes that are allocated for one request, beside eight times its own
 )
 
@@ -132,7 +132,7 @@ func (a *auditor) try(t *testing.T, c *caller, what string, r request, streams b
 	switch {
 	case w.Code >= 500 && !(streams && w.Code == http.StatusServiceUnavailable && ctx.Err() != nil):
 		wrong = "a fault"
-	case took > slowest*patience/4 && !streams:
+	case took > slowest && !streams:
 		wrong = fmt.Sprintf("it took %v", took)
 	case taken > greediest+8*uint64(max(req.ContentLength, 0)):
 		wrong = fmt.Sprintf("it took %d bytes", taken)
