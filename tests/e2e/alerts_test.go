@@ -46,7 +46,12 @@ func TestSprayingIsContained(t *testing.T) {
 				if i == 7 {
 					victim = "ann"
 				}
-				if got := signIn(fmt.Sprintf("203.0.113.%d", i%200), victim, "Spring-2026-for-everybody"); got != http.StatusUnauthorized {
+				guess := func() int { return signIn(fmt.Sprintf("203.0.113.%d", i%200), victim, "Spring-2026-for-everybody") }
+				got := guess()
+				for begun := time.Now(); got == http.StatusServiceUnavailable && time.Since(begun) < patience; got = guess() { // the gate of the hasher is full, as it is on a slow machine
+					<-time.After(time.Second)
+				}
+				if got != http.StatusUnauthorized {
 					t.Errorf("a guess: %d", got)
 				}
 			}

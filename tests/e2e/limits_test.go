@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The seed's examples of rate limiting, as written there: the numbers of its best practices, the headers, the exempt endpoints, and the line in the log.
@@ -31,14 +32,22 @@ func TestTheSeedsLimits(t *testing.T) {
 		_ = res.Body.Close()
 		return res
 	}
+	begun := time.Now()
+	back := func() int { return int(time.Since(begun) / (12 * time.Second)) } // how many of the five a slow machine has back by now
 	signedIn := s.signIn("admin@example.com")
 	for i := range 4 {
 		res := get("POST", login, "", `{"email":"admin@example.com","password":"wrong`+strings.Repeat("!", i)+`"}`)
-		if res.StatusCode != 401 || res.Header.Get("X-RateLimit-Limit") != "5" || res.Header.Get("X-RateLimit-Remaining") != fmt.Sprint(3-i) {
+		if res.StatusCode != 401 || res.Header.Get("X-RateLimit-Limit") != "5" || !in(res.Header.Get("X-RateLimit-Remaining"), 3-i, 3-i+back()) {
 			t.Errorf("sign-in %d: %d with %v", i+2, res.StatusCode, res.Header)
 		}
 	}
-	res := get("POST", login, "", `{"email":"admin@example.com","password":"`+password+`"}`)
+	right := func() *http.Response {
+		return get("POST", login, "", `{"email":"admin@example.com","password":"`+password+`"}`)
+	}
+	res := right()
+	for tries := 0; res.StatusCode == 200 && tries < back(); tries++ {
+		res = right()
+	}
 	if res.StatusCode != 429 || res.Header.Get("X-RateLimit-Remaining") != "0" || !in(res.Header.Get("Retry-After"), 1, 12) {
 		t.Errorf("the sixth sign-in: %d with %v, want 429 for at most 12 s", res.StatusCode, res.Header)
 	}

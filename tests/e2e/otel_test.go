@@ -198,7 +198,7 @@ func TestNoCollector(t *testing.T) {
 			if err := s.end(syscall.SIGTERM); err != nil {
 				t.Errorf("the stop: %v", err)
 			}
-			if took := time.Since(stopping); took > 8*time.Second {
+			if took := time.Since(stopping); took > 15*time.Second {
 				t.Errorf("the stop took %v", took)
 			}
 			if what == "down" && !strings.Contains(s.log.String(), "does not take what is sent") {

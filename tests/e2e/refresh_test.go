@@ -61,7 +61,9 @@ func TestAncestorIsReuse(t *testing.T) {
 		t.Errorf("the live token of the ended session: got %s, want token_revoked", got.Text)
 	}
 	s.want(http.StatusOK, http.MethodGet, me, other.Access, nil) // the user's other session goes on
-	if n := strings.Count(s.log.String(), `"msg":"Refresh token reused"`); n != 1 {
+	const reused = `"msg":"Refresh token reused"`
+	until(t, "the log tells of it", func() bool { return strings.Contains(s.log.String(), reused) })
+	if n := strings.Count(s.log.String(), reused); n != 1 {
 		t.Errorf("the log tells of %d reuses, want 1:\n%s", n, s.log)
 	}
 }

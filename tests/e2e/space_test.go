@@ -50,6 +50,7 @@ func TestTooLittleSpace(t *testing.T) {
 	} else {
 		t.Logf("the operator is told: %s", r.err)
 	}
+	until(t, "the log tells of it", func() bool { return strings.Contains(s.log.String(), "space is low") })
 	if n := strings.Count(s.log.String(), "space is low"); n != 1 {
 		t.Errorf("the log says %d times that space is low:\n%s", n, s.log)
 	}
