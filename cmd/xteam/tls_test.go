@@ -489,7 +489,7 @@ func TestSlowClients(t *testing.T) {
 	}
 	defer client.CloseIdleConnections()
 	best := time.Hour
-	for range 3 { // a busy machine is no slow server
+	for rounds := 0; rounds < 20 && best > 50*time.Millisecond; rounds++ { // a busy machine is no slow server
 		took := make([]time.Duration, 200)
 		for i := range took {
 			begun := time.Now()

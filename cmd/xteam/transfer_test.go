@@ -35,7 +35,7 @@ func TestBackupWaits(t *testing.T) {
 	}()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	tooLong := time.After(10 * time.Second)
+	tooLong := time.After(30 * time.Second)
 	for begun := false; !begun; { // it makes its folder before it opens the store
 		select {
 		case <-tick.C:
