@@ -250,7 +250,7 @@ func TestOtherNodesFollowTheCasebook(t *testing.T) {
 	}
 	heard := func(what string, holds func() bool) {
 		t.Helper()
-		for within := time.After(10 * time.Second); !holds(); {
+		for within := time.After(30 * time.Second); !holds(); {
 			select {
 			case <-changed:
 			case <-within:

@@ -52,7 +52,7 @@ func subscribe(t *testing.T, l *app.Live, u id.User) *app.Subscription {
 // next is what comes next, by its number.
 func next(t *testing.T, s *app.Subscription) (reason, place string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	e, err := s.Next(ctx)
 	if err != nil {
