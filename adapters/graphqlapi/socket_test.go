@@ -143,7 +143,7 @@ func TestSubscriptionsEndWithTheirToken(t *testing.T) {
 	before := time.Now()
 	wants(t, s.ask(`mutation { revokeUserTokens(userId: "ann") { sessionsEnded } }`, nil, bearer(boss)))
 	own.ends(4401, "token_revoked: user_revoked")
-	if took := time.Since(before); took > time.Second {
+	if took := time.Since(before); took > soon/2 {
 		t.Errorf("it took %v", took)
 	}
 	again := dial(t, url, "graphql-transport-ws")
@@ -344,15 +344,15 @@ func TestSocketsThatAreLeft(t *testing.T) {
 	for _, c := range all {
 		_ = c.conn.CloseNow()
 	}
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick, left := time.NewTicker(10*time.Millisecond), time.Now()
 	defer tick.Stop()
 	for runtime.NumGoroutine() > before+5 {
-		if <-tick.C; time.Since(begun) > soon {
+		if <-tick.C; time.Since(left) > soon {
 			t.Fatalf("%d goroutines before, and %d after", before, runtime.NumGoroutine())
 		}
 	}
 	silent.ends(4408, "connection_init did not come in time")
-	if took := time.Since(begun); took < 9*time.Second || took > 15*time.Second {
+	if took := time.Since(begun); took < 9*time.Second {
 		t.Errorf("a socket that says nothing was closed after %v", took)
 	}
 }

@@ -162,9 +162,12 @@ func TestCORSBounded(t *testing.T) {
 	r.Header.Set("Access-Control-Request-Method", "GET")
 	one := testing.AllocsPerRun(100, func() { s.h.ServeHTTP(&sink{http.Header{}}, r) })
 	r.Header.Set("Access-Control-Request-Headers", strings.Repeat(",", 60_000))
-	begun := time.Now()
-	s.h.ServeHTTP(&sink{http.Header{}}, r)
-	took := time.Since(begun)
+	took := time.Hour
+	for tries := 0; tries < 50 && took > 5*time.Millisecond; tries++ { // a busy machine is no slow server
+		begun := time.Now()
+		s.h.ServeHTTP(&sink{http.Header{}}, r)
+		took = min(took, time.Since(begun))
+	}
 	many := testing.AllocsPerRun(100, func() { s.h.ServeHTTP(&sink{http.Header{}}, r) })
 	if took > 5*time.Millisecond || many > one+2 {
 		t.Errorf("60,000 commas: %v and %v allocations, want below 5 ms and about the %v of none", took, many, one)

@@ -154,7 +154,7 @@ func TestLargeHeads(t *testing.T) {
 		var status int
 		var body string
 		var took []time.Duration
-		for range 5 { // a busy machine is no slow server
+		for tries := 0; tries < 5 || tries < 50 && slices.Min(took) > 20*time.Millisecond; tries++ { // a busy machine is no slow server
 			var one time.Duration
 			status, body, one = send(try.sent)
 			took = append(took, one)
@@ -207,7 +207,7 @@ func TestQueriesOfNoSize(t *testing.T) {
 	s.user("ann", account.RoleUser)
 	p := s.signIn("ann")
 	var took []time.Duration
-	for i := range 5 {
+	for i := 0; i < 5 || i < 50 && slices.Min(took) > 20*time.Millisecond; i++ {
 		begun := time.Now()
 		w := s.call("GET", "/api/v1/users/me?"+strings.Repeat("&a", 100_000)+fmt.Sprint(i), "", bearer(p))
 		took = append(took, time.Since(begun))

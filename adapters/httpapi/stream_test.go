@@ -73,7 +73,7 @@ func (s *service) streaming(t *testing.T) (base string, tethers *app.Tethers) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	server := httpapi.Server(httpapi.New(s.all, httpapi.Options{}).Handler(), nil)
-	server.ReadTimeout, server.WriteTimeout, server.ReadHeaderTimeout = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+	server.ReadTimeout, server.WriteTimeout, server.ReadHeaderTimeout = 2*time.Second, 2*time.Second, 2*time.Second
 	go func() { _ = server.Serve(httpapi.Plain(l)) }()
 	t.Cleanup(func() { cancel(); <-done; <-told; _ = server.Close() })
 	return "http://" + l.Addr().String(), tethers
@@ -115,7 +115,7 @@ func TestEventStreams(t *testing.T) {
 		t.Errorf("the headers are %v", own.resp.Header)
 	}
 	all := follow(t, base+"/api/v1/admin/events", boss.AccessToken, "")
-	<-time.After(500 * time.Millisecond) // longer than the server's limits for what does not stay open
+	<-time.After(2500 * time.Millisecond) // longer than the server's limits for what does not stay open
 	s.signIn("ann")
 	first := own.want("security", `"authentication_succeeded"`)
 	all.want("security", `"authentication_succeeded"`)

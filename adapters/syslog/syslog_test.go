@@ -162,7 +162,7 @@ func TestWhatIsNotDelivered(t *testing.T) {
 	})
 	t.Run("TLS to who says nothing", func(t *testing.T) {
 		r := receive(t, false)
-		deliver(t, syslog.Options{URL: "syslogs://" + r.Addr().String(), Timeout: 200 * time.Millisecond}, "in time")
+		deliver(t, syslog.Options{URL: "syslogs://" + r.Addr().String(), Timeout: time.Second}, "in time")
 	})
 	t.Run("to who breaks the connection", func(t *testing.T) {
 		r := receive(t, false)

@@ -148,7 +148,7 @@ func TestWhatIsNotDelivered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := receive(t, c.answer)
-			s := sender(t, webhook.Options{URL: strings.Replace(r.URL, "https://", "https://u:planted-password@", 1) + "/planted-path?k=planted-query", Private: true, Roots: r.roots(), Timeout: 500 * time.Millisecond})
+			s := sender(t, webhook.Options{URL: strings.Replace(r.URL, "https://", "https://u:planted-password@", 1) + "/planted-path?k=planted-query", Private: true, Roots: r.roots(), Timeout: 3 * time.Second})
 			err := s.Send(t.Context(), "1", []byte("{}"))
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Fatalf("got error %v, want one that says %q", err, c.says)
