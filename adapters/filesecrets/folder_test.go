@@ -267,7 +267,7 @@ func TestAPipeInTheLastMoment(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("Get waits for somebody to write into a pipe")
 	}
 	close(stop)

@@ -38,7 +38,7 @@ func Guests(t *testing.T, open func(*testing.T) (g ports.Guests, connect func(*t
 	}
 	until := func(t *testing.T, g ports.Guests, user string, want int) {
 		t.Helper()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(patience)
 		for got := of(t, g, user); got != want; got = of(t, g, user) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s has %d connections, want %d", user, got, want)
