@@ -45,8 +45,9 @@ type RotatorOptions struct {
 	Interval time.Duration
 	// Lag is how long others may go on with the key set that they fetched before; 0: JWKSLag.
 	Lag time.Duration
-	// Make makes and keeps a SECRET_KEY, when there is none and a key of HS256 is to sign; nil: that is refused.
-	Make func(context.Context) (secret.Text, error)
+	// Make makes and keeps a SECRET_KEY, when there is none and a key of HS256 is to sign; nil: that is refused. Signed says that the store has signed with one, which is not there: then
+	// Make answers an error that says where it is to be, since other services verify with it, and a start without it is a mistake.
+	Make func(ctx context.Context, signed bool) (secret.Text, error)
 	// Kept reports whether the secret of that name is one that the system made for itself. When its key is revoked it is passed over, where others refuse the start. nil: none is.
 	Kept func(name string) bool
 	// Versions says that SECRET_KEY_PREVIOUS is the version before of its source, which nobody takes away: it verifies until its tokens are over, and a revoked one refuses nothing.
@@ -131,7 +132,7 @@ func (r *Rotator) Start(ctx context.Context) error {
 	primary, ok := given.Primary(keyset.Sign)
 	switch {
 	case first == keyset.HS256 && current.ID == "" && (!ok || primary.Given() && primary.Secret.IsZero()):
-		if r.values.Signing, err = r.make(ctx); err != nil {
+		if r.values.Signing, err = r.make(ctx, ok && !r.core.View.KeyRevoked(primary.ID)); err != nil {
 			return err
 		}
 	case wanted(given):
@@ -152,11 +153,11 @@ func (r *Rotator) Start(ctx context.Context) error {
 }
 
 // make answers a SECRET_KEY where there is none and one is needed.
-func (r *Rotator) make(ctx context.Context) (secret.Text, error) {
+func (r *Rotator) make(ctx context.Context, signed bool) (secret.Text, error) {
 	if r.o.Make == nil {
 		return secret.Text{}, fmt.Errorf("%s is empty, and no key signs without it: give it, as `xteam secret generate` makes one, or set JWT_ALGORITHM to an asymmetric one", SecretKey)
 	}
-	return r.o.Make(ctx)
+	return r.o.Make(ctx, signed)
 }
 
 // given takes up secrets that changed. It refuses those of which a key was revoked, and what is none.

@@ -346,7 +346,7 @@ func TestAnotherAlgorithmFromTheFirstStart(t *testing.T) {
 		for given, s := range map[string]*safe{"no secret": newSafe(), "a secret": newSafe(app.SecretKey, keyOne)} {
 			t.Run(algorithm+" with "+given, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					o := app.RotatorOptions{Algorithm: algorithm, Make: func(context.Context) (secret.Text, error) {
+					o := app.RotatorOptions{Algorithm: algorithm, Make: func(context.Context, bool) (secret.Text, error) {
 						t.Error("a SECRET_KEY was made")
 						return secret.New(keyTwo), nil
 					}}

@@ -100,7 +100,8 @@ func (c *cli) backup() *cobra.Command {
 		Short: "Keep a copy of everything in a file",
 		Long: `Keeps a copy of accounts, sessions, keys, revocations and events in a file that
 only its owner can read. What is personal or secret in it is sealed under ROOT_KEY:
-keep that too, elsewhere. Stop the server first where it has the embedded store.`,
+keep that too, and SECRET_KEY, elsewhere. Stop the server first where it has the
+embedded store.`,
 		Example: "  xteam backup /var/backups/xteam-$(date +%F).tar",
 		Args:    cobra.ExactArgs(1),
 	}

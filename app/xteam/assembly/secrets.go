@@ -130,8 +130,11 @@ func (s *Secrets) make(ctx context.Context, name string) (secret.Text, error) {
 	return text, s.Read(ctx)
 }
 
-// makeSigning is make of the secret that signs.
-func (s *Secrets) makeSigning(ctx context.Context) (secret.Text, error) {
+// makeSigning is make of the secret that signs, and an error where the store has signed with one.
+func (s *Secrets) makeSigning(ctx context.Context, signed bool) (secret.Text, error) {
+	if signed {
+		return secret.Text{}, fmt.Errorf("%w; if it is lost, give another, as `xteam secret generate` makes: access tokens of before are refused then, and sessions go on", s.without(app.SecretKey))
+	}
 	return s.make(ctx, app.SecretKey)
 }
 
