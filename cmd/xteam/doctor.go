@@ -127,10 +127,7 @@ on standard error what it is at.`,
 			return err
 		}
 		now := time.Now()
-		p := &patient{s: s, get: get, now: now, began: now, vulndb: *vulndb}
-		if !*asJSON {
-			p.told = c.progress()
-		}
+		p := &patient{s: s, get: get, now: now, began: now, vulndb: *vulndb, told: c.telling(*asJSON)}
 		var d diagnosis
 		if !f.Changed("live") {
 			d = examine(cmd.Context(), p, before, within)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/xteam/xteam/app"
 )
 
 // Finding is what one check came to.
@@ -47,6 +49,13 @@ func Musts() (ids []string) {
 func Progress(errs io.Writer) (step func(string), end func()) {
 	p := (&cli{err: errs}).progress()
 	return func(what string) { p.step("%s", what) }, p.end
+}
+
+// Counted is the same of a step that reads a store, which is counted.
+func Counted(errs io.Writer, step string, s app.Stores) (counted app.Stores, end func()) {
+	p := (&cli{err: errs}).progress()
+	p.step("%s", step)
+	return p.counting(s), p.end
 }
 
 // Scan holds modules against a vulnerability database.

@@ -85,7 +85,9 @@ Sessions that ended more than an hour ago may be left behind.`,
 		if !storeExists(was) {
 			return fmt.Errorf("there is no store in %s: name the one that is with --from", absolute(was.Store))
 		}
-		done, err := c.transfer(cmd.Context(), s, get, was, is, false, nil)
+		told := c.telling(*asJSON)
+		defer told.end()
+		done, err := c.transfer(cmd.Context(), s, get, was, is, false, told, nil)
 		if err != nil {
 			return err
 		}
@@ -123,11 +125,14 @@ embedded store.`,
 			return fmt.Errorf("make a folder beside %s: %w", file, err)
 		}
 		defer func() { _ = os.RemoveAll(folder) }()
-		done, err := c.transfer(cmd.Context(), s, get, s, settings{Store: filepath.Join(folder, "store")}, true, nil)
+		told := c.telling(*asJSON)
+		defer told.end()
+		done, err := c.transfer(cmd.Context(), s, get, s, settings{Store: filepath.Join(folder, "store")}, true, told, nil)
 		if err != nil {
 			return err
 		}
-		if err := pack(filepath.Join(folder, "store"), file); err != nil {
+		told.step("writing %s", file)
+		if err := pack(filepath.Join(folder, "store"), file, told); err != nil {
 			return err
 		}
 		return c.print(*asJSON, done, done.text()+" are kept in "+file+done.lacks())
@@ -162,11 +167,15 @@ too: the accounts and API keys of which that is known are listed.`,
 			return fmt.Errorf("make a folder in %s: %w", absolute(s.Folder), err)
 		}
 		defer func() { _ = os.RemoveAll(folder) }()
-		made, err := unpack(file, folder)
+		told := c.telling(*asJSON)
+		defer told.end()
+		told.step("unpacking %s", file)
+		made, err := unpack(file, folder, told)
 		if err != nil {
 			return err
 		}
-		done, err := c.transfer(cmd.Context(), s, get, settings{Store: folder}, s, false, func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error) {
+		done, err := c.transfer(cmd.Context(), s, get, settings{Store: folder}, s, false, told, func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error) {
+			told.step("looking at what is in force")
 			r, err := app.Restoring(ctx, from.Stores, to.Stores)
 			if err != nil {
 				return nil, err
@@ -201,9 +210,18 @@ func openFree(ctx context.Context, s settings, secrets *assembly.Secrets, log *s
 	return db, closeAll, err
 }
 
+// telling begins to tell what a command is at, unless it answers programs.
+func (c *cli) telling(asJSON bool) *progress {
+	if asJSON {
+		return nil
+	}
+	return c.progress()
+}
+
 // transfer opens two stores and carries everything over: alone on both, unless the servers of the first may go on beside it. Around runs between, and what it answers at the end.
-func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is settings, beside bool, around func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error)) (*transferred, error) {
+func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is settings, beside bool, told *progress, around func(ctx context.Context, from, to assembly.Database) (func(*transferred) error, error)) (*transferred, error) {
 	log := slog.New(slog.DiscardHandler)
+	told.step("opening the stores")
 	secrets, closeSecrets, err := openSecrets(ctx, s, get, log)
 	if err != nil {
 		return nil, err
@@ -225,6 +243,7 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 			return nil, err
 		}
 	}
+	from.Stores = told.counting(from.Stores)
 	done := &transferred{}
 	to, closeTo, err := openFree(ctx, is, secrets, log, func(db assembly.Database) (err error) {
 		occupied := enter(ctx, db, true)
@@ -244,13 +263,16 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 			return nil, err
 		}
 	}
+	told.step("copying everything")
 	n, err := app.Transfer(ctx, from.Stores, to.Stores)
 	if err != nil {
 		return nil, err
 	}
+	told.step("comparing the copy")
 	if err := app.Compare(ctx, from.Stores, to.Stores); err != nil {
 		return nil, err
 	}
+	told.step("copying the audit trail")
 	if done.Records, err = app.CopyTrail(ctx, from.Stores, to.Stores, to.Sealer, time.Now); errors.Is(err, app.ErrTrailBroken) {
 		done.Trail = err.Error()
 	} else if err != nil {
@@ -280,13 +302,13 @@ func stopped(ctx context.Context, nodes ports.Nodes, macs ports.Authenticator) e
 }
 
 // pack writes the files of a folder into one file, which appears whole or not at all.
-func pack(folder, file string) (err error) {
+func pack(folder, file string, told *progress) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), ".xteam-backup-")
 	if err != nil {
 		return fmt.Errorf("make a file beside %s: %w", file, err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	w := tar.NewWriter(f)
+	w := tar.NewWriter(io.MultiWriter(f, &countedBytes{told: told}))
 	err = cmp.Or(w.AddFS(os.DirFS(folder)), w.Close(), f.Sync(), f.Close())
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
@@ -301,7 +323,7 @@ func pack(folder, file string) (err error) {
 const maxBackup = 1 << 40
 
 // unpack writes the files of a backup into a folder, and answers when the backup was made.
-func unpack(file, folder string) (made time.Time, err error) {
+func unpack(file, folder string, told *progress) (made time.Time, err error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return made, err
@@ -319,7 +341,7 @@ func unpack(file, folder string) (made time.Time, err error) {
 	wrong := func(err error) error {
 		return fmt.Errorf("%s is no backup, or is damaged: name a file that `xteam backup` made: %w", file, err)
 	}
-	r := tar.NewReader(f)
+	r := tar.NewReader(io.TeeReader(f, &countedBytes{told: told}))
 	for total := int64(0); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) { // or the file was cut off between two members

@@ -30,8 +30,9 @@ func TestBackupWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan int)
+	told := &heard{want: "opening the stores\n", came: make(chan struct{})}
 	go func() {
-		done <- xteam.Run(t.Context(), []string{"backup", "copy.tar"}, strings.NewReader(""), &errs, &errs)
+		done <- xteam.Run(t.Context(), []string{"backup", "copy.tar"}, strings.NewReader(""), io.Discard, told)
 	}()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -45,17 +46,41 @@ func TestBackupWaits(t *testing.T) {
 			}
 			begun = len(found) > 0
 		case code := <-done:
-			t.Fatalf("the backup ended with %d while the store was held: %s", code, errs.String())
+			t.Fatalf("the backup ended with %d while the store was held: %s", code, told.all.String())
 		case <-tooLong:
 			t.Fatal("the backup did not begin")
 		}
+	}
+	select { // after a second it says what it is at
+	case <-told.came:
+	case code := <-done:
+		t.Fatalf("the backup ended with %d while the store was held: %s", code, told.all.String())
 	}
 	if err := holder.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if code := <-done; code != 0 {
-		t.Errorf("the backup of a store that came free ended with %d: %s", code, errs.String())
+		t.Errorf("the backup of a store that came free ended with %d: %s", code, told.all.String())
 	}
+	for _, step := range []string{"copying everything", "comparing the copy", "copying the audit trail", "writing copy.tar"} {
+		if !strings.Contains(told.all.String(), "\n"+step+"\n") {
+			t.Errorf("it said %q, and not %q", told.all.String(), step)
+		}
+	}
+}
+
+// heard is a stderr of which one line is waited for.
+type heard struct {
+	want string
+	came chan struct{}
+	all  bytes.Buffer
+}
+
+func (h *heard) Write(b []byte) (int, error) {
+	if string(b) == h.want {
+		close(h.came)
+	}
+	return h.all.Write(b)
 }
 
 // TestRestoreOfPartOfABackup: a file that a copy left empty, or cut off between two of its members, is no empty system to be put in force.
