@@ -67,10 +67,11 @@ func (c *cli) scan() *cobra.Command {
 		Short: "Find API keys and refresh tokens in files",
 		Long: `Looks through files, and folders with all that is in them, for API keys and refresh
 tokens of XTeam, of whatever server: by their prefix and their checksum, so that what
-it finds is one. PATH - is standard input. It needs no server and no settings. It
-shows where each is and what it is for, never the secret. Binary files and large ones
-are not looked into, symbolic links not followed; how many there were is told.
-It ends with 1 when something was found, or could not be read.
+it finds is one. PATH - is standard input. Texts may be in UTF-16 too, as Windows
+writes them. It needs no server and no settings. It shows where each is and what it is
+for, never the secret. Binary files and large ones are not looked into, symbolic links
+not followed; how many there were is told. It ends with 1 when something was found, or
+could not be read.
 
 With --revoke what was found is revoked on the server, as with xteam revoke --token.`,
 		Example: `  xteam scan .
@@ -171,7 +172,12 @@ type scanner struct {
 func (s *scanner) path(path string) error {
 	if path == "-" {
 		s.got.Files++
-		return s.read(s.in, "standard input", 0)
+		r, _, err := sniffed(stoppable{s.ctx, s.in})
+		if err != nil && s.ctx.Err() == nil {
+			s.failed("standard input", err)
+			return nil
+		}
+		return s.read(r, "standard input", 0)
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -250,15 +256,12 @@ func (s *scanner) file(f *os.File, path string, regular bool) error {
 		s.got.Skipped.Large++
 		return nil
 	}
-	head := make([]byte, scanSniff)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	r, binary, err := sniffed(f)
+	if err != nil {
 		s.failed(path, err)
 		return nil
 	}
-	head = head[:n]
-	wide := bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff})
-	if !wide && bytes.IndexByte(head, 0) >= 0 {
+	if binary {
 		s.got.Skipped.Binary++
 		return nil
 	}
@@ -267,27 +270,57 @@ func (s *scanner) file(f *os.File, path string, regular bool) error {
 	if regular {
 		most = s.most // one that grows meanwhile ends somewhere
 	}
-	r := io.MultiReader(bytes.NewReader(head), f)
-	if wide {
-		r = narrow{r}
-	}
 	return s.read(r, path, most)
 }
 
-// narrow reads UTF-16 as what of it is ASCII: without its zero bytes.
-type narrow struct{ r io.Reader }
-
-// Read may answer nothing of what it has read.
-func (w narrow) Read(b []byte) (int, error) {
-	n, err := w.r.Read(b)
-	kept := 0
-	for _, c := range b[:n] {
-		if c != 0 {
-			b[kept] = c
-			kept++
+// sniffed is what r holds as a text, of which what is in UTF-16 is made ASCII, or reports that it is none.
+func sniffed(r io.Reader) (text io.Reader, binary bool, err error) {
+	head := make([]byte, scanSniff)
+	n, err := io.ReadFull(r, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return bytes.NewReader(nil), false, err
+	}
+	head = head[:n]
+	zeros := [2]int{} // at even and at odd places
+	for i, c := range head {
+		if c == 0 {
+			zeros[i%2]++
 		}
 	}
-	return kept, err
+	rest := func(from int) io.Reader { return io.MultiReader(bytes.NewReader(head[from:]), r) }
+	switch {
+	case bytes.HasPrefix(head, []byte{0xff, 0xfe}):
+		return &utf16Text{r: rest(2), high: 1}, false, nil
+	case bytes.HasPrefix(head, []byte{0xfe, 0xff}):
+		return &utf16Text{r: rest(2), high: 0}, false, nil
+	case zeros[0] == 0 && zeros[1] > n/4: // without a mark, and most of it ASCII
+		return &utf16Text{r: rest(0), high: 1}, false, nil
+	case zeros[1] == 0 && zeros[0] > n/4:
+		return &utf16Text{r: rest(0), high: 0}, false, nil
+	}
+	return rest(0), zeros != [2]int{}, nil
+}
+
+// utf16Text reads UTF-16 as one byte for each unit, which is that of an ASCII character, or one that is in no secret: so lines and columns are those of the text.
+type utf16Text struct {
+	r    io.Reader
+	high int // where in a unit its high byte is
+	buf  [8 << 10]byte
+	have int // bytes in buf of a unit that is not whole yet
+}
+
+// Read may answer nothing of what it has read.
+func (w *utf16Text) Read(b []byte) (int, error) {
+	n, err := w.r.Read(w.buf[w.have:min(len(w.buf), 2*len(b))])
+	n += w.have
+	for i := range n / 2 {
+		b[i] = w.buf[2*i+1-w.high]
+		if w.buf[2*i+w.high] != 0 || b[i] >= 0x80 {
+			b[i] = 0x80
+		}
+	}
+	w.have = copy(w.buf[:], w.buf[n/2*2:n])
+	return n / 2, err
 }
 
 // read finds what is in r, of which at most so many bytes are read, unless that is 0.

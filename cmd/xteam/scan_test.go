@@ -6,12 +6,14 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
@@ -136,6 +138,45 @@ func TestScan(t *testing.T) {
 	}
 	if _, err := os.Stat("data"); err == nil {
 		t.Error("a scan made a data folder")
+	}
+}
+
+// TestScanUTF16: as Windows writes it, in both orders, with a mark and without, from a file and from standard input, in whatever pieces it comes; non-ASCII characters shift no column, and are no line.
+func TestScanUTF16(t *testing.T) {
+	t.Chdir(t.TempDir())
+	key := leakedKey(t)
+	shown := "xt_prd_01000000000000000000000000000000_…"
+	text := strings.Repeat("x = 1\r\n", 9000) + "\u0a0a\u4141é=" + key + "\U0001f600\r\nnothing\r\n"
+	for name, order := range map[string]binary.AppendByteOrder{"little": binary.LittleEndian, "big": binary.BigEndian} {
+		for _, mark := range []string{"\ufeff", ""} {
+			var content []byte
+			for _, u := range utf16.Encode([]rune(mark + text)) {
+				content = order.AppendUint16(content, u)
+			}
+			if err := os.WriteFile(name, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, _ := scanIn(t, nil, 1, []string{key}, name)
+			if want := name + ":9001:5: " + shown + "\n1 file looked through\n"; out != want {
+				t.Errorf("with the mark %q: %s, want %s", mark, out, want)
+			}
+			for _, in := range []io.Reader{bytes.NewReader(content), iotest.OneByteReader(bytes.NewReader(content))} {
+				out, _ = scanIn(t, in, 1, []string{key}, "-")
+				if want := "standard input:9001:5: " + shown + "\n"; !strings.HasPrefix(out, want) {
+					t.Errorf("with the mark %q: %s, want %s", mark, out, want)
+				}
+			}
+		}
+	}
+	if err := os.WriteFile("binary", []byte("\x7fELF\x00\x00\x00"+strings.Repeat("a\x00\x00b", 3000)+key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := scanIn(t, nil, 0, []string{key}, "binary"); out != "0 files looked through, 1 binary\n" {
+		t.Errorf("a binary file: %s", out)
+	}
+	broken := errors.New("the disk is gone")
+	if _, errs := scanIn(t, iotest.ErrReader(broken), 1, nil, "-"); !strings.Contains(errs, "standard input: the disk is gone") {
+		t.Errorf("of a standard input that fails: %s", errs)
 	}
 }
 
