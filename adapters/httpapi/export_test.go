@@ -124,3 +124,6 @@ func FormParts(body io.Reader, boundary string, buffer int) (all []FormPart, err
 		all = append(all, p)
 	}
 }
+
+// Outliving is a context that ends so long after another does.
+var Outliving = outliving

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -86,8 +87,10 @@ func (a *API) receive(x *exchange, parts *form) (upload.File, error) {
 	if err != nil {
 		return upload.File{}, err
 	}
+	ctx, cancel := outliving(x.ctx(), uploadPatience)
+	defer cancel()
 	least := max(x.r.ContentLength-formSlack, 0)
-	in, err := a.Uploads.Begin(x.ctx(), x.request(), x.caller, name, least)
+	in, err := a.Uploads.Begin(ctx, x.request(), x.caller, name, least)
 	if err != nil {
 		return upload.File{}, err
 	}
@@ -111,7 +114,21 @@ func (a *API) receive(x *exchange, parts *form) (upload.File, error) {
 	if header != nil {
 		return upload.File{}, invalid(shown(formName(header)), "is not taken here: there is one part, called file")
 	}
-	return in.End(x.ctx())
+	return in.End(ctx)
+}
+
+// uploadPatience is how long a file that has come whole may take to be kept when its sender is not heard any more.
+const uploadPatience = 10 * time.Second
+
+// outliving is a context that ends so long after another does. net/http ends that of a request whose body was read when it reads the end of the connection, which is also how a client says that it
+// sends no more and waits for the answer. One that is cut off within the body is an error of the body.
+func outliving(ctx context.Context, by time.Duration) (longer context.Context, cancel func()) {
+	longer, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		late := time.AfterFunc(by, end)
+		context.AfterFunc(longer, func() { late.Stop() })
+	})
+	return longer, func() { stop(); end() }
 }
 
 // formName is what a form calls a part; empty where that cannot be told.

@@ -2,12 +2,16 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"mime"
 	"mime/multipart"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/textproto"
 	"os"
@@ -24,7 +28,9 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/upload"
+	"github.com/xteam/xteam/ports"
 )
 
 const (
@@ -450,6 +456,77 @@ func TestAnUploadCutOffLeavesNothing(t *testing.T) {
 			if n := s.onDisk(); n != 0 {
 				t.Errorf("after %d tenths: %d files are left", tenth, n)
 			}
+		}
+	})
+}
+
+// TestAClientThatSendsNoMoreIsAnswered: it has sent a file whole, and closes its half of the connection; net/http takes that for its end, which is waited for here. One that does not answer is not waited for without end.
+func TestAClientThatSendsNoMoreIsAnswered(t *testing.T) {
+	for _, content := range []string{"x", strings.Repeat("x", mostFile)} {
+		s := newService(t)
+		s.user("ann", account.RoleUser)
+		p := s.signIn("ann")
+		asked := make(chan context.Context, 1)
+		s.core.Stores.Uploads = hurried{s.core.Stores.Uploads, asked, new(int)}
+		serve := s.h
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		check(t, err)
+		srv := httpapi.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked <- r.Context()
+			serve.ServeHTTP(w, r)
+		}), slog.New(slog.DiscardHandler))
+		go func() { _ = srv.Serve(l) }()
+		t.Cleanup(func() { _ = srv.Close() })
+		c, err := net.Dial("tcp", l.Addr().String())
+		check(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		body := asFile("a.md", content)
+		_, err = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\nContent-Length: %d\r\n\r\n%s", filesAt, bearer(p), asMultipart, len(body), body)
+		check(t, err)
+		check(t, c.(*net.TCPConn).CloseWrite())
+		answer, err := io.ReadAll(c)
+		check(t, err)
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 201 ") || s.onDisk() != 1 {
+			t.Errorf("of %d bytes: got %.400q, and %d files", len(content), answer, s.onDisk())
+		}
+	}
+}
+
+// hurried waits until net/http has ended the request before it answers a second time what files there are, which is when the file has come.
+type hurried struct {
+	ports.Uploads
+	asked <-chan context.Context
+	calls *int
+}
+
+func (h hurried) OfUser(ctx context.Context, uid id.User) ([]upload.File, error) {
+	if *h.calls++; *h.calls == 2 {
+		<-(<-h.asked).Done()
+	}
+	return h.Uploads.OfUser(ctx, uid)
+}
+
+// TestOutliving: it goes on when the other ends, for a while, and ends at once when it is over.
+func TestOutliving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(context.WithValue(t.Context(), hurried{}, 1))
+		longer, cancel := httpapi.Outliving(ctx, time.Minute)
+		if longer.Value(hurried{}) != 1 {
+			t.Error("it knows nothing of the other")
+		}
+		end()
+		<-time.After(time.Minute - 1)
+		if synctest.Wait(); longer.Err() != nil {
+			t.Error("it ended before its time")
+		}
+		<-time.After(1)
+		if synctest.Wait(); longer.Err() == nil {
+			t.Error("it does not end")
+		}
+		cancel()
+		longer, cancel = httpapi.Outliving(t.Context(), time.Minute)
+		if cancel(); longer.Err() == nil {
+			t.Error("it goes on when it is over")
 		}
 	})
 }
