@@ -293,7 +293,7 @@ func advice() map[string][2]string {
 		"credentials_invalid":    {"The name and the password are of no account that may sign in. Which of them is wrong is not told, nor whether the account is disabled.", "Ask for them again."},
 		"cross_origin":           {"A page of another origin used the cookie.", "Name its origin in CORS_ORIGINS, or send the token in Authorization."},
 		"forbidden":              {"The credential is good, and may not do this.", "Ask as an administrator, or with a key that has the scope that WWW-Authenticate names. The same credential gets the same answer again."},
-		"host_unknown":           {"The server does not answer to this host name.", "Ask by a name of TRUSTED_HOSTS."},
+		"host_unknown":           {"The server does not answer to this host name.", "Ask by a name of TRUSTED_HOSTS, or have this one put there; a probe may also ask by an address, or by a name without dots."},
 		"internal":               {"A fault of the server, which its log tells of under the request_id.", "Tell whoever runs it the request_id."},
 		"key_state":              {"The key is not in a state that allows it; detail says which.", "Look at the key's state, and decide anew."},
 		"last_admin":             {"Nobody would be left who could undo it.", "Make another administrator first."},

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-var errUnknownHost = errors.New("this host is not served here")
+var errUnknownHost = errors.New("this host is not served here: ask by a name that TRUSTED_HOSTS has, or put this one there")
 
 // Hosts are the names that the service answers to. The zero value answers to any.
 type Hosts struct {

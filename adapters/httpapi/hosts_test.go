@@ -81,7 +81,9 @@ func TestHostsOfProbes(t *testing.T) {
 			}
 		}
 		for _, host := range []string{"evil.test", "example.com.evil.test:8000", "10.1.2.3.evil.test", "evil.", "evil:x"} {
-			wants(t, s.ask(host, "GET", path), 400, "host_unknown")
+			if p := wants(t, s.ask(host, "GET", path), 400, "host_unknown"); !strings.Contains(p["detail"].(string), "TRUSTED_HOSTS") {
+				t.Errorf("whoever probes by another name is not told what to set: %v", p["detail"])
+			}
 		}
 	}
 	for _, path := range []string{"/health/", "//health", "/health/../api/v1/users/me", "/api/v1/health", "/health/api/v1/users/me", "/healthz;/api", "/api/v1/users/me?/health"} {
