@@ -48,7 +48,7 @@ func TestClusterLogsNoQuery(t *testing.T) {
 		return resp.StatusCode == http.StatusBadGateway
 	}
 	for tries := 0; !get("/other"); tries++ {
-		if tries == 100 {
+		if tries == 1200 {
 			stop()
 			t.Fatalf("nginx does not answer: %s", said.String())
 		}
