@@ -137,7 +137,7 @@ func (h *Healing) anyOwed(ctx context.Context) bool {
 
 // putBack records entries in the database, each with the change of state that it tells of.
 func (h *Healing) putBack(ctx context.Context, entries []revocation.Entry) error {
-	var bare []revocation.Entry // what no record belongs to
+	var bare []revocation.Entry // what no record belongs to, or one that does not open
 	var mu sync.Mutex
 	todo, failed := make(chan *revocation.Entry), make([]error, healers)
 	var all sync.WaitGroup
@@ -145,7 +145,7 @@ func (h *Healing) putBack(ctx context.Context, entries []revocation.Entry) error
 		all.Go(func() {
 			for e := range todo {
 				switch err := h.mend(ctx, e); {
-				case errors.Is(err, errNothing), errors.Is(err, ports.ErrNotFound):
+				case errors.Is(err, errNothing), errors.Is(err, ports.ErrNotFound), errors.Is(err, ports.ErrDamaged): // a session that does not open is not refreshed either, nor does an account sign in
 					mu.Lock()
 					bare = append(bare, *e)
 					mu.Unlock()

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -84,23 +85,41 @@ func TestWhatTheDatabaseLostIsMended(t *testing.T) {
 	}
 }
 
-// poisoned are sessions of which none can be changed.
-type poisoned struct{ ports.Sessions }
-
-func (poisoned) Update(context.Context, id.Session, func(session.Session) (session.Session, ports.Effects, error)) error {
-	return errors.New("it does not open")
+// poisoned are sessions of which none can be changed, for some reason.
+type poisoned struct {
+	ports.Sessions
+	err error
 }
 
-// A record that cannot be mended, perhaps for ever, keeps nothing else from being put back.
+func (p poisoned) Update(context.Context, id.Session, func(session.Session) (session.Session, ports.Effects, error)) error {
+	return fmt.Errorf("read a session: %w: %w", ports.ErrUnavailable, p.err)
+}
+
+// A record that cannot be mended, perhaps for ever, keeps nothing else from being put back. Of one that does not open the entry is put back by itself: that a store does not answer, or its keys are not opened yet, is no such thing.
 func TestOneRecordThatCannotBeMended(t *testing.T) {
-	w := newWorld(t)
-	w.core.Stores.Sessions = poisoned{w.core.Stores.Sessions}
-	at := instant.Of(w.core.Now())
-	bare := revocation.Entry{Kind: revocation.Token, Token: id.Token{9}, Reason: revocation.Logout, At: at, Until: at.Add(time.Hour)}
-	err := app.NewHealing(w.core, slog.New(slog.DiscardHandler)).Healer().PutBack(t.Context(), []revocation.Entry{
-		{Kind: revocation.Session, Session: id.Session{9}, Reason: revocation.Logout, At: at, Until: at.Add(time.Hour)}, bare})
-	if err == nil || !slices.ContainsFunc(w.entries(), func(e revocation.Entry) bool { return e.Key() == bare.Key() }) {
-		t.Errorf("%v, and there is %v; want an error, and the token's entry put back", err, w.entries())
+	for name, c := range map[string]struct {
+		err  error
+		bare bool
+	}{
+		"does not open":    {ports.ErrDamaged, true},
+		"does not answer":  {context.DeadlineExceeded, false},
+		"is locked":        {errors.New("its data keys have not been opened yet"), false},
+		"of a newer store": {errors.New("it was written by a newer version"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.core.Stores.Sessions = poisoned{w.core.Stores.Sessions, c.err}
+			at := instant.Of(w.core.Now())
+			bare := revocation.Entry{Kind: revocation.Token, Token: id.Token{9}, Reason: revocation.Logout, At: at, Until: at.Add(time.Hour)}
+			ended := revocation.Entry{Kind: revocation.Session, Session: id.Session{9}, Reason: revocation.Logout, At: at, Until: at.Add(time.Hour)}
+			err := app.NewHealing(w.core, slog.New(slog.DiscardHandler)).Healer().PutBack(t.Context(), []revocation.Entry{ended, bare})
+			has := func(e revocation.Entry) bool {
+				return slices.ContainsFunc(w.entries(), func(is revocation.Entry) bool { return is.Key() == e.Key() })
+			}
+			if (err == nil) != c.bare || has(ended) != c.bare || !has(bare) {
+				t.Errorf("%v, and there is %v; want the token's entry put back, and the session's: %v", err, w.entries(), c.bare)
+			}
+		})
 	}
 }
 

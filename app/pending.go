@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -242,7 +243,9 @@ func (p *Pending) settle(ctx context.Context, limit time.Duration) {
 	for _, o := range due {
 		o.doubted = true
 		eff, err := o.write(ctx, mode{again: true, told: o.told})
-		if outage(err) {
+		if errors.Is(err, ports.ErrDamaged) {
+			p.bare(ctx, o)
+		} else if outage(err) {
 			return
 		}
 		o.doubted = false
@@ -261,6 +264,15 @@ func (p *Pending) settle(ctx context.Context, limit time.Duration) {
 	if done > 0 {
 		p.log.Info("Revocations that were in force are durable now", "revocations", done, "left", p.Len())
 	}
+}
+
+// bare writes down the entries alone, of a record that does not open. They have no By, as those that a node puts back, and tell of no attempt. What fails is offered again with the rest.
+func (p *Pending) bare(ctx context.Context, o *owed) {
+	entries := slices.Clone(o.entries)
+	for i := range entries {
+		entries[i].By, entries[i].Note = "", ""
+	}
+	_ = p.core.Stores.Revocations.Record(ctx, entries...)
 }
 
 // due are those to be written down now. What else there is of one is its own: one attempt at a time is made.

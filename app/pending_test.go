@@ -202,6 +202,40 @@ func TestOwedAndPutBack(t *testing.T) {
 	}
 }
 
+// A record that does not open, of which the end is owed, holds up nothing else that is; its entry is durable by itself, so that no node that starts takes it for lost.
+func TestOwedOfADamagedRecord(t *testing.T) {
+	o := newOwing(t)
+	other := o.signIn("ann")
+	c := o.caller(other)
+	sessions := o.core.Stores.Sessions
+	o.fail(before)
+	if err := o.sessions.Logout(t.Context(), home, o.c); err == nil {
+		t.Fatal("it is not owed")
+	}
+	if _, err := o.revoker.Revoke(t.Context(), root, app.Selector{JTI: c.Claims.ID.String()}, "", false); err == nil {
+		t.Fatal("it is not owed")
+	}
+	o.fail("")
+	o.core.Stores.Sessions = poisoned{sessions, ports.ErrDamaged}
+	o.pending.Settle(t.Context())
+	var sid, jti bool
+	for _, e := range o.entries() {
+		sid, jti = sid || e.Kind == revocation.Session && e.Session == o.c.Session(), jti || e.Kind == revocation.Token && e.Token == c.Claims.ID
+	}
+	if !sid || !jti || o.pending.Len() != 1 {
+		t.Errorf("the session's entry is there: %v, the other: %v; %d are owed: %s", sid, jti, o.pending.Len(), o.log)
+	}
+	o.core.Stores.Sessions = poisoned{sessions, context.DeadlineExceeded} // and it is not known whether that came through
+	o.pending.Settle(t.Context())
+	o.core.Stores.Sessions = sessions // it was restored
+	ended := o.count(audit.TokenRevoked)
+	o.pending.Settle(t.Context())
+	o.pending.Settle(t.Context())
+	if x, err := o.store.Sessions().Find(t.Context(), o.c.Session()); err != nil || x.Ended == 0 || o.pending.Len() != 0 || o.count(audit.TokenRevoked) != ended+1 {
+		t.Errorf("after that: %+v, %v, %d are owed, %d events more", x, err, o.pending.Len(), o.count(audit.TokenRevoked)-ended)
+	}
+}
+
 // fresh demands that the database alone refuses what was revoked: a node that has just started does.
 func (o *owing) fresh(t *testing.T, name string) {
 	t.Helper()

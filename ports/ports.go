@@ -21,6 +21,8 @@ var (
 	ErrTaken = errors.New("taken")
 	// ErrUnavailable says that the technology behind a port failed: nothing is known, and asking again later may help.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrDamaged says that a record is there and does not open, though its key is held: it was changed where it lies, and asking again does not help. It matches ErrUnavailable too.
+	ErrDamaged = damaged{}
 	// ErrNoSpace says that the store keeps its last free space for revocations and events. It matches ErrUnavailable too.
 	ErrNoSpace = noSpace{}
 )
@@ -29,6 +31,13 @@ type noSpace struct{}
 
 func (noSpace) Error() string        { return "no space left: the rest is kept for revocations and events" }
 func (noSpace) Is(target error) bool { return target == ErrUnavailable }
+
+type damaged struct{}
+
+func (damaged) Error() string {
+	return "it was damaged or changed where it lies: restore it from a backup"
+}
+func (damaged) Is(target error) bool { return target == ErrUnavailable }
 
 // Effects are the consequences of a change of state. A store commits them in one transaction with it: all of it, or nothing. An invalid revocation among them
 // is refused with revocation.ErrInvalid, and a revocation that is here already stays as it is.

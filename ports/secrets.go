@@ -16,7 +16,7 @@ type Secrets interface {
 type Sealer interface {
 	// Seal encrypts and authenticates plain for one place: context names the record and field it is kept in.
 	Seal(context string, plain []byte) ([]byte, error)
-	// Open is the reverse. A text that was changed, was sealed for another context or under a key that is not held is an error that matches ErrUnavailable.
+	// Open is the reverse. A text that was changed, or was sealed for another context, is ErrDamaged; one of another version, or under a key that is not held, an error that matches ErrUnavailable alone.
 	Open(context string, sealed []byte) ([]byte, error)
 	// Index answers a keyed digest by which value is found among others of the context. It is the same for the life of the index key.
 	Index(context, value string) [16]byte

@@ -49,8 +49,11 @@ func (k *Keyring) Seal(context string, plain []byte) ([]byte, error) {
 
 // Open implements ports.Sealer.
 func (k *Keyring) Open(context string, sealed []byte) ([]byte, error) {
-	if len(sealed) < fieldHeader || sealed[0] != fieldVersion {
-		return nil, fmt.Errorf("open a sealed field: it has not the form of one: %w", ports.ErrUnavailable)
+	if len(sealed) < fieldHeader {
+		return nil, fmt.Errorf("open a sealed field: it has not the form of one: %w", ports.ErrDamaged)
+	}
+	if sealed[0] != fieldVersion {
+		return nil, fmt.Errorf("open a sealed field: it is of another version: %w", ports.ErrUnavailable)
 	}
 	number := binary.BigEndian.Uint16(sealed[1:])
 	aead, ok := k.aeads[number]
@@ -59,7 +62,7 @@ func (k *Keyring) Open(context string, sealed []byte) ([]byte, error) {
 	}
 	plain, err := open(aead, fieldHeader, context, sealed)
 	if err != nil {
-		return nil, fmt.Errorf("open a sealed field: it was changed, or sealed for another place: %w", ports.ErrUnavailable)
+		return nil, fmt.Errorf("open a sealed field: it was changed, or sealed for another place: %w", ports.ErrDamaged)
 	}
 	return plain, nil
 }

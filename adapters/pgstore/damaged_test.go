@@ -3,8 +3,14 @@ package pgstore_test
 import (
 	"errors"
 	"testing"
+	"time"
 
+	"github.com/xteam/xteam/adapters/pgstore"
+	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/apikey"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -58,5 +64,46 @@ func TestWhatWasChangedInTheTables(t *testing.T) {
 	run1(t, conn, `DELETE FROM trail_head`)
 	if head, err := db.Trail().Head(t.Context()); err != nil || head != (audit.Head{}) {
 		t.Errorf("a head that is gone: %+v, %v, want none", head, err)
+	}
+}
+
+// A session, an account and an API key that somebody changed in the tables are damaged, to whoever reads and to whoever changes them. That the data keys have not been opened yet, or another version wrote it, is no damage.
+func TestRecordsThatWereChangedInTheTables(t *testing.T) {
+	db, url := opened(t, patient)
+	a := account.Account{ID: newID[id.User](), Email: must(account.ParseEmail("ann@example.com")), Username: must(account.ParseUsername("Ann"))}
+	x, k := aSession(), apikey.Key{ID: newID[id.APIKey](), Owner: a.ID, Created: now(), Expires: now().Add(time.Hour)}
+	demand(t, errors.Join(db.Accounts().Create(t.Context(), a, ports.Effects{}), db.Sessions().Create(t.Context(), x, ports.Effects{}), db.APIKeys().Create(t.Context(), k, ports.Effects{})))
+	calls := func(db *pgstore.DB) map[string]error {
+		_, err1 := db.Accounts().Find(t.Context(), a.ID)
+		_, err2 := db.Sessions().Find(t.Context(), x.ID)
+		_, err3 := db.APIKeys().Find(t.Context(), k.ID)
+		return map[string]error{
+			"find an account": err1, "find a session": err2, "find an API key": err3,
+			"change an account": db.Accounts().Update(t.Context(), a.ID, func(a account.Account) (account.Account, ports.Effects, error) { return a, ports.Effects{}, nil }),
+			"change a session":  db.Sessions().Update(t.Context(), x.ID, func(x session.Session) (session.Session, ports.Effects, error) { return x, ports.Effects{}, nil }),
+			"change an API key": db.APIKeys().Update(t.Context(), k.ID, func(k apikey.Key) (apikey.Key, ports.Effects, error) { return k, ports.Effects{}, nil }),
+		}
+	}
+	for what, err := range calls(db) {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	conn := connected(t, url)
+	for _, table := range []string{"accounts", "sessions", "api_keys"} {
+		run1(t, conn, `UPDATE `+table+` SET sealed = set_byte(sealed, length(sealed) - 1, get_byte(sealed, length(sealed) - 1) # 1)`)
+	}
+	for what, err := range calls(db) {
+		if !errors.Is(err, ports.ErrDamaged) || !errors.Is(err, ports.ErrUnavailable) {
+			t.Errorf("%s: %v, want it damaged", what, err)
+		}
+	}
+	locked, err := pgstore.Open(t.Context(), url, patient)
+	demand(t, err)
+	defer locked.Close() //nolint:errcheck // it has served
+	for what, err := range calls(locked) {
+		if errors.Is(err, ports.ErrDamaged) || !errors.Is(err, ports.ErrUnavailable) {
+			t.Errorf("%s, without its keys: %v, want it unavailable", what, err)
+		}
 	}
 }

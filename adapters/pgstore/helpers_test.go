@@ -79,7 +79,7 @@ func (s sealer) Seal(context string, plain []byte) ([]byte, error) {
 func (s sealer) Open(context string, sealed []byte) ([]byte, error) {
 	plain, err := s.aead().Open(nil, nil, sealed, []byte(context))
 	if err != nil {
-		return nil, errors.Join(ports.ErrUnavailable, err)
+		return nil, errors.Join(ports.ErrDamaged, err)
 	}
 	return plain, nil
 }

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ const (
 	// healTurn is for how long one of many nodes is the one that puts back; healAgain is when another asks whether it is, or what failed is tried again.
 	healTurn  = 10 * time.Second
 	healAgain = 250 * time.Millisecond
+	// healLast is the longest pause before what could not be put back is tried again.
+	healLast = 8 * time.Second
 )
 
 // Healing is what a source had lost, and what of it this node has put back.
@@ -69,10 +72,17 @@ type round struct {
 	told    []uint64 // the hashes of the keys that the source has told; nil once missing is known
 	missing map[string]revocation.Entry
 	judged  bool
+	done    bool // nobody puts back any more
+	late    bool // it is no loss: a node that does not reach the truth had it in force
 }
 
 func newRound(h Healing) *round {
 	return &round{Healing: h, seed: maphash.MakeSeed(), told: []uint64{}}
+}
+
+// newLate is of what other sources told and the truth did not, which is known already.
+func newLate(s *source, missing map[string]revocation.Entry) *round {
+	return &round{Healing: Healing{Source: s.Name, Truth: s.Truth, Cause: "a node that does not reach it had it in force"}, missing: missing, judged: true, done: missing == nil, late: true}
 }
 
 // tell notes what the source told.
@@ -142,7 +152,7 @@ func (r *round) keeps(e *revocation.Entry, now instant.Instant) bool {
 	return e.Until > now.Add(healAhead)
 }
 
-// some is a batch of what is still to be put back.
+// some is a batch of what is still to be put back. Once there is none it is done.
 func (r *round) some() []revocation.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +163,19 @@ func (r *round) some() []revocation.Entry {
 		}
 		batch = append(batch, e)
 	}
+	r.done = len(batch) == 0
 	return batch
+}
+
+// more has others put back too, by whoever is at it; false when nobody is any more.
+func (r *round) more(missing map[string]revocation.Entry) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done {
+		return false
+	}
+	maps.Copy(r.missing, missing)
+	return true
 }
 
 // oldest is when the oldest entry was asked for that is missed.
@@ -176,7 +198,7 @@ func (r *round) back(batch []revocation.Entry) {
 
 // heal puts back what a source has lost, in batches, tells of it, and vouches for what is there then. Of several nodes one does it, and the others see that they miss nothing any more.
 func (v *View) heal(ctx context.Context, s *source, r *round) {
-	mine, begun, logged := false, false, false
+	mine, begun, logged, pause := false, false, false, healAgain
 	for {
 		batch := r.some()
 		if len(batch) == 0 {
@@ -201,27 +223,48 @@ func (v *View) heal(ctx context.Context, s *source, r *round) {
 		err := v.putBack(ctx, s, batch)
 		if err == nil {
 			r.back(batch)
+			pause = healAgain
 			continue
 		}
 		if ctx.Err() == nil && !logged {
 			logged = true
 			v.log.Error("A source of revocations has lost some, which could not be put back yet", "source", s.Name, "error", err.Error())
 		}
-		if rest(ctx) != nil {
+		if sleep(ctx, pause) != nil {
 			break
 		}
+		pause = min(2*pause, healLast)
 	}
-	if r.Entries > 0 {
+	switch {
+	case r.Entries == 0:
+	case r.late:
+		v.log.Warn("The database lacked revocations that are in force, of a node that does not reach it or has gone; they were written down", "source", s.Name, "entries", r.Entries)
+	default:
 		v.log.Error("A source of revocations had lost some; they were put back", "source", s.Name, "entries", r.Entries, "cause", r.Cause)
 		if h := v.healer.Load(); h != nil && h.Healed != nil {
 			h.Healed(r.Healing)
 		}
 	}
-	if whole, ok := s.Revocations.(ports.Voucher); ok && ctx.Err() == nil {
-		ctx, cancel := context.WithTimeout(ctx, v.opts.RecordTimeout)
-		defer cancel()
-		if err := whole.Vouch(ctx); err != nil && ctx.Err() == nil {
+	if whole, ok := s.Revocations.(ports.Voucher); ok {
+		v.vouch(ctx, s, whole)
+	}
+}
+
+// vouch says that a source is whole, again and again until it has been said: whoever reads it without this program takes nothing until then.
+func (v *View) vouch(ctx context.Context, s *source, whole ports.Voucher) {
+	for logged := false; ; {
+		within, cancel := context.WithTimeout(ctx, v.opts.RecordTimeout)
+		err := whole.Vouch(within)
+		cancel()
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil && !logged {
+			logged = true
 			v.log.Warn("A source of revocations cannot be vouched for", "source", s.Name, "error", err.Error())
+		}
+		if rest(ctx) != nil {
+			return
 		}
 	}
 }
@@ -263,8 +306,10 @@ func (v *View) putBack(ctx context.Context, s *source, entries []revocation.Entr
 }
 
 // rest waits for healAgain.
-func rest(ctx context.Context) error {
-	timer := time.NewTimer(healAgain)
+func rest(ctx context.Context) error { return sleep(ctx, healAgain) }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

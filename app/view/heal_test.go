@@ -181,3 +181,36 @@ func TestWhatIsOwedIsNotPutBack(t *testing.T) {
 		})
 	}
 }
+
+// vouched is a feed that others read by themselves; so many times it cannot be vouched for.
+type vouched struct {
+	*feed
+	failing, vouched int
+}
+
+func (f *vouched) Vouch(context.Context) error {
+	if f.failing > 0 {
+		f.failing--
+		return errBusy
+	}
+	f.vouched++
+	return nil
+}
+
+// A source that could not be vouched for at once is vouched for later, once: whoever reads it without this program refuses everything until then.
+func TestVouchingIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		other := &vouched{feed: newFeed(numbered(0)), failing: 20}
+		v := view.New(view.Options{Logger: log.logger()}, database(newFeed(numbered(0))), view.Source{Name: "redis", Revocations: other})
+		defer run(t, v)()
+		after(time.Minute)
+		told := 0
+		for _, line := range log.take(t) {
+			told += strings.Count(line, "cannot be vouched for redis")
+		}
+		if other.failing != 0 || other.vouched != 1 || told != 1 {
+			t.Errorf("it failed until %d were left, was vouched for %d times, and %d lines tell of it", other.failing, other.vouched, told)
+		}
+	})
+}

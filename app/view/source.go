@@ -23,6 +23,8 @@ type source struct {
 	unable bool          // logged as not recording, and not recording since
 	owing  owing
 	untold untold
+
+	unwritten unwritten // of the truth
 }
 
 // The pauses before a lost source is followed again: the first, doubled until the last. They are the same on every node; a source
@@ -73,9 +75,11 @@ func (v *View) round(ctx context.Context, s *source, is *round, caught func(know
 	defer over()
 	v.followed(s, true)
 	defer v.followed(s, false)
+	late := newLate(s, nil)
 	return s.Revocations.Follow(ctx, func(news ports.News) error {
 		v.takeFrom(s, news.Entries)
 		is.tell(news.Entries)
+		late.tell(news.Entries)
 		if len(news.Unread) > 0 {
 			is.tellOf(news.Unread)
 			v.doubt(s, len(news.Unread))
@@ -83,24 +87,41 @@ func (v *View) round(ctx context.Context, s *source, is *round, caught func(know
 		if news.Caught {
 			is.doubt(v.missed(s))
 			v.heard(s, news.Age)
-			known := v.comparable(s) && is.caught(v.set, instant.Of(v.opts.Now()))
+			known := false
+			if v.comparable(s) {
+				v.compares(s)
+				known = is.caught(v.set, instant.Of(v.opts.Now()))
+			}
 			caught(known)
 			if known {
 				healed.Go(func() { v.heal(healing, s, is) })
+			}
+			if missing := v.late(s, is.keeps); missing != nil && !late.more(missing) {
+				r := newLate(s, missing)
+				late = r
+				healed.Go(func() { v.heal(healing, s, r) })
 			}
 		}
 		return nil
 	})
 }
 
-// takeFrom is take of what a source tells.
+// takeFrom is take of what a source tells. One source at a time, or what two tell at once would look as if one of them had not.
 func (v *View) takeFrom(s *source, entries []revocation.Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	if v.isReady() {
+		v.taking.Lock()
+		defer v.taking.Unlock()
+	}
 	fresh := v.take(entries)
 	if s.Truth {
 		v.lacks(fresh)
 	} else {
-		v.has(s, entries)
+		v.early(fresh)
 	}
+	v.has(s, entries)
 }
 
 // comparable reports whether what s tells can be held against what the others hold: everything that the truth held has come in once, and for the truth everything that the others held.
@@ -120,7 +141,10 @@ func (v *View) comparable(s *source) bool {
 func (v *View) heard(s *source, age time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s.heard = v.elapsed() - max(age, 0)
+	before := s.heard
+	if s.heard = v.elapsed() - max(age, 0); s.heard-before > v.opts.MaxStaleness {
+		s.unwritten.from = s.heard
+	}
 	switch {
 	case !s.caught:
 		v.log.Info("A source of revocations caught up", "source", s.Name, "entries", v.set.Len())

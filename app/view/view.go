@@ -62,6 +62,7 @@ type View struct {
 	unreadable atomic.Uint64 // entries that could not be read, as often as they were told of
 
 	sources []*source
+	taking  sync.Mutex    // held by whoever takes in what a source tells; before mu
 	mu      sync.Mutex    // guards the sources' states
 	asked   time.Duration // when the truth was last asked at once
 	asking  bool          // it is about to be

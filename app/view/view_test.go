@@ -181,7 +181,7 @@ func TestALostSourceIsFollowedAgain(t *testing.T) {
 		if diff := cmp.Diff([]string{"A source of revocations is heard again redis", "The view of the revocations is fresh again"}, log.take(t)); diff != "" {
 			t.Errorf("one found (-want +got):\n%s", diff)
 		}
-		db.set(func(f *feed) { f.hung = false })
+		db.set(func(f *feed) { f.hung = false; f.entries = append(f.entries, numbered(1)) })
 		after(time.Minute)
 		if diff := cmp.Diff([]string{"A source of revocations is heard again database"}, log.take(t)); diff != "" {
 			t.Errorf("both found (-want +got):\n%s", diff)
