@@ -34,6 +34,9 @@ type DB struct {
 	followers followers
 	noteLost  sync.Once // tells of the first
 
+	said chan struct{} // closed once a word was left
+	word sync.Once
+
 	closing chan struct{}
 	once    sync.Once
 	closed  error

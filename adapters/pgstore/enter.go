@@ -3,18 +3,14 @@ package pgstore
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/xteam/xteam/adapters/pgstore/queries"
 )
 
-// entering is for how long whoever has begun on a database is known by a lock. By then others hear of it, if it stays (ports.Nodes).
-const entering = time.Minute
-
-// Enter tells who else begins on the database that this program does: for a minute, or, where it is to be alone, until Close. It is refused while another is alone there, and, to be alone, while another has begun within a minute: who began
-// before is heard of at Nodes, which is to be looked at afterwards. It may be called once. The lock has a connection of its own, so a program that dies holds nobody up.
+// Enter tells who else begins on the database that this program does: until it has left its first word (ports.Nodes), by which others know of it from then on, or, where it leaves none or is to be alone, until Close. It is refused while another is
+// alone there, and, to be alone, while another has begun and left no word: Nodes, which is to be looked at afterwards, tells of all the others. It may be called once. The lock has a connection of its own, so a program that dies holds nobody up.
 func (db *DB) Enter(ctx context.Context, alone bool) error {
 	if err := db.ready(ctx); err != nil {
 		return err
@@ -27,7 +23,7 @@ func (db *DB) Enter(ctx context.Context, alone bool) error {
 	}
 	try, who := queries.New(conn).TryShareForConnection, "by a program that must be alone there, as a restore or a migration: wait for its end"
 	if alone {
-		try, who = queries.New(conn).TryLockForConnection, "by a program that began within the last minute: stop every server of it"
+		try, who = queries.New(conn).TryLockForConnection, "by a program that begins there, or a command: stop every server of it, and wait for the end of commands"
 	}
 	if entered, err := try(short, lockAlone); err != nil || !entered {
 		db.Revocations().end(conn)
@@ -36,18 +32,16 @@ func (db *DB) Enter(ctx context.Context, alone bool) error {
 		}
 		return fmt.Errorf("the database %s is in use, %s", db.name, who)
 	}
-	go func() {
-		over := make(<-chan time.Time)
-		if !alone {
-			timer := time.NewTimer(entering)
-			defer timer.Stop()
-			over = timer.C
-		}
+	said := db.said
+	if alone {
+		said = nil
+	}
+	db.keeping.Go(func() { // Close waits for it
 		select {
-		case <-over:
+		case <-said:
 		case <-db.closing:
 		}
 		db.Revocations().end(conn)
-	}()
+	})
 	return nil
 }

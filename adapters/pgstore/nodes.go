@@ -22,9 +22,13 @@ func (p *Nodes) Say(ctx context.Context, w node.Word) error {
 		return fmt.Errorf("PostgreSQL store: a word of %d bytes, at most %d", len(w.Text), node.MaxWord)
 	}
 	text := append([]byte{}, w.Text...) // never NULL
-	return p.do(ctx, "leave a word in", func(ctx context.Context, q *queries.Queries) error {
+	err := p.do(ctx, "leave a word in", func(ctx context.Context, q *queries.Queries) error {
 		return q.SayWord(ctx, queries.SayWordParams{ID: w.Node[:], Text: text})
 	})
+	if err == nil {
+		p.db.word.Do(func() { close(p.db.said) })
+	}
+	return err
 }
 
 // Hear reads all words.

@@ -81,7 +81,7 @@ func Open(ctx context.Context, text string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the database %s cannot be used: %s", u.Name, why(err))
 	}
-	db := &DB{name: u.Name, options: o, pool: pool, alone: cfg.ConnConfig.Copy(), opened: time.Now(), locks: newStripes(), turns: make(chan struct{}, turning), closing: make(chan struct{})}
+	db := &DB{name: u.Name, options: o, pool: pool, alone: cfg.ConnConfig.Copy(), opened: time.Now(), locks: newStripes(), turns: make(chan struct{}, turning), said: make(chan struct{}), closing: make(chan struct{})}
 	db.keeping.Go(db.keep)
 	return db, nil
 }

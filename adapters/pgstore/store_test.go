@@ -16,6 +16,7 @@ import (
 	"github.com/xteam/xteam/domain/account"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/keyset"
+	"github.com/xteam/xteam/domain/node"
 	"github.com/xteam/xteam/domain/revocation"
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/domain/system"
@@ -616,7 +617,7 @@ func TestTheServerIsAskedToSync(t *testing.T) {
 	}
 }
 
-// TestEnter: who must be alone on a database is refused while another begins on it, and keeps all others from it until its end.
+// TestEnter: who must be alone on a database is refused while another begins on it and has left no word, however long that takes, and keeps all others from it until its end.
 func TestEnter(t *testing.T) {
 	first, url := opened(t, pgstore.Options{})
 	begins := func(alone bool) (*pgstore.DB, error) {
@@ -642,25 +643,33 @@ func TestEnter(t *testing.T) {
 		t.Fatalf("beside another: %v", err)
 	}
 	_, err = begins(true)
-	refused("alone, beside two others", err, "by a program that began")
-	_ = second.Close()
+	refused("alone, beside two others", err, "by a program that begins")
+	if err := second.Close(); err != nil { // it waits until its lock is gone
+		t.Fatal(err)
+	}
 	_, err = begins(true)
-	refused("alone, beside another", err, "by a program that began")
-	_ = first.Close()
+	refused("alone, beside another", err, "by a program that begins")
+	if err := first.Nodes().Say(t.Context(), node.Word{Node: newID[id.Node](), Text: []byte("hello")}); err != nil {
+		t.Fatal(err)
+	}
 	var alone *pgstore.DB
-	eventually(t, "the others have gone", func() bool {
+	eventually(t, "the other's words tell of it", func() bool {
 		alone, err = begins(true)
 		return err == nil
 	})
+	if words, err := alone.Nodes().Hear(t.Context()); err != nil || len(words) != 1 {
+		t.Errorf("who is alone hears %d words, %v", len(words), err)
+	}
 	_, err = begins(false)
 	refused("beside one that is alone", err, "by a program that must be alone")
 	_, err = begins(true)
 	refused("alone, beside one that is", err, "by a program")
-	_ = alone.Close()
-	eventually(t, "it has gone", func() bool {
-		_, err := begins(false)
-		return err == nil
-	})
+	if err := alone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begins(false); err != nil {
+		t.Errorf("when it has gone: %v", err)
+	}
 	if _, err := begins(true); err == nil {
 		t.Error("two are alone")
 	}

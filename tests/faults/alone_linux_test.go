@@ -33,7 +33,7 @@ func TestAloneOnTheDatabase(t *testing.T) {
 		want     string
 	}{
 		"alone":  {true, [][]string{{"serve"}, {"users", "list"}, {"backup", filepath.Join(t.TempDir(), "another.tar")}}, " is in use, by a program that must be alone there"},
-		"begins": {false, [][]string{{"restore", copied}, {"migrate", "--from", p.url(), "--to", "badger://" + filepath.Join(t.TempDir(), "moved")}}, " is in use, by a program that began within the last minute"},
+		"begins": {false, [][]string{{"restore", copied}, {"migrate", "--from", p.url(), "--to", "badger://" + filepath.Join(t.TempDir(), "moved")}}, " is in use, by a program that begins there"},
 	} {
 		db, err := pgstore.Open(t.Context(), p.url(), pgstore.Options{})
 		if err != nil {
