@@ -13,10 +13,35 @@ import (
 	"github.com/coder/websocket"
 )
 
-// TestWhatIsOpenEndsOnEveryNode has a user's WebSockets, GraphQL subscriptions and event streams open on three nodes, and revokes the user on one: all are told why, and are over soon. A ticket of one node is taken by
+// TestWhatIsOpenEndsOnEveryNode has a user's WebSockets, GraphQL subscriptions and event streams open on three nodes, and revokes the user on one: all are told why, and are over within a second. A ticket of one node is taken by
 // another, once.
 func TestWhatIsOpenEndsOnEveryNode(t *testing.T) {
 	c := newCluster(t, plan{nodes: 3, users: 1})
+	who := c.signIn(0, 0)
+	got := c.call(1, http.MethodPost, "/api/v1/auth/ws-ticket", who.AccessToken, nil)
+	_, ticket, _ := strings.Cut(got.text, `"ticket":"`)
+	ticket, _, _ = strings.Cut(ticket, `"`)
+	for i, taken := range []bool{true, false} { // made by node 1, redeemed at 2, then at 0
+		conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(c.nodes[2-2*i].base, "http")+"/ws?ticket="+ticket, nil)
+		if taken != (err == nil) {
+			t.Errorf("the ticket, time %d: %v", i+1, err)
+		}
+		if err == nil {
+			_ = conn.CloseNow()
+		}
+	}
+	slowest := time.Hour
+	for tries := 0; tries < 3 && slowest > time.Second; tries++ { // a busy machine is no slow node
+		slowest = allEnd(t, c)
+	}
+	if slowest > time.Second {
+		t.Errorf("the last one ended %v after the revocation was acknowledged, want a second at most", slowest)
+	}
+}
+
+// allEnd opens something of each kind on each node, revokes the user, and answers how long after that was acknowledged the last of them ended.
+func allEnd(t *testing.T, c *cluster) (slowest time.Duration) {
+	t.Helper()
 	type end struct {
 		what string
 		at   time.Time
@@ -63,32 +88,22 @@ func TestWhatIsOpenEndsOnEveryNode(t *testing.T) {
 			ends <- end{"stream", time.Now(), last}
 		}()
 	}
-	got := c.call(1, http.MethodPost, "/api/v1/auth/ws-ticket", who.AccessToken, nil)
-	_, ticket, _ := strings.Cut(got.text, `"ticket":"`)
-	ticket, _, _ = strings.Cut(ticket, `"`)
-	for i, taken := range []bool{true, false} { // made by node 1, redeemed at 2, then at 0
-		conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(c.nodes[2-2*i].base, "http")+"/ws?ticket="+ticket, nil)
-		if taken != (err == nil) {
-			t.Errorf("the ticket, time %d: %v", i+1, err)
-		}
-		if err == nil {
-			_ = conn.CloseNow()
-		}
-	}
 	begun := time.Now()
 	c.command("", "revoke", "--user", "user0")
 	acknowledged := time.Now()
 	for range 9 {
 		select {
 		case e := <-ends:
-			if !strings.Contains(e.why, "user_revoked") || e.what != "stream" && !strings.HasPrefix(e.why, "4401 ") || e.at.Sub(acknowledged) > 5*time.Second {
-				t.Errorf("a %s ended %v after the revocation was acknowledged, with %s", e.what, e.at.Sub(acknowledged), e.why)
+			if !strings.Contains(e.why, "user_revoked") || e.what != "stream" && !strings.HasPrefix(e.why, "4401 ") {
+				t.Errorf("a %s ended with %s", e.what, e.why)
 			}
+			slowest = max(slowest, e.at.Sub(acknowledged))
 			t.Logf("a %s ended %v after the command began", e.what, e.at.Sub(begun))
 		case <-time.After(patience):
 			t.Fatal("some are still open")
 		}
 	}
+	return slowest
 }
 
 // subscribed is a socket of GraphQL that tells of the bearer's events.
