@@ -38,6 +38,8 @@ type Store struct {
 	Incidents   ports.Incidents
 	Uploads     ports.Uploads
 
+	// Sweep drops what is over, at once, as the store does by itself now and then. It is nil for one that drops nothing, or whose server does that at the very moment.
+	Sweep func() error
 	// Close ends the use of the store; the suites call it once for each store that they open.
 	Close func() error
 }

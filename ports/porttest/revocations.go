@@ -234,17 +234,28 @@ func recording(t *testing.T, open Open) {
 			}
 		}
 	})
-	sub(t, "an entry is delivered for a day after its Until, or until then by a clock that is less than a day ahead", func(t *testing.T) {
+	sub(t, "an entry is delivered until its Until has passed, and by the truth for a day longer, by a clock that is less than a day ahead too, also when what is over was dropped", func(t *testing.T) {
 		s := opened(t, open)
-		e := newEntry()
-		e.Until = wall().Add(-23 * time.Hour) // or so it looks when the clock has jumped
-		e.At = e.Until.Add(-time.Hour)
-		far := newEntry()
-		far.Until = wall().Add(400 * 24 * time.Hour)
-		last := newEntry()
-		last.Until = instant.Forever - 1
-		record(t, s, e, far, last)
-		checkLive(t, s, e, far, last)
+		ended := func(ago time.Duration) revocation.Entry {
+			e := newEntry()
+			e.Until = wall().Add(-ago) // or so it looks when the clock has jumped
+			e.At = e.Until.Add(-time.Hour)
+			return e
+		}
+		far, last := newEntry(), newEntry()
+		far.Until, last.Until = wall().Add(400*24*time.Hour), instant.Forever-1
+		all := []revocation.Entry{ended(time.Minute), ended(23 * time.Hour), far, last}
+		if s.System != nil { // the truth: a day after its Until, by a clock that is less than a day ahead
+			all = append(all, ended(46*time.Hour))
+		}
+		record(t, s, all...)
+		checkLive(t, s, all...)
+		if s.Sweep != nil {
+			if err := s.Sweep(); err != nil {
+				t.Fatalf("Sweep: %v", err)
+			}
+			checkLive(t, s, all...)
+		}
 	})
 	sub(t, "entries are the caller's own: what is changed after the call is not changed in the store", func(t *testing.T) {
 		s := opened(t, open)
