@@ -241,4 +241,16 @@ func TestPartsRefused(t *testing.T) {
 			t.Errorf("got %v, want a refusal that names %s", err, want)
 		}
 	}
+	closed, alone := 0, errors.New("a restore is alone on it")
+	occupied := func(context.Context, *assembly.Secrets, *slog.Logger) (assembly.Database, func(), error) {
+		return assembly.Database{Enter: func(_ context.Context, must bool) error {
+			if must {
+				t.Error("it wants to be alone")
+			}
+			return alone
+		}}, func() { closed++ }, nil
+	}
+	if _, err := xteam.Open(t.Context(), xteam.Options{Secrets: some, Parts: xteam.Parts{Store: occupied}}); !errors.Is(err, alone) || closed != 1 {
+		t.Errorf("where another must be alone: %v, closed %d times", err, closed)
+	}
 }

@@ -115,7 +115,7 @@ type Options struct {
 // a part must pass. Whoever makes one closes it, after Close; only Store is closed by the system.
 type Parts struct {
 	// Store opens the database: all ports of state, and what seals and authenticates, which assembly.Unlock opens with ROOT_KEY. It answers how it is closed, which is done last. Any number of processes may
-	// share it, if it says where they leave word for one another (Database.Nodes) and who of them does what is to be done once (Stores.Turns). Default: Badger in Dir.
+	// share it, if it says where they leave word for one another (Database.Nodes), who of them does what is to be done once (Stores.Turns), and, where a restore or a migration must be alone on it, that they begin (Database.Enter). Default: Badger in Dir.
 	Store func(context.Context, *assembly.Secrets, *slog.Logger) (assembly.Database, func(), error)
 	// Node is how this process is called among those that share Store. Default: embedded.
 	Node string
@@ -342,6 +342,12 @@ func database(ctx context.Context, o Options, s *assembly.Secrets, log *slog.Log
 	}
 	if closeStore == nil {
 		closeStore = func() {}
+	}
+	if db.Enter != nil {
+		if err := db.Enter(ctx, false); err != nil {
+			closeStore()
+			return db, nil, fmt.Errorf("xteam: Options.Parts.Store: %w", err)
+		}
 	}
 	return db, closeStore, nil
 }
