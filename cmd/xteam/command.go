@@ -32,6 +32,9 @@ type cli struct {
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	c := &cli{in: in, out: out, err: errs}
 	root := c.root()
+	if len(args) == 0 || !strings.HasPrefix(args[0], "__") { // which completes for a shell, and reads flags more than once
+		takesOnce(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -178,7 +181,6 @@ does, xteam config --failure-modes; what is wrong with a deployment, xteam docto
 	}
 	root.AddCommand(c.serve(), c.dev(), users, sessions, keys, apiKeys, c.revoke(), c.scan(), c.incident(), c.explain(), alerts, blocked, trail, secret, c.config(), c.doctor(), c.nodes(), c.migrate(), c.backup(), c.restore(), c.version())
 	completes(root)
-	takesOnce(root)
 	return root
 }
 
