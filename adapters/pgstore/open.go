@@ -170,5 +170,8 @@ func unreachable(err error) error {
 	case code(err) == readOnlyTransaction || errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return errors.New("its server is read-only: name the primary")
 	}
-	return errors.New(why(err))
+	if code(err) != "" { // it has answered
+		return errors.New(why(err))
+	}
+	return errors.New(why(err) + ": see that its server runs, and that DATABASE_URL names it")
 }

@@ -238,10 +238,7 @@ func (a *admin) export(ctx context.Context, file string, q url.Values) (got expo
 	if err != nil {
 		return got, err
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return got, fmt.Errorf("%s is there already: name another file", file)
-	}
+	f, err := createNew(file)
 	if err != nil {
 		return got, err
 	}
@@ -542,7 +539,7 @@ func (i *into) Write(b []byte) (int, error) {
 func verifyFile(name string, v *audit.Verifier) (*auditReport, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: name an export, as `xteam audit export` writes it, with --file", plainly(err))
 	}
 	defer func() { _ = f.Close() }()
 	read := audit.NewFile(v)
@@ -560,7 +557,7 @@ func readCheckpoints(name string) (all []audit.Checkpoint, err error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: name the file of the checkpoints with --checkpoints", plainly(err))
 	}
 	defer func() { _ = f.Close() }()
 	values := json.NewDecoder(bufio.NewReader(f))

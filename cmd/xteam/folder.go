@@ -32,7 +32,7 @@ type exposed struct {
 // put another store, other secrets or another socket there. It answers those that it had to close to others.
 func claimFolders(s settings) (were []exposed, err error) {
 	if err := os.MkdirAll(s.Folder, 0o700); err != nil {
-		return nil, fmt.Errorf("the data folder %s cannot be made: %w", absolute(s.Folder), err)
+		return nil, fmt.Errorf("the data folder %s cannot be made: %w: name another with DATA_DIR", absolute(s.Folder), plainly(err))
 	}
 	for _, f := range []struct{ setting, path string }{{"DATA_DIR", s.Folder}, {"DATABASE_URL", s.Store}} {
 		if f.setting == "DATABASE_URL" && (f.path == s.Folder || f.path == "") {

@@ -656,12 +656,26 @@ same.`,
 	})
 }
 
+// createNew makes a file that is not there yet, for its owner alone.
+func createNew(file string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Clean(file), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil, fmt.Errorf("%s is there already: name another file", file)
+	case err != nil:
+		return nil, unwritable(file, err)
+	}
+	return f, nil
+}
+
+// unwritable is why a file that was named cannot be written.
+func unwritable(file string, err error) error {
+	return fmt.Errorf("%s cannot be written: %w: name a file in a folder that is there, and that you may write to", file, plainly(err))
+}
+
 // writeNew writes a file that is not there yet, whole and for its owner alone.
 func writeNew(file, text string) error {
-	f, err := os.OpenFile(filepath.Clean(file), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already: name another file", file)
-	}
+	f, err := createNew(file)
 	if err != nil {
 		return err
 	}

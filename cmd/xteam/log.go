@@ -104,7 +104,7 @@ func (o *output) reopen() error {
 	// Without O_NONBLOCK a named pipe that nobody reads would hold up whoever opens it.
 	f, err := os.OpenFile(o.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
-		return fmt.Errorf("the log cannot be written: %w", err)
+		return fmt.Errorf("LOG_FILE: the log cannot be written: %w: name a file in a folder that is there, and that this user may write to", plainly(err))
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -198,7 +198,10 @@ func listenFault(setting, addr string, err error) error {
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	return fmt.Errorf("%s: %s cannot be listened on: %w", setting, addr, err)
+	if errors.Is(err, syscall.EACCES) {
+		return fmt.Errorf("%s: %s cannot be listened on: %w: set a port above 1023, or give this program the right to a low one (CAP_NET_BIND_SERVICE)", setting, addr, err)
+	}
+	return fmt.Errorf("%s: %s cannot be listened on: %w: set an address of this machine, such as 127.0.0.1:8000", setting, addr, err)
 }
 
 // onlyMetrics serves the metrics under their path and nothing else.

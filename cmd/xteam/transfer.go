@@ -122,7 +122,7 @@ embedded store.`,
 		}
 		folder, err := os.MkdirTemp(filepath.Dir(file), ".xteam-backup-")
 		if err != nil {
-			return fmt.Errorf("make a folder beside %s: %w", file, err)
+			return unwritable(file, err)
 		}
 		defer func() { _ = os.RemoveAll(folder) }()
 		told := c.telling(*asJSON)
@@ -305,7 +305,7 @@ func stopped(ctx context.Context, nodes ports.Nodes, macs ports.Authenticator) e
 func pack(folder, file string, told *progress) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), ".xteam-backup-")
 	if err != nil {
-		return fmt.Errorf("make a file beside %s: %w", file, err)
+		return unwritable(file, err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	w := tar.NewWriter(io.MultiWriter(f, &countedBytes{told: told}))
@@ -326,7 +326,7 @@ const maxBackup = 1 << 40
 func unpack(file, folder string, told *progress) (made time.Time, err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return made, err
+		return made, fmt.Errorf("%w: name a file that `xteam backup` made", plainly(err))
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
