@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,7 +57,7 @@ func TestProgress(t *testing.T) {
 // TestProgressCounts: a step that reads a store tells every few seconds how far it is, and nothing while it has not begun.
 func TestProgressCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var errs bytes.Buffer
+		var errs shared
 		from, to := memstore.New(), memstore.New()
 		event := audit.Event{ID: id.Event{1}, Time: 1, Kind: audit.AccountCreated}
 		for i := range 3 {
@@ -97,6 +98,24 @@ func TestProgressCounts(t *testing.T) {
 			t.Errorf("after its end: %q", got)
 		}
 	})
+}
+
+// shared is a text that another goroutine writes.
+type shared struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 func stores(s *memstore.Store) app.Stores {
