@@ -204,9 +204,9 @@ func (v *server) put(t testing.TB, place string, fields map[string]any) {
 	v.call(t, "POST", "secret/data/"+place, map[string]any{"data": fields})
 }
 
-// eventually asks again and again, for at most twenty seconds.
+// eventually asks again and again, for at most a minute.
 func eventually(is func() bool) bool {
-	tick, late := time.NewTicker(50*time.Millisecond), time.After(20*time.Second)
+	tick, late := time.NewTicker(50*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for !is() {
 		select {
