@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	status := m.Run()
 	shared.stop()
 	err := goleak.Find()
-	for range 5 { // go-redis looks for a server that is gone for a second after Close
+	for range 30 { // go-redis looks for a server that is gone for a second after Close
 		if err != nil {
 			err = goleak.Find()
 		}
