@@ -43,7 +43,8 @@ type Healing struct {
 
 // Healer sees to what the truth lost beside the entries themselves, and tells of what any source lost. Its functions may be called at once, for different sources.
 type Healer struct {
-	// Begin is called before the first entry is put back into a source, by the one of many nodes that does it. When it fails, it is called again before anything is put back.
+	// Begin is called before the first entry is put back into a source, by the one of many nodes that does it. When it fails, it is called again before anything is put back. It is called too before the truth is told what it does not
+	// know of another node that has gone, or does not reach it; that is no loss, and Healed does not hear of it.
 	Begin func(ctx context.Context, h Healing) error
 	// PutBack records entries in the truth, together with the changes of state that belong to them. Some may be over: that state matters then.
 	PutBack func(ctx context.Context, entries []revocation.Entry) error
@@ -82,7 +83,7 @@ func newRound(h Healing) *round {
 
 // newLate is of what other sources told and the truth did not, which is known already.
 func newLate(s *source, missing map[string]revocation.Entry) *round {
-	return &round{Healing: Healing{Source: s.Name, Truth: s.Truth, Cause: "a node that does not reach it had it in force"}, missing: missing, judged: true, done: missing == nil, late: true}
+	return &round{Healing: Healing{Source: s.Name, Truth: s.Truth}, missing: missing, judged: true, done: missing == nil, late: true}
 }
 
 // tell notes what the source told.
