@@ -291,15 +291,6 @@ func text(v any) string { s, _ := v.(string); return s }
 
 func number(v any) int64 { n, _ := v.(int64); return n }
 
-// Count is how many entries are held, those that ended within the last day among them. It is cheap.
-func (r Revocations) Count(ctx context.Context) (n int64, err error) {
-	err = r.s.call(ctx, "the count of revocations", func(ctx context.Context) error {
-		n, err = r.s.client.ZCard(ctx, r.s.keys.of("live")).Result()
-		return err
-	})
-	return max(0, n-1), err // but for the name that is always there
-}
-
 // vouchScript says that the data is whole. KEYS: epoch, raised.
 var vouchScript = redis.NewScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', KEYS[1], redis.call('GET', KEYS[2]) or '0') end
