@@ -123,6 +123,7 @@ type owed struct {
 	write   writing
 	doubted bool // an attempt was not answered, and may have come through
 	told    bool // one did
+	bare    bool // the database has the entries, and nothing else of it
 	refused int  // how often the database has refused it
 	skip    int  // attempts that it is not part of, since it was refused
 }
@@ -141,11 +142,14 @@ func (p *Pending) Len() int {
 	return len(p.owed)
 }
 
-// From is when the oldest of them was asked for; false when nothing is owed.
+// From is when the oldest of them was asked for whose entries the database lacks; false when it lacks none.
 func (p *Pending) From() (oldest instant.Instant, some bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, o := range p.owed {
+		if o.bare {
+			continue
+		}
 		for i := range o.entries {
 			if at := o.entries[i].At; !some || at < oldest {
 				oldest, some = at, true
@@ -272,7 +276,10 @@ func (p *Pending) bare(ctx context.Context, o *owed) {
 	for i := range entries {
 		entries[i].By, entries[i].Note = "", ""
 	}
-	_ = p.core.Stores.Revocations.Record(ctx, entries...)
+	err := p.core.Stores.Revocations.Record(ctx, entries...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o.bare = err == nil
 }
 
 // due are those to be written down now. What else there is of one is its own: one attempt at a time is made.

@@ -225,6 +225,9 @@ func TestOwedOfADamagedRecord(t *testing.T) {
 	if !sid || !jti || o.pending.Len() != 1 {
 		t.Errorf("the session's entry is there: %v, the other: %v; %d are owed: %s", sid, jti, o.pending.Len(), o.log)
 	}
+	if from, some := o.pending.From(); some {
+		t.Errorf("other nodes are told that the database lacks something since %v", from)
+	}
 	o.core.Stores.Sessions = poisoned{sessions, context.DeadlineExceeded} // and it is not known whether that came through
 	o.pending.Settle(t.Context())
 	o.core.Stores.Sessions = sessions // it was restored
