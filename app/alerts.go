@@ -167,8 +167,11 @@ func (a *Alerts) begin(_ context.Context, c ports.Cursor) (uint64, error) {
 func (a *Alerts) take(ctx context.Context, b Batch) ([]byte, error) {
 	now := a.core.now()
 	again := a.seen(b)
-	for i := range b.Events {
-		e := &b.Events[i]
+	was := gathered(b.Events[:again])
+	events := slices.Concat(was, gathered(b.Events[again:]))
+	again = len(was)
+	for i := range events {
+		e := &events[i]
 		if slices.Contains(a.counted, e.ID) {
 			continue
 		}
@@ -176,8 +179,8 @@ func (a *Alerts) take(ctx context.Context, b Batch) ([]byte, error) {
 		a.place.Done = max(a.place.Done, int64(min(e.Time, now)))
 	}
 	a.counted = a.counted[:0]
-	for i := range b.Events {
-		a.counted = append(a.counted, b.Events[i].ID)
+	for i := range events {
+		a.counted = append(a.counted, events[i].ID)
 	}
 	for i := range a.pending {
 		a.pending[i].Position = a.oldest()
@@ -514,6 +517,10 @@ func (a *Alerts) whence(ctx context.Context, is *alert.Alert, r *alert.Rule) (ou
 		if err != nil {
 			return Contained{}, nil, err
 		}
+		if len(events) == 0 {
+			out.More = false
+			break
+		}
 		for i := range events {
 			e := &events[i]
 			p := alert.Network(e)
@@ -530,10 +537,7 @@ func (a *Alerts) whence(ctx context.Context, is *alert.Alert, r *alert.Rule) (ou
 				bad[p] = true
 			}
 		}
-		if from = last; len(events) < containPage {
-			out.More = false
-			break
-		}
+		from = last
 	}
 	users := map[string]bool{}
 	for p := range bad {

@@ -181,26 +181,42 @@ func (d *Duty) step(ctx context.Context, st *DutyStatus) (more bool, err error) 
 	if wait := d.cursor.Again.Time().Sub(d.core.Now()); wait > 0 && wait <= d.o.MaxPause {
 		return false, d.beat(short)
 	}
-	events, last, err := d.core.Stores.Events.List(short, d.at, d.o.Most)
+	events, last, err := d.read(short)
 	if err != nil {
 		return false, fmt.Errorf("read the events for %s: %w", d.o.Name, err)
 	}
-	st.Lag = d.lag(events)
+	st.Lag = age(events, d.core.now())
 	if len(events) == 0 && !d.o.Always {
 		return false, nil
 	}
 	if held, err := d.stands(short); !held {
 		return false, err
 	}
-	b := Batch{Events: events, Last: last, State: d.cursor.State, Tries: d.cursor.Tries, More: len(events) == d.o.Most}
+	b := Batch{Events: dated(events, d.core.now()), Last: last, State: d.cursor.State, Tries: d.cursor.Tries, More: len(events) >= d.o.Most}
 	return b.More, d.do(ctx, b, last)
 }
 
-func (d *Duty) lag(events []audit.Event) time.Duration {
-	if len(events) == 0 {
-		return 0
+// The bounds of a run of events that cannot be read: how many are read at once, and how many are one batch, whatever Most is.
+const (
+	runPage = 512
+	maxRun  = 8192
+)
+
+// read reads what comes next. Events that cannot be read, one behind the other, are one batch: so those who are told of them are told once.
+func (d *Duty) read(ctx context.Context) (events []audit.Event, last uint64, err error) {
+	events, last, err = d.core.Stores.Events.List(ctx, d.at, d.o.Most)
+	for err == nil && len(events) > 0 && len(events) < maxRun && unreadable(events) == len(events) {
+		more, end, failed := d.core.Stores.Events.List(ctx, last, runPage)
+		n := unreadable(more)
+		if failed == nil && n > 0 && n < len(more) {
+			more, end, failed = d.core.Stores.Events.List(ctx, last, n)
+		}
+		if failed != nil || n == 0 { // of which the next batch tells
+			break
+		}
+		events, last = append(events, more...), end
 	}
-	return max(d.core.now().Sub(events[0].Time), 0)
+	return events, last, err
 }
 
 // take takes the work, unless another is at it or there is none.
@@ -255,7 +271,7 @@ func (d *Duty) due(ctx context.Context, c ports.Cursor, now time.Time, st *DutyS
 	if err != nil {
 		return false, fmt.Errorf("look what there is to do for %s: %w", d.o.Name, err)
 	}
-	if st.Lag = d.lag(events); len(events) == 0 && !d.o.Always {
+	if st.Lag = age(events, d.core.now()); len(events) == 0 && !d.o.Always {
 		d.idle = time.Time{}
 		return false, nil
 	}

@@ -148,7 +148,7 @@ func (i *Incidents) Verify(ctx context.Context, by Actor, iid string) (IncidentV
 		if out.Trail, out.TrailErr = &report, err; err != nil {
 			out.Trail = nil
 		}
-		out.OK = out.OK && err == nil && report.OK()
+		out.OK = out.OK && err == nil && report.Holds()
 	}
 	good := 0
 	for _, t := range out.Tried {
@@ -161,7 +161,7 @@ func (i *Incidents) Verify(ctx context.Context, by Actor, iid string) (IncidentV
 	switch {
 	case out.TrailErr != nil:
 		said += "; the audit trail could not be read"
-	case out.Trail != nil && out.Trail.OK():
+	case out.Trail != nil && out.Trail.Holds():
 		said += fmt.Sprintf("; the audit trail holds, %d records", out.Trail.Records)
 	case out.Trail != nil:
 		said += "; the audit trail does not hold"

@@ -421,7 +421,7 @@ func foundOut(v *IncidentVerdict) (all []string) {
 	switch {
 	case v.TrailErr != nil:
 		all = append(all, "the audit trail cannot be read; the server's log tells why")
-	case v.Trail != nil && !v.Trail.OK():
+	case v.Trail != nil && !v.Trail.Holds():
 		all = append(all, "the audit trail does not hold: `xteam audit verify` says more")
 	}
 	return all

@@ -12,6 +12,7 @@ import (
 
 	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
+	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/ports"
 )
 
@@ -58,7 +59,8 @@ func NewLive(next ports.Journal, events ports.Events, s ports.Sealer) *Live {
 
 // Page answers at most limit events that the store has behind a position, in the order of their commits, and the position of the last.
 func (l *Live) Page(ctx context.Context, after uint64, limit int) ([]audit.Event, uint64, error) {
-	return l.events.List(ctx, after, limit)
+	events, last, err := l.events.List(ctx, after, limit)
+	return dated(events, instant.Of(time.Now())), last, err
 }
 
 // Write is of ports.Journal.
@@ -325,12 +327,12 @@ func (s *Subscription) read(ctx context.Context) error {
 		return ErrGap
 	}
 	before := s.after
-	events, last, err := s.live.events.List(ctx, before, livePage)
+	events, last, err := s.live.Page(ctx, before, livePage)
 	if err != nil {
 		s.end(err)
 		return err
 	}
-	s.replay, s.after, s.replayed = len(events) == livePage, last, s.replayed+len(events)
+	s.replay, s.after, s.replayed = len(events) > 0, last, s.replayed+len(events)
 	for i := range events {
 		if e := &events[i]; s.wants(e) {
 			s.told[e.ID] = struct{}{}
@@ -384,7 +386,7 @@ func (l *Live) stop() {
 func (l *Live) poll(ctx context.Context) {
 	for more := true; more; {
 		from, at := l.place()
-		events, last, err := l.events.List(ctx, from, livePage)
+		events, last, err := l.Page(ctx, from, livePage)
 		if err != nil || len(events) == 0 {
 			return
 		}

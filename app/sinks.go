@@ -53,6 +53,7 @@ func NewSinks(c *Core, log *slog.Logger, all ...SinkOptions) (*Sinks, error) {
 }
 
 func (o *SinkOptions) deliver(ctx context.Context, events []audit.Event) error {
+	events = gathered(events)
 	if len(o.Kinds) > 0 {
 		events = slices.DeleteFunc(slices.Clone(events), func(e audit.Event) bool { return !slices.Contains(o.Kinds, e.Kind) })
 	}

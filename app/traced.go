@@ -155,3 +155,7 @@ func (s tracedEvents) List(ctx context.Context, after uint64, limit int) (events
 	end(errors.Is(err, ports.ErrUnavailable))
 	return events, last, err
 }
+
+func (s tracedEvents) Latest(ctx context.Context, after uint64, limit int) ([]audit.Event, error) {
+	return ask(ctx, s.t, "events.latest", func(ctx context.Context) ([]audit.Event, error) { return s.next.Latest(ctx, after, limit) })
+}

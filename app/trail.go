@@ -54,10 +54,11 @@ type Trail struct {
 	at    instant.Instant  // when
 	said  string           // the fault that was logged last
 
-	outbox chan audit.Checkpoint // what Run sends, apart from linking: a place that does not answer holds nothing up
-	posted atomic.Pointer[posted]
-	linked atomic.Uint64
-	status atomic.Pointer[TrailStatus]
+	outbox     chan audit.Checkpoint // what Run sends, apart from linking: a place that does not answer holds nothing up
+	posted     atomic.Pointer[posted]
+	linked     atomic.Uint64
+	unreadable atomic.Uint64
+	status     atomic.Pointer[TrailStatus]
 }
 
 // posted is what became of the last checkpoint that was to be sent.
@@ -329,11 +330,11 @@ func (t *Trail) link(ctx context.Context, urgent bool) (n int, more bool, err er
 			t.hand(&head.Last)
 			return n, false, nil
 		}
-		st.Lag = max(t.core.now().Sub(events[0].Time), 0)
+		st.Lag = age(events, t.core.now())
 		if t.yield = max(t.yield-1, 0); most == 1 {
 			return n, false, nil
 		}
-		made, err := t.append(ctx, k, &head, events, last)
+		made, err := t.append(ctx, k, &head, dated(events, t.core.now()), last)
 		if errors.Is(err, ports.ErrTaken) {
 			continue
 		}
@@ -377,8 +378,30 @@ func (t *Trail) append(ctx context.Context, k *trailKey, head *audit.Head, event
 	t.hand(&next)
 	t.seen = next.Seq
 	t.linked.Add(uint64(len(links)))
+	t.passedOver(links)
 	return len(links), nil
 }
+
+// passedOver tells, once, of events that could not be read, and of which the records that were linked say so.
+func (t *Trail) passedOver(links []audit.Link) {
+	var first, last *audit.Record
+	n := uint64(0)
+	for i := range links {
+		if r := &links[i].Record; r.Kind == audit.EventUnreadable {
+			if n++; first == nil {
+				first = r
+			}
+			last = r
+		}
+	}
+	if n > 0 {
+		t.unreadable.Add(n)
+		t.o.Logger.Error("Events could not be read: they were changed in the store. The audit trail says so in their places, and goes on", "events", n, "first_record", first.Seq, "last_record", last.Seq, "first_was", first.Reason)
+	}
+}
+
+// Unreadable is how many of the records that this process has linked stand for events that could not be read.
+func (t *Trail) Unreadable() uint64 { return t.unreadable.Load() }
 
 // hand logs a checkpoint and hands it over to be sent, once a while, if it is another than the last, or could not be sent. The turn is held.
 func (t *Trail) hand(c *audit.Checkpoint) {

@@ -76,10 +76,14 @@ func (r *trailReader) event(ctx context.Context, l *audit.Link) (*audit.Event, e
 		r.behind, r.events, r.next = l.Behind, events, 0
 	}
 	for i := r.next; i < len(r.events); i++ {
-		if r.events[i].ID == l.Record.Event {
-			r.next = i + 1
-			return &r.events[i], nil
+		e := &r.events[i]
+		if e.ID != l.Record.Event {
+			continue
 		}
+		if r.next = i + 1; undated(e) {
+			e.Time = l.Record.Time
+		}
+		return e, nil
 	}
 	return nil, nil
 }
@@ -109,7 +113,18 @@ type TrailPage struct {
 }
 
 // Page reads at most limit records behind one, and what is not linked yet behind the last. Of a trail that is broken it reads what there is, and passes over what cannot be read.
-func (t *Trail) Page(ctx context.Context, after uint64, limit int) (p TrailPage, err error) {
+func (t *Trail) Page(ctx context.Context, after uint64, limit int) (TrailPage, error) {
+	p, err := t.records(ctx, after, limit)
+	if err != nil || len(p.Entries) == limit {
+		return p, err
+	}
+	p.Unlinked, _, err = t.core.Stores.Events.List(ctx, p.Head.Last.Position, limit-len(p.Entries))
+	p.Unlinked = dated(p.Unlinked, t.core.now())
+	return p, err
+}
+
+// records reads at most limit records behind one.
+func (t *Trail) records(ctx context.Context, after uint64, limit int) (p TrailPage, err error) {
 	if p.Head, err = t.core.Stores.Trail.Head(ctx); err != nil {
 		return p, err
 	}
@@ -125,11 +140,7 @@ func (t *Trail) Page(ctx context.Context, after uint64, limit int) (p TrailPage,
 		p.Entries, after = append(p.Entries, some...), max(after, damaged)
 		more = damaged > 0 && after < p.Head.Last.Seq && len(p.Entries) < limit
 	}
-	if len(p.Entries) == limit {
-		return p, nil
-	}
-	p.Unlinked, _, err = t.core.Stores.Events.List(ctx, p.Head.Last.Position, limit-len(p.Entries))
-	return p, err
+	return p, nil
 }
 
 // Latest reads the last records, at most limit, and the last of what is not linked yet, as many at most.
@@ -138,19 +149,13 @@ func (t *Trail) Latest(ctx context.Context, limit int) (TrailPage, error) {
 	if err != nil {
 		return TrailPage{}, err
 	}
-	p, err := t.Page(ctx, head.Last.Seq-min(head.Last.Seq, uint64(limit)), limit)
+	p, err := t.records(ctx, head.Last.Seq-min(head.Last.Seq, uint64(limit)), limit)
 	if err != nil {
 		return p, err
 	}
-	p.Unlinked = nil // those of a page are the first
-	for after := p.Head.Last.Position; ; {
-		more, last, err := t.core.Stores.Events.List(ctx, after, audit.MaxBatch)
-		if err != nil || len(more) == 0 {
-			return p, err
-		}
-		p.Unlinked = append(p.Unlinked, more...)
-		p.Unlinked, after = p.Unlinked[max(len(p.Unlinked)-limit, 0):], last
-	}
+	p.Unlinked, err = t.core.Stores.Events.Latest(ctx, p.Head.Last.Position, limit)
+	p.Unlinked = dated(p.Unlinked, t.core.now())
+	return p, err
 }
 
 // retries is how often a trail is read again that was cut while it was read.
@@ -166,7 +171,7 @@ func (t *Trail) Verify(ctx context.Context, elsewhere ...audit.Checkpoint) (repo
 			}
 			return report, err
 		}
-		if report, err = t.read(ctx, &was, elsewhere, nil); err != nil || report.OK() {
+		if report, err = t.read(ctx, &was, elsewhere, nil); err != nil || report.Holds() {
 			return report, err
 		}
 		if is, err = t.core.Stores.Trail.Head(ctx); err != nil || is.Cut == was.Cut {
@@ -329,7 +334,7 @@ func (t *Trail) export(ctx context.Context, w io.Writer, o ExportOptions) error 
 	if err != nil {
 		return err
 	}
-	if !report.OK() || last != nil && last.Hash() != end.Head {
+	if !report.Holds() || last != nil && last.Hash() != end.Head {
 		return ErrTrailBroken
 	}
 	t.turn.Lock()

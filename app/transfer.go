@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/xteam/xteam/domain/account"
@@ -32,7 +33,12 @@ const transferPage = 500
 // Transferred counts what a transfer carried over, or found there already.
 type Transferred struct {
 	Accounts, Sessions, APIKeys, Keys, Revocations, Events, Blocks, Uploads int
+	Unreadable                                                              []uint64 // the positions of events that cannot be read, in the source or in what that was carried over from: the first maxUnreadable
+	MoreUnreadable                                                          int      // beyond those
 }
+
+// maxUnreadable is how many positions of events that cannot be read are told.
+const maxUnreadable = 100
 
 // errOther is what refuses a store that holds something else.
 var errOther = errors.New("the target holds another system: name an empty one, or the one that this transfer began with")
@@ -120,7 +126,7 @@ func Transfer(ctx context.Context, from, to Stores) (t Transferred, err error) {
 	if err := errors.Join(copyIncidents(ctx, from.Incidents, to.Incidents), copyAlerts(ctx, from.Alerts, to.Alerts)); err != nil {
 		return t, err
 	}
-	if t.Events, err = copyEvents(ctx, from.Events, to.Events); err != nil {
+	if err := copyEvents(ctx, from.Events, to.Events, &t); err != nil {
 		return t, err
 	}
 	t.Revocations, err = copyRevocations(ctx, from.Revocations, to.Revocations) // the last: none is missed that came with something else
@@ -270,30 +276,54 @@ func copyRevocations(ctx context.Context, from, to ports.Revocations) (n int, er
 	return n, err
 }
 
-// copyEvents carries events over in their order, from where an earlier transfer ended.
-func copyEvents(ctx context.Context, from, to ports.Events) (n int, err error) {
+// errSpoiled refuses a target that holds an event otherwise than the source, because it cannot be read on one side.
+var errSpoiled = errors.New("an event that cannot be read any more on one side stands whole on the other: name an empty target")
+
+// copyEvents carries events over in their order, from where an earlier transfer ended. What cannot be read is carried over as that: the target tells of it as the source does.
+func copyEvents(ctx context.Context, from, to ports.Events, t *Transferred) error {
 	var there []id.Event
+	spoiled := map[int]bool{}
 	if err := eachEvent(ctx, to, func(events []audit.Event) error {
 		for i := range events {
+			if events[i].Kind == audit.EventUnreadable {
+				spoiled[len(there)] = true
+			}
 			there = append(there, events[i].ID)
 		}
 		return nil
 	}); err != nil {
-		return 0, err
+		return err
 	}
-	err = eachEvent(ctx, from, func(events []audit.Event) error {
+	return eachEvent(ctx, from, func(events []audit.Event) error {
 		fresh := events
-		for len(fresh) > 0 && n < len(there) {
-			if there[n] != fresh[0].ID {
+		for i := range events {
+			e, n := &events[i], t.Events+i
+			if e.Kind == audit.EventUnreadable {
+				t.unreadable(e)
+			}
+			if n >= len(there) {
+				continue
+			}
+			if fresh = fresh[1:]; there[n] != e.ID {
+				if spoiled[n] || e.Kind == audit.EventUnreadable {
+					return errSpoiled
+				}
 				return errOther
 			}
-			fresh = fresh[1:]
-			n++
 		}
-		n += len(fresh)
+		t.Events += len(events)
 		return to.Record(ctx, fresh...)
 	})
-	return n, err
+}
+
+// unreadable notes where an event stood that cannot be read.
+func (t *Transferred) unreadable(e *audit.Event) {
+	at, err := strconv.ParseUint(e.Details["position"], 10, 64)
+	if err != nil || len(t.Unreadable) == maxUnreadable { // of one that was erased nothing is known but that it is there
+		t.MoreUnreadable++
+		return
+	}
+	t.Unreadable = append(t.Unreadable, at)
 }
 
 func eachEvent(ctx context.Context, s ports.Events, f func([]audit.Event) error) error {
@@ -313,7 +343,7 @@ func eachEvent(ctx context.Context, s ports.Events, f func([]audit.Event) error)
 }
 
 // CopyTrail carries the audit trail over, behind what Transfer did, and answers the number of its last record. A target that holds the same trail and more stays as it is; one that holds another is refused. The
-// head is signed anew, for it tells where in its store the chain goes on: so a trail that does not hold is not carried over, and is ErrTrailBroken.
+// head is signed anew, for it tells where in its store the chain goes on: so a trail that does not hold (audit.Report.Holds) is not carried over, and is ErrTrailBroken.
 func CopyTrail(ctx context.Context, from, to Stores, sealer ports.Sealer, now func() time.Time) (n uint64, err error) {
 	was, err := from.Trail.Head(ctx)
 	if err != nil || was.Last.IsZero() {
@@ -324,8 +354,8 @@ func CopyTrail(ctx context.Context, from, to Stores, sealer ports.Sealer, now fu
 	if err != nil {
 		return 0, fmt.Errorf("verify the audit trail: %w", err)
 	}
-	if !report.OK() {
-		return 0, fmt.Errorf("%w: %s", ErrTrailBroken, report.Findings[0])
+	if !report.Holds() {
+		return 0, fmt.Errorf("%w: %s", ErrTrailBroken, report.Worst())
 	}
 	is, err := to.Trail.Head(ctx)
 	if err != nil {
@@ -405,6 +435,7 @@ func copyLinks(ctx context.Context, from ports.Trail, to Stores, is audit.Checkp
 		if err != nil {
 			return is, err
 		}
+		links = links[:min(len(links), max(len(events), 1))] // the others come next
 		for i := range links {
 			if i >= len(events) || events[i].ID != links[i].Record.Event {
 				return is, fmt.Errorf("record %d of the audit trail tells of another event than stands in its place: %w", links[i].Record.Seq, errOther)

@@ -23,7 +23,7 @@ type Trail interface {
 // TrailCare takes out of a trail what is not to be kept any longer.
 type TrailCare interface {
 	// Erase takes the salts from records, and from the events that they tell of all that is personal (audit.Event.Erase). It answers how many had a salt, each erased whole or not at all. What is erased
-	// already, or is not there, is passed over. An event that is missing does not keep the salt.
+	// already, or is not there, is passed over. An event that is missing, or cannot be read, does not keep the salt.
 	Erase(ctx context.Context, seqs ...uint64) (erased int, err error)
 	// Cut takes away the records up to that of the cut, and the events up to the position that the link behind it has as Behind; from then on it is the Head's cut. The last record cannot be cut
 	// away, and a cut before the one that stands is none: both are errors, and nothing is changed. It may be called again with the cut that stands, and goes on where it was interrupted.

@@ -13,7 +13,18 @@ func TestStore(t *testing.T) {
 
 func ported(db *badgerstore.DB) porttest.Store {
 	return porttest.Store{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(),
-		Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Incidents: db.Incidents(), Uploads: db.Uploads(), Close: db.Close, Sweep: db.Sweep}
+		Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Incidents: db.Incidents(), Uploads: db.Uploads(), Close: db.Close, Sweep: db.Sweep,
+		Spoil: func(t testing.TB, position uint64) (stored, id []byte) {
+			t.Helper()
+			if err := db.Spoil('e', position); err != nil {
+				t.Fatal(err)
+			}
+			stored, err := db.Stored(position)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return stored, nil
+		}}
 }
 
 // TestSyncsAreCounted: the suite's proof of durability fails on a store that does not ask the disk.

@@ -3,6 +3,8 @@ package badgerstore
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -47,27 +49,61 @@ func (p *Events) List(ctx context.Context, after uint64, limit int) (events []au
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(eventPrefix)})
 		defer it.Close()
 		for it.Seek(eventKey(after + 1)); it.Valid() && len(events) < limit; it.Next() {
-			sealed, err := p.db.sealedItem(it.Item())
+			event, err := p.read(it.Item())
+			if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) && len(events) > 0 { // the next call is told of it
+				return nil
+			}
 			if err != nil {
 				return err
 			}
-			var event audit.Event
-			plain, err := p.db.open(it.Item().Key(), sealed)
-			if err == nil {
-				event, err = decodeEvent(plain)
-			}
-			switch {
-			case err != nil && len(events) > 0: // the next call is told of it
-				return nil
-			case err != nil:
-				return &audit.DamagedError{At: position(it.Item().Key()), Err: p.db.unreadable("an event", err)}
-			}
-			events = append(events, event)
-			last = position(it.Item().Key())
+			events, last = append(events, event), position(it.Item().Key())
 		}
 		return nil
 	})
 	return events, last, err
+}
+
+// Latest reads from the end back.
+func (p *Events) Latest(ctx context.Context, after uint64, limit int) (events []audit.Event, err error) {
+	err = p.db.view(ctx, func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(eventPrefix), Reverse: true})
+		defer it.Close()
+		for it.Seek(eventKey(1<<64 - 1)); it.Valid() && position(it.Item().Key()) > after && len(events) < limit; it.Next() {
+			event, err := p.read(it.Item())
+			if damaged := (*audit.DamagedError)(nil); errors.As(err, &damaged) {
+				event, err = p.unreadable(it.Item())
+			}
+			if err != nil {
+				return err
+			}
+			events = append(events, event)
+		}
+		return nil
+	})
+	slices.Reverse(events)
+	return events, err
+}
+
+// read reads one event; one that does not open is what is told in its place, and one that is not understood an *audit.DamagedError.
+func (p *Events) read(item *badger.Item) (audit.Event, error) {
+	sealed, err := p.db.sealedItem(item)
+	if err != nil {
+		return audit.Event{}, err
+	}
+	plain, err := p.db.open(item.Key(), sealed)
+	if err != nil {
+		return p.unreadable(item)
+	}
+	event, err := decodeEvent(plain)
+	if err != nil {
+		return event, &audit.DamagedError{At: position(item.Key()), Err: p.db.unreadable("an event", err)}
+	}
+	return event, nil
+}
+
+func (p *Events) unreadable(item *badger.Item) (audit.Event, error) {
+	sealed, err := p.db.sealedItem(item)
+	return audit.StandIn(position(item.Key()), sealed, int64(len(sealed)), nil), err
 }
 
 func position(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(eventPrefix):]) }

@@ -267,3 +267,14 @@ func (db *DB) Spoil(kind byte, at uint64) error {
 	value[len(value)/2] ^= 1
 	return db.set(key, value)
 }
+
+// Stored is what is stored of the event at a position.
+func (db *DB) Stored(position uint64) ([]byte, error) {
+	txn := db.badger.NewTransactionAt(db.committed.Load(), false)
+	defer txn.Discard()
+	item, err := txn.Get(eventKey(position))
+	if err != nil {
+		return nil, err
+	}
+	return item.ValueCopy(nil)
+}

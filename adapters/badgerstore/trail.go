@@ -175,15 +175,11 @@ func (p *Trail) blankEvent(txn *badger.Txn, w *writeSet, l *audit.Link) error {
 	left := audit.MaxBatch
 	for it.Seek(eventKey(l.Behind + 1)); it.Valid() && left > 0; it.Next() {
 		left--
-		plain, err := p.db.openItem(it.Item())
+		event, err := (&Events{p.db}).read(it.Item())
 		if err != nil {
 			return err
 		}
-		event, err := decodeEvent(plain)
-		if err != nil {
-			return p.db.unreadable("an event", err)
-		}
-		if event.ID != l.Record.Event {
+		if event.ID != l.Record.Event || event.Kind == audit.EventUnreadable {
 			continue
 		}
 		event.Erase()

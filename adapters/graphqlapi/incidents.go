@@ -198,7 +198,7 @@ func (m mutation) VerifyIncident(ctx context.Context, iid *string) (*IncidentVer
 		out.Tried = append(out.Tried, TriedTarget{string(t.Kind), t.Value, t.OK, t.Seen})
 	}
 	if got.Trail != nil {
-		ok := got.Trail.OK()
+		ok := got.Trail.Holds()
 		out.AuditOk, out.AuditRecords = &ok, got.Trail.Records
 		for _, f := range got.Trail.Findings {
 			out.AuditFindings = append(out.AuditFindings, f.String())

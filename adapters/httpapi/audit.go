@@ -184,6 +184,7 @@ type auditReport struct {
 	Key      string         `json:"key_id"`      // the key that signed
 	Points   int            `json:"checkpoints"` // that hold
 	Erased   int            `json:"erased"`      // records whose personal part was erased
+	Lost     int            `json:"lost"`        // records that stand for events that could not be read when they were linked
 	Reviewed *time.Time     `json:"reviewed_at"` // when the trail was last reviewed; null: never, as far as is kept
 	Findings []auditFinding `json:"findings"`    // what is wrong, in the order of the trail
 	More     int            `json:"more"`        // findings beyond those
@@ -191,7 +192,7 @@ type auditReport struct {
 
 // auditFinding is one thing that is wrong, with its place.
 type auditFinding struct {
-	Fault string `json:"fault"` // changed, removed, moved, inserted, cut, fork, personal, unsigned, signature or other_chain
+	Fault string `json:"fault"` // changed, removed, moved, inserted, cut, fork, personal, unsigned, signature, other_chain or lost
 	Seq   uint64 `json:"seq"`   // the record, or the first of several
 	Text  string `json:"text"`  // in one sentence
 }
@@ -207,7 +208,7 @@ func (a *API) verifyAudit(x *exchange) error {
 		return err
 	}
 	out := auditReport{OK: got.OK(), Records: got.Records, First: got.First, Last: got.Last.Seq, LastGood: got.Good, Head: got.Last.Head.String(), SignedAt: timeOf(got.Last.Time), Key: got.Last.Key.String(),
-		Points: got.Points, Erased: got.Erased, Reviewed: timeOf(got.Reviewed), Findings: []auditFinding{}, More: got.More}
+		Points: got.Points, Erased: got.Erased, Lost: got.Lost, Reviewed: timeOf(got.Reviewed), Findings: []auditFinding{}, More: got.More}
 	for _, f := range got.Findings {
 		out.Findings = append(out.Findings, auditFinding{string(f.Fault), f.Seq, f.String()})
 	}

@@ -262,7 +262,7 @@ type triedTarget struct {
 
 // incidentsTrail is how the audit trail was found.
 type incidentsTrail struct {
-	OK       bool     `json:"ok"`       // nothing is wrong with it
+	OK       bool     `json:"ok"`       // it holds; that events were lost before they were linked is a finding all the same
 	Records  int      `json:"records"`  // how many were read
 	Findings []string `json:"findings"` // what is wrong with it
 }
@@ -281,7 +281,7 @@ func (a *API) verifyIncident(x *exchange) error {
 		out.Audit = &incidentsTrail{Findings: []string{"the audit trail cannot be read; the server's log tells why"}}
 		a.log.Error("The audit trail cannot be read", "request_id", x.id, "error", v.TrailErr.Error())
 	case v.Trail != nil:
-		out.Audit = &incidentsTrail{OK: v.Trail.OK(), Records: v.Trail.Records, Findings: []string{}}
+		out.Audit = &incidentsTrail{OK: v.Trail.Holds(), Records: v.Trail.Records, Findings: []string{}}
 		for _, f := range v.Trail.Findings {
 			out.Audit.Findings = append(out.Audit.Findings, f.String())
 		}

@@ -133,6 +133,28 @@ func (p Events) List(ctx context.Context, after uint64, limit int) ([]audit.Even
 	return page, after, nil
 }
 
+// Latest answers the last events behind a position.
+func (p Events) Latest(ctx context.Context, after uint64, limit int) (page []audit.Event, err error) {
+	err = p.s.read(ctx, func() {
+		from := min(after, uint64(len(p.s.events)))
+		for from < uint64(len(p.s.events)) && p.s.events[from].ID.IsZero() { // cut away
+			from++
+		}
+		all := p.s.events[from:]
+		page = cloneEvents(all[max(len(all)-max(limit, 0), 0):])
+	})
+	return page, err
+}
+
+// Spoil has the event at a position be one that cannot be read, as if the bytes stood in its place that are answered. It is for tests: nobody else can reach this store's memory.
+func (s *Store) Spoil(position uint64) (stored []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stored = []byte("spoiled")
+	s.events[position-1] = audit.StandIn(position, stored, int64(len(stored)), nil)
+	return stored
+}
+
 func (s *Store) appendEvents(events []audit.Event) {
 	s.events = append(s.events, cloneEvents(events)...)
 }

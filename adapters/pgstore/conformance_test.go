@@ -10,7 +10,7 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	porttest.All(t, func(t testing.TB, dir string) porttest.Store { return ported(open(t, dir)) }, porttest.Options{Durable: true, Server: true})
+	porttest.All(t, func(t testing.TB, dir string) porttest.Store { return ported(open(t, dir), database(t, dir)) }, porttest.Options{Durable: true, Server: true})
 }
 
 func TestTurns(t *testing.T) {
@@ -49,8 +49,16 @@ func open(t testing.TB, dir string) *pgstore.DB {
 	return db
 }
 
-func ported(db *pgstore.DB) porttest.Store {
+func ported(db *pgstore.DB, url string) porttest.Store {
 	return porttest.Store{Accounts: db.Accounts(), Sessions: db.Sessions(), APIKeys: db.APIKeys(), Keys: db.Keys(), System: db.System(), Blocks: db.Blocks(),
 		Revocations: db.Revocations(), Events: db.Events(), Trail: db.Trail(), TrailCare: db.Trail(), Cursors: db.Cursors(), Alerts: db.Alerts(), Incidents: db.Incidents(), Uploads: db.Uploads(), Close: db.Close,
-		Sweep: func() error { return db.Sweep(context.Background(), now()) }}
+		Sweep: func() error { return db.Sweep(context.Background(), now()) },
+		Spoil: func(t testing.TB, position uint64) (stored, id []byte) {
+			t.Helper()
+			err := connected(t, url).QueryRow(t.Context(), `UPDATE events `+flip+`WHERE position = $1 RETURNING sealed, id`, int64(position)).Scan(&stored, &id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return stored, id
+		}}
 }

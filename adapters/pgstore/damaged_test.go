@@ -1,7 +1,12 @@
 package pgstore_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +18,9 @@ import (
 	"github.com/xteam/xteam/domain/session"
 	"github.com/xteam/xteam/ports"
 )
+
+// flip changes a bit under the seal.
+const flip = `SET sealed = set_byte(sealed, length(sealed) - 1, get_byte(sealed, length(sealed) - 1) # 1) `
 
 // Records, events and the head that somebody changed in the tables are told with their places; what stands before and behind them is read as ever.
 func TestWhatWasChangedInTheTables(t *testing.T) {
@@ -39,8 +47,6 @@ func TestWhatWasChangedInTheTables(t *testing.T) {
 		}
 	}
 	conn := connected(t, url)
-	const flip = `SET sealed = set_byte(sealed, length(sealed) - 1, get_byte(sealed, length(sealed) - 1) # 1) `
-
 	run1(t, conn, `UPDATE trail `+flip+`WHERE seq = 3`)
 	if all, err := db.Trail().List(t.Context(), 0, 10); err != nil || len(all) != 2 {
 		t.Errorf("records before the damaged one: %d, %v", len(all), err)
@@ -52,11 +58,9 @@ func TestWhatWasChangedInTheTables(t *testing.T) {
 	}
 
 	run1(t, conn, `UPDATE events `+flip+`WHERE position = 5`)
-	if all, last, err := db.Events().List(t.Context(), 0, 10); err != nil || len(all) != 4 || last != 4 {
-		t.Errorf("events before the damaged one: %d, last %d, %v", len(all), last, err)
+	if all, last, err := db.Events().List(t.Context(), 0, 10); err != nil || len(all) != 6 || last != 6 || all[3].ID != events[3].ID || all[4].Kind != audit.EventUnreadable || all[5].ID != events[5].ID {
+		t.Errorf("events with a damaged one: %v, last %d, %v", all, last, err)
 	}
-	_, _, err = db.Events().List(t.Context(), 4, 10)
-	damaged(err, 5)
 
 	run1(t, conn, `UPDATE trail_head SET body = substr(body, 1, length(body) - 1)`)
 	_, err = db.Trail().Head(t.Context())
@@ -105,5 +109,95 @@ func TestRecordsThatWereChangedInTheTables(t *testing.T) {
 		if errors.Is(err, ports.ErrDamaged) || !errors.Is(err, ports.ErrUnavailable) {
 			t.Errorf("%s, without its keys: %v, want it unavailable", what, err)
 		}
+	}
+}
+
+// Whatever somebody makes of the rows of events, each is told in its place, and no more is read of it at once than there is room for.
+func TestEventsOfAnyBytes(t *testing.T) {
+	db, url := opened(t, patient)
+	var events []audit.Event
+	for range 30 {
+		events = append(events, anEvent())
+	}
+	demand(t, db.Events().Record(t.Context(), events...))
+	if all, _, err := db.Events().List(t.Context(), 0, 100); err != nil || len(all) != len(events) {
+		t.Fatalf("%d events, %v", len(all), err)
+	}
+	conn := connected(t, url)
+	for position, change := range map[int]string{
+		1: `sealed = ''`,
+		2: `id = ''`,
+		3: `id = id || '\x00'`,
+		4: `id = decode(repeat('ab', 5000000), 'hex')`,
+		5: `sealed = '\x00'`,
+		6: `sealed = sealed || '\x00'`,
+		7: `id = '\x00000000000000000000000000000001'`, // sealed for another
+		8: `sealed = (SELECT sealed FROM events WHERE position = 9)`,
+	} {
+		run1(t, conn, `UPDATE events SET `+change+` WHERE position = $1`, position)
+	}
+	const huge = 3 << 20
+	run1(t, conn, `UPDATE events SET sealed = decode(repeat('5a', $1), 'hex') WHERE position BETWEEN 11 AND 29`, huge)
+	read := func(all []audit.Event, first int) {
+		t.Helper()
+		for i := range all {
+			at := first + i
+			bad := at <= 8 || at >= 11 && at <= 29
+			if (all[i].Kind == audit.EventUnreadable) != bad || !bad && all[i].ID != events[at-1].ID || bad && all[i].Details["position"] != strconv.Itoa(at) {
+				t.Errorf("position %d: got %+v", at, all[i])
+			}
+			if at >= 11 && at <= 29 && (all[i].Details["bytes"] != strconv.Itoa(huge) || all[i].Reason != fmt.Sprintf("sha256:%x", sha256.Sum256(bytes.Repeat([]byte{0x5a}, audit.MaxStored)))) {
+				t.Errorf("position %d: got %+v", at, all[i])
+			}
+		}
+	}
+	pages := 0
+	for after := uint64(0); ; pages++ {
+		all, last, err := db.Events().List(t.Context(), after, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) == 0 {
+			break
+		}
+		read(all, int(after)+1)
+		if last != after+uint64(len(all)) {
+			t.Fatalf("behind %d: %d events, last %d", after, len(all), last)
+		}
+		after = last
+	}
+	if pages < 3 { // 19 that are longer than is read of one, and 8 of those at once
+		t.Errorf("all were read in %d pages", pages)
+	}
+	last, err := db.Events().Latest(t.Context(), 0, 100)
+	if err != nil || len(last) > 9 || len(last) < 2 {
+		t.Errorf("the latest: %d, %v", len(last), err)
+	}
+	read(last, 31-len(last))
+	if one, err := db.Events().Latest(t.Context(), 28, 1); err != nil || len(one) != 1 || one[0].ID != events[29].ID {
+		t.Errorf("the last: %v, %v", one, err)
+	}
+}
+
+// An event that opens and is not understood, as one of a newer program, is not taken for one that was changed: List ends before it, for it is whole and another node can read it.
+func TestEventsOfANewerProgram(t *testing.T) {
+	db, url := opened(t, patient)
+	events := []audit.Event{anEvent(), anEvent(), anEvent()}
+	demand(t, db.Events().Record(t.Context(), events...))
+	sealed, err := sealer{}.Seal(pgstore.EventContext+string(events[1].ID[:]), []byte{99, '{', '}'})
+	demand(t, err)
+	if all, _, err := db.Events().List(t.Context(), 0, 10); err != nil || len(all) != 3 {
+		t.Fatalf("%d events, %v", len(all), err)
+	}
+	run1(t, connected(t, url), `UPDATE events SET sealed = $1 WHERE position = 2`, sealed)
+	if all, last, err := db.Events().List(t.Context(), 0, 10); err != nil || len(all) != 1 || last != 1 {
+		t.Errorf("before it: %v, last %d, %v", all, last, err)
+	}
+	var is *audit.DamagedError
+	if _, _, err := db.Events().List(t.Context(), 1, 10); !errors.As(err, &is) || is.At != 2 || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("at it: %v", err)
+	}
+	if all, err := db.Events().Latest(t.Context(), 0, 10); err != nil || len(all) != 3 || all[1].Kind != audit.EventUnreadable || all[2].ID != events[2].ID {
+		t.Errorf("the latest: %v, %v", all, err)
 	}
 }

@@ -38,27 +38,59 @@ func (p *Events) List(ctx context.Context, after uint64, limit int) (events []au
 	if after >= math.MaxInt64 {
 		return nil, after, nil
 	}
-	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.ListEventsRow, error) {
-		return q.ListEvents(ctx, queries.ListEventsParams{After: int64(after), Most: bounded(limit)})
-	})
+	rows, err := p.rows(ctx, int64(after), bounded(limit))
 	if err != nil {
 		return nil, after, err
 	}
-	if _, err := p.db.unlocked(); err != nil {
-		return nil, after, err
-	}
 	last = after
-	for _, row := range rows {
-		v, err := p.opened(row.ID, row.Sealed)
+	for i := range rows {
+		v, err := p.opened(&rows[i])
 		if err != nil && len(events) > 0 { // the next call is told of it
 			break
 		}
 		if err != nil {
-			return nil, after, &audit.DamagedError{At: uint64(row.Position), Err: err}
+			return nil, after, err
 		}
-		events, last = append(events, v), uint64(row.Position)
+		events, last = append(events, v), uint64(rows[i].Position)
 	}
 	return events, last, nil
+}
+
+// room is how many bytes of events are read at once: whoever has the database may have made them as long as they like.
+const room = 8 << 20
+
+// rows reads a page of events as they are stored, of each audit.MaxStored bytes at most.
+func (p *Events) rows(ctx context.Context, after int64, most int32) ([]queries.ListEventsRow, error) {
+	if _, err := p.db.unlocked(); err != nil {
+		return nil, err
+	}
+	return read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.ListEventsRow, error) {
+		return q.ListEvents(ctx, queries.ListEventsParams{After: after, Most: most, Longest: audit.MaxStored, Room: room})
+	})
+}
+
+// Latest reads from the end back.
+func (p *Events) Latest(ctx context.Context, after uint64, limit int) ([]audit.Event, error) {
+	if err := p.place(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := p.db.unlocked(); err != nil {
+		return nil, err
+	}
+	rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.LatestEventsRow, error) {
+		return q.LatestEvents(ctx, queries.LatestEventsParams{After: int64(min(after, math.MaxInt64)), Most: bounded(limit), Longest: audit.MaxStored, Room: room})
+	})
+	if err != nil {
+		return nil, err
+	}
+	events := make([]audit.Event, len(rows))
+	for i := range rows {
+		row := queries.ListEventsRow(rows[i])
+		if events[len(rows)-1-i], err = p.opened(&row); err != nil {
+			events[len(rows)-1-i] = unopened(&row)
+		}
+	}
+	return events, nil
 }
 
 // place gives a position to every event that was committed before the call and has none. Those that come meanwhile are left to the next: there may be no end of them.
@@ -85,18 +117,23 @@ func (p *Events) place(ctx context.Context) error {
 	return nil
 }
 
-func (p *Events) opened(raw, sealed []byte) (audit.Event, error) {
+// opened opens one event; one that does not open is what is told in its place, and one that is not understood an *audit.DamagedError.
+func (p *Events) opened(row *queries.ListEventsRow) (audit.Event, error) {
 	var eid id.Event
-	if fixed(eid[:], raw) != nil {
-		return audit.Event{}, p.db.unreadable("an event", errDamaged)
+	if fixed(eid[:], row.ID) != nil || row.Size > audit.MaxStored {
+		return unopened(row), nil
 	}
-	plain, err := p.db.open(eventContext+string(eid[:]), sealed)
+	plain, err := p.db.open(eventContext+string(eid[:]), row.Sealed)
 	if err != nil {
-		return audit.Event{}, err
+		return unopened(row), nil
 	}
 	v, err := decodeEvent(eid, plain)
 	if err != nil {
-		return audit.Event{}, p.db.unreadable("an event", err)
+		return v, &audit.DamagedError{At: uint64(row.Position), Err: p.db.unreadable("an event", err)}
 	}
 	return v, nil
+}
+
+func unopened(row *queries.ListEventsRow) audit.Event {
+	return audit.StandIn(uint64(row.Position), row.Sealed, row.Size, row.ID)
 }

@@ -82,3 +82,6 @@ type SharedRead struct{ s sharedRead[int] }
 func (r *SharedRead) Do(ctx context.Context, log *slog.Logger, read func(context.Context) (int, error)) (int, error) {
 	return r.s.do(ctx, log, read)
 }
+
+// EventContext is what an event is sealed for, before its id.
+const EventContext = eventContext

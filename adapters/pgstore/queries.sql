@@ -119,7 +119,22 @@ FROM (
 WHERE events.batch = due.batch AND events.place = due.place;
 
 -- name: ListEvents :many
-SELECT id, sealed, position::bigint AS position FROM events WHERE position > sqlc.arg(after)::bigint ORDER BY position LIMIT sqlc.arg(most);
+SELECT substring(e.id FROM 1 FOR 17)::bytea AS id, substring(e.sealed FROM 1 FOR sqlc.arg(longest)::integer)::bytea AS sealed, octet_length(e.sealed)::bigint AS size, e.position::bigint AS position
+FROM (
+    SELECT id, sealed, position, sum(least(octet_length(sealed), sqlc.arg(longest)::integer)) OVER (ORDER BY position) AS upto
+    FROM events WHERE position > sqlc.arg(after)::bigint ORDER BY position LIMIT sqlc.arg(most)
+) e
+WHERE e.upto <= sqlc.arg(room)::bigint OR e.upto = least(octet_length(e.sealed), sqlc.arg(longest)::integer)
+ORDER BY e.position;
+
+-- name: LatestEvents :many
+SELECT substring(e.id FROM 1 FOR 17)::bytea AS id, substring(e.sealed FROM 1 FOR sqlc.arg(longest)::integer)::bytea AS sealed, octet_length(e.sealed)::bigint AS size, e.position::bigint AS position
+FROM (
+    SELECT id, sealed, position, sum(least(octet_length(sealed), sqlc.arg(longest)::integer)) OVER (ORDER BY position DESC) AS upto
+    FROM events WHERE position > sqlc.arg(after)::bigint ORDER BY position DESC LIMIT sqlc.arg(most)
+) e
+WHERE e.upto <= sqlc.arg(room)::bigint OR e.upto = least(octet_length(e.sealed), sqlc.arg(longest)::integer)
+ORDER BY e.position DESC;
 
 -- name: LockForTransaction :exec
 SELECT pg_advisory_xact_lock(sqlc.arg(key));

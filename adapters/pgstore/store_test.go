@@ -606,7 +606,7 @@ func TestTheServerIsAskedToSync(t *testing.T) {
 			return flushed
 		}
 	}
-	for _, call := range porttest.Synced(t, ported(db), asked) {
+	for _, call := range porttest.Synced(t, ported(db, s.url("postgres", "sslmode=disable")), asked) {
 		t.Errorf("%s was acknowledged before the server's log was on its disk", call)
 	}
 	run1(t, conn, "create table async (n int)")

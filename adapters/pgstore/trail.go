@@ -207,27 +207,34 @@ func (p *Trail) events(ctx context.Context, links []audit.Link) (all []queries.S
 		if after >= math.MaxInt64 {
 			continue
 		}
-		rows, err := read(ctx, p.db, func(ctx context.Context, q *queries.Queries) ([]queries.ListEventsRow, error) {
-			return q.ListEvents(ctx, queries.ListEventsParams{After: int64(after), Most: audit.MaxBatch})
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range rows {
-			var eid id.Event
-			if fixed(eid[:], row.ID) != nil || !ids[eid] {
-				continue
-			}
-			v, err := p.db.Events().opened(row.ID, row.Sealed)
+		for behind, left := int64(after), int32(audit.MaxBatch); left > 0; {
+			rows, err := p.db.Events().rows(ctx, behind, left)
 			if err != nil {
 				return nil, err
 			}
-			v.Erase()
-			sealed, err := p.db.seal(eventContext+string(eid[:]), encodeEvent(v))
-			if err != nil {
-				return nil, err
+			if len(rows) == 0 {
+				break
 			}
-			all = append(all, queries.SetEventParams{Position: row.Position, Sealed: sealed})
+			behind, left = rows[len(rows)-1].Position, left-int32(len(rows))
+			for i := range rows {
+				var eid id.Event
+				if fixed(eid[:], rows[i].ID) != nil || !ids[eid] {
+					continue
+				}
+				v, err := p.db.Events().opened(&rows[i])
+				if err != nil {
+					return nil, err
+				}
+				if v.ID != eid { // it cannot be read
+					continue
+				}
+				v.Erase()
+				sealed, err := p.db.seal(eventContext+string(eid[:]), encodeEvent(v))
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, queries.SetEventParams{Position: rows[i].Position, Sealed: sealed})
+			}
 		}
 	}
 	return all, nil

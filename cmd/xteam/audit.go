@@ -168,6 +168,7 @@ type exportResult struct {
 	First    uint64    `json:"first"`
 	Last     uint64    `json:"last"`
 	Records  int       `json:"records"`
+	Lost     int       `json:"lost,omitempty"` // of them those that stand for events that could not be read when they were linked; an export in CEF does not count them
 	Head     string    `json:"head"`
 	SignedAt time.Time `json:"signed_at"`
 }
@@ -217,7 +218,11 @@ holds personal data. The export is itself told of in the trail.`,
 		if err != nil {
 			return err
 		}
-		return c.print(*asJSON, got, fmt.Sprintf("%s are in %s, signed at %s with the head %s", records(got.Records, got.First, got.Last), got.File, clock(got.SignedAt), got.Head))
+		text := fmt.Sprintf("%s are in %s, signed at %s with the head %s", records(got.Records, got.First, got.Last), got.File, clock(got.SignedAt), got.Head)
+		if got.Lost > 0 {
+			text += fmt.Sprintf("\nof them %d stand for events that could not be read when they were linked: `xteam audit verify` names them", got.Lost)
+		}
+		return c.print(*asJSON, got, text)
 	})
 	return cmd
 }
@@ -248,10 +253,10 @@ func (a *admin) export(ctx context.Context, file string, q url.Values) (got expo
 		return got, errors.Join(err, os.Remove(file))
 	}
 	report := read.Close()
-	if !report.OK() {
-		return got, fmt.Errorf("%s holds what there is, but the trail does not hold: %s; `xteam audit verify` says more", file, report.Findings[0])
+	if !report.Holds() {
+		return got, fmt.Errorf("%s holds what there is, but the trail does not hold: %s; `xteam audit verify` says more", file, report.Worst())
 	}
-	return exportResult{file, q.Get("format"), report.First, report.Last.Seq, report.Records, report.Last.Head.String(), report.Last.Time.Time()}, nil
+	return exportResult{file, q.Get("format"), report.First, report.Last.Seq, report.Records, report.Lost, report.Last.Head.String(), report.Last.Time.Time()}, nil
 }
 
 // verifier trusts the public keys that are given, parted by commas, or else those of this installation.
@@ -363,6 +368,7 @@ type auditReport struct {
 	Key      string         `json:"key_id"`
 	Points   int            `json:"checkpoints"`
 	Erased   int            `json:"erased"`
+	Lost     int            `json:"lost"`
 	Reviewed *time.Time     `json:"reviewed_at"`
 	Findings []auditFinding `json:"findings"`
 	More     int            `json:"more"`
@@ -376,7 +382,7 @@ type auditFinding struct {
 }
 
 func reportOf(r *audit.Report) *auditReport {
-	out := &auditReport{OK: r.OK(), Records: r.Records, First: r.First, Last: r.Last.Seq, LastGood: r.Good, Head: r.Last.Head.String(), Key: r.Last.Key.String(), Points: r.Points, Erased: r.Erased, Findings: []auditFinding{}, More: r.More}
+	out := &auditReport{OK: r.OK(), Records: r.Records, First: r.First, Last: r.Last.Seq, LastGood: r.Good, Head: r.Last.Head.String(), Key: r.Last.Key.String(), Points: r.Points, Erased: r.Erased, Lost: r.Lost, Findings: []auditFinding{}, More: r.More}
 	if !r.Last.IsZero() {
 		at := r.Last.Time.Time()
 		out.SignedAt = &at
@@ -389,6 +395,22 @@ func reportOf(r *audit.Report) *auditReport {
 		out.Findings = append(out.Findings, auditFinding{string(f.Fault), f.Seq, f.Line, f.String()})
 	}
 	return out
+}
+
+// holds reports whether nothing is wrong but that events were lost before they were linked.
+func (r *auditReport) holds() bool {
+	return r.More == 0 && !slices.ContainsFunc(r.Findings, auditFinding.breaks)
+}
+
+func (f auditFinding) breaks() bool { return f.Fault != string(audit.Lost) }
+
+// fault is what is wrong, in one sentence.
+func (r *auditReport) fault() error {
+	if r.holds() {
+		return fmt.Errorf("the trail holds, and tells of events that were changed in the store before they were linked, %d in all: see who could write to it", r.Lost)
+	}
+	worst := r.Findings[max(slices.IndexFunc(r.Findings, auditFinding.breaks), 0)]
+	return fmt.Errorf("the trail does not hold: %s; the last good record is %d", worst.Text, r.LastGood)
 }
 
 func (r *auditReport) text() string {
@@ -448,7 +470,7 @@ a signature or the signed end missing too.`,
 			return err
 		}
 		if !report.OK {
-			return fmt.Errorf("the trail does not hold: %s; the last good record is %d", report.Findings[0].Text, report.LastGood)
+			return report.fault()
 		}
 		return nil
 	})

@@ -97,6 +97,7 @@ func watch(r *metrics.Registry, v *view.View, passwords *passhash.Hasher, l *app
 		return clocks.Most().Seconds()
 	})
 	r.Counter("xteam_audit_linked_total", "Events that this process has linked into the audit trail.", func() float64 { return float64(trail.Linked()) })
+	r.Counter("xteam_audit_unreadable_total", "Events that could not be read, for they were changed in the store, when this process linked the audit trail, which says so in their places.", func() float64 { return float64(trail.Unreadable()) })
 	r.Gauge("xteam_audit_records", "Records of the audit trail, by the number of the last.", func() float64 { return float64(trail.Status().Seq) })
 	r.Gauge("xteam_audit_lag_seconds", "Age of the oldest event that was not linked when it was last looked; 0 when all were.", func() float64 { return trail.Status().Lag.Seconds() })
 	r.Gauge("xteam_audit_linking", "1 while events are linked into the audit trail, 0 while they cannot be.", func() float64 {

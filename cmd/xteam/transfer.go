@@ -35,9 +35,11 @@ type transferred struct {
 	Blocks      int      `json:"blocks"`
 	Events      int      `json:"events"`
 	Records     uint64   `json:"audit_records"`
-	Trail       string   `json:"audit_trail,omitempty"` // why it was left out
-	Undone      []string `json:"undone,omitempty"`      // of a restore: what was disabled or revoked since, and is so no more
-	Epoch       int64    `json:"epoch,omitempty"`       // of a restore: tokens of a lower one are refused
+	Trail       string   `json:"audit_trail,omitempty"`            // why it was left out
+	Unreadable  []uint64 `json:"unreadable_events,omitempty"`      // their positions, the first hundred; they are told of as unreadable in the target too
+	Unread      int      `json:"unreadable_events_more,omitempty"` // beyond those
+	Undone      []string `json:"undone,omitempty"`                 // of a restore: what was disabled or revoked since, and is so no more
+	Epoch       int64    `json:"epoch,omitempty"`                  // of a restore: tokens of a lower one are refused
 }
 
 func (t *transferred) text() string {
@@ -46,10 +48,17 @@ func (t *transferred) text() string {
 
 // lacks is a line that says what was not carried over.
 func (t *transferred) lacks() string {
-	if t.Trail == "" {
-		return ""
+	text := ""
+	if n := len(t.Unreadable) + t.Unread; n > 0 {
+		text = fmt.Sprintf("\nevents that cannot be read, for they were changed in the store, and stand as unreadable in the copy: %d, at the positions %s", n, strings.Trim(fmt.Sprint(t.Unreadable), "[]"))
+		if t.Unread > 0 {
+			text += fmt.Sprintf(" and %d more", t.Unread)
+		}
 	}
-	return "\nthe audit trail was left out: " + t.Trail
+	if t.Trail != "" {
+		text += "\nthe audit trail was left out: " + t.Trail
+	}
+	return text
 }
 
 func (c *cli) migrate() *cobra.Command {
@@ -279,6 +288,7 @@ func (c *cli) transfer(ctx context.Context, s settings, get lookup, was, is sett
 		return nil, err
 	}
 	done.Accounts, done.Sessions, done.APIKeys, done.Uploads, done.Revocations, done.Blocks, done.Events = n.Accounts, n.Sessions, n.APIKeys, n.Uploads, n.Revocations, n.Blocks, n.Events
+	done.Unreadable, done.Unread = n.Unreadable, n.MoreUnreadable
 	return done, finish(done)
 }
 

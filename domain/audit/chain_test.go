@@ -60,11 +60,15 @@ type trail struct {
 	links  []audit.Link
 	events []audit.Event
 	head   audit.Head
+	lost   map[int]bool // the records that stand for events that could not be read
 }
 
 // newTrail links n events in batches, with a checkpoint behind each.
-func newTrail(s signer, n, batch int) *trail {
-	t := &trail{signer: s}
+func newTrail(s signer, n, batch int, lost ...int) *trail {
+	t := &trail{signer: s, lost: map[int]bool{}}
+	for _, seq := range lost {
+		t.lost[seq] = true
+	}
 	chain := audit.ChainOf(s.public())
 	t.head.Last = s.sign(audit.Checkpoint{Purpose: audit.Headed, Chain: chain, Time: 1_790_000_000_000_000, Head: chain.Genesis()})
 	for at := 0; at < n; at += batch {
@@ -78,7 +82,11 @@ func (t *trail) link(at, n int) {
 	var events []audit.Event
 	var salts []audit.Salt
 	for i := range n {
-		events, salts = append(events, event(at+i)), append(salts, audit.Salt(numbered("salt", at+i)))
+		e := event(at + i)
+		if t.lost[at+i+1] {
+			e = audit.StandIn(uint64(at+i+1), []byte{1}, 1, nil)
+		}
+		events, salts = append(events, e), append(salts, audit.Salt(numbered("salt", at+i)))
 	}
 	links := t.head.Last.Chained(events, salts)
 	last := &links[n-1].Record
@@ -198,6 +206,69 @@ func TestACutThatWasSignedIsABeginning(t *testing.T) {
 }
 
 // finds reports whether that fault was found there.
+// TestLostEventsAreToldAndHideNothing: records that stand for events which could not be read are findings with which a trail holds, one for a run of them; however many there are, what else is wrong is found beside them.
+func TestLostEventsAreToldAndHideNothing(t *testing.T) {
+	s := newSigner("one")
+	tr := newTrail(s, 60, 7, 3, 10, 11, 12, 60)
+	for name, r := range map[string]audit.Report{"kept": tr.verified(t), "exported": verifiedFile(t, s, tr.export(1, 60))} {
+		if r.OK() || !r.Holds() || r.Lost != 5 || r.Good != 60 || r.Records != 60 || len(r.Findings) != 3 || r.More != 0 {
+			t.Fatalf("%s: %+v", name, r)
+		}
+		sum := "sha256:4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a"
+		for i, want := range []audit.Finding{{Seq: 3, Text: "record 3 stands for an event that could not be read"}, {Seq: 10, To: 12, Text: "records 10 to 12 stand for events that could not be read"}, {Seq: 60, Text: "record 60 stands"}} {
+			if f := r.Findings[i]; f.Fault != audit.Lost || f.Seq != want.Seq || f.To != want.To || !strings.HasPrefix(f.Text, want.Text) || !strings.HasSuffix(f.Text, sum) || (f.Line > 0) != (name == "exported") {
+				t.Errorf("%s: finding %d: %+v", name, i, f)
+			}
+		}
+	}
+	tr.links[19].Record.Actor = "mallory"
+	if r := tr.verified(t); r.Holds() || r.Lost != 5 || r.Good >= 20 || r.Good < 12 || r.Worst().Fault == audit.Lost || r.Findings[1].Fault != audit.Lost {
+		t.Errorf("one was changed: %+v", r)
+	}
+
+	var every []int
+	for i := 2; i <= 1000; i += 2 {
+		every = append(every, i)
+	}
+	tr = newTrail(s, 1001, 100, every...)
+	if r := tr.verified(t); !r.Holds() || r.Lost != 500 || len(r.Findings) > 30 || r.More != 0 || !strings.HasPrefix(r.Findings[len(r.Findings)-1].Text, "480 records more, the last of them record 1000,") {
+		t.Errorf("every other one: %d, %+v", r.Lost, r.Findings)
+	}
+	for i := 4; i < 1000; i += 20 { // what is personal of 50 others
+		tr.events[i].Email = "mallory@example.com"
+	}
+	r := tr.verified(t)
+	n := 0
+	for _, f := range r.Findings {
+		n += map[bool]int{true: 1}[f.Fault == audit.Beside]
+	}
+	if r.Holds() || n != 50 || r.Good != 4 {
+		t.Errorf("beside so many lost: %d of 50 are found, good up to %d", n, r.Good)
+	}
+}
+
+// TestStandIn: one for the same bytes in the same place, another for others.
+func TestStandIn(t *testing.T) {
+	is := audit.StandIn(7, []byte("abc"), 3, []byte{1, 2})
+	if is.Reason != "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" || is.Severity != audit.Critical || is.Details["position"] != "7" || is.Details["bytes"] != "3" || is.Details["id"] != "0102" || is.ID.IsZero() {
+		t.Errorf("got %+v", is)
+	}
+	seen := map[id.Event]bool{is.ID: true}
+	if again := audit.StandIn(7, []byte("abc"), 3, []byte{1, 2}); !seen[again.ID] {
+		t.Error("the same is another")
+	}
+	for i, other := range []audit.Event{audit.StandIn(8, []byte("abc"), 3, []byte{1, 2}), audit.StandIn(7, []byte("abd"), 3, []byte{1, 2}), audit.StandIn(7, []byte("abc"), 4, []byte{1, 2}), audit.StandIn(7, []byte("abc"), 3, nil)} {
+		if seen[other.ID] {
+			t.Errorf("%d is the same", i)
+		}
+		seen[other.ID] = true
+	}
+	long := audit.StandIn(1, make([]byte, audit.MaxStored+5), audit.MaxStored+5, make([]byte, 40))
+	if same := audit.StandIn(1, make([]byte, audit.MaxStored), audit.MaxStored, nil); long.Reason != same.Reason || len(long.Details["id"]) != 32 {
+		t.Errorf("a long one: %+v", long)
+	}
+}
+
 func finds(r audit.Report, f audit.Fault, seq uint64) bool {
 	for _, found := range r.Findings {
 		if found.Fault == f && found.Seq == seq {

@@ -62,6 +62,7 @@ const (
 	AuditExported           Kind = "audit_exported"
 	AuditCut                Kind = "audit_cut" // records that were too old to be kept are gone
 	PersonalDataErased      Kind = "personal_data_erased"
+	EventUnreadable         Kind = "event_unreadable" // it stands for one that was changed in the store, so that it cannot be read: see StandIn
 	FileUploaded            Kind = "file_uploaded"
 	FileDeleted             Kind = "file_deleted"
 )
@@ -119,6 +120,7 @@ var messages = map[Kind]string{
 	AuditExported:           "Audit trail exported",
 	AuditCut:                "Audit trail cut",
 	PersonalDataErased:      "Personal data erased",
+	EventUnreadable:         "Event unreadable",
 	FileUploaded:            "File uploaded",
 	FileDeleted:             "File deleted",
 }

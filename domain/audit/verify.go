@@ -31,6 +31,7 @@ const (
 	OtherChain  Fault = "other_chain" // a checkpoint is of another chain
 	OutOfTurn   Fault = "out_of_turn" // a line stands where none of its kind belongs
 	Interrupted Fault = "interrupted" // the last line has no end
+	Lost        Fault = "lost"        // a record stands for an event that could not be read when it was linked; the chain holds
 )
 
 // Finding is a fault with its place.
@@ -58,6 +59,7 @@ type Report struct {
 	Last     Checkpoint      // what signed the end
 	Records  int             //
 	Erased   int             // of them those whose personal part was erased
+	Lost     int             // of them those that stand for an event that could not be read when it was linked
 	Points   int             // checkpoints that hold
 	From, To instant.Instant // the earliest and the latest time of a record
 	Reviewed instant.Instant // when the trail was last reviewed, as far as it tells
@@ -67,8 +69,26 @@ type Report struct {
 // OK reports whether nothing is wrong.
 func (r Report) OK() bool { return len(r.Findings) == 0 }
 
+// Holds reports whether the records are what was linked, and all of it: nothing is wrong but that events were lost before they were linked, of which it tells itself.
+func (r Report) Holds() bool {
+	return r.More == 0 && !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Fault != Lost })
+}
+
+// Worst is the first finding that is not of a lost event, or else the first.
+func (r Report) Worst() Finding {
+	for _, f := range r.Findings {
+		if f.Fault != Lost {
+			return f
+		}
+	}
+	return r.Findings[0]
+}
+
 // MaxFindings bounds the findings of a report.
 const MaxFindings = 100
+
+// maxLost bounds those of lost events: they leave room for others.
+const maxLost = 20
 
 // Verifier reads a trail from its beginning to its end, and finds what is wrong with it. It holds nothing of the records that it has read, whatever their number.
 type Verifier struct {
@@ -82,6 +102,7 @@ type Verifier struct {
 	next   uint64 // the number that is expected
 	signed uint64 // the last record of which a checkpoint holds
 	blind  bool   // the last record could not be read: hash says nothing
+	lost   lost
 	points map[uint64]Hash
 	gaps   [][2]uint64
 	cut    *Checkpoint
@@ -92,6 +113,15 @@ type Verifier struct {
 	room  [512]byte
 	other []byte
 	out   Report
+}
+
+// lost are records one behind the other that stand for events that could not be read.
+type lost struct {
+	first, last uint64 // 0: there are none
+	line        int
+	what        string // stood in the place of the first
+	runs        int    // that were told
+	more, end   uint64 // records of those beyond maxLost, and the last of them
 }
 
 // errNoKey says that nothing can be verified.
@@ -123,14 +153,18 @@ func NewVerifier(keys []ed25519.PublicKey, elsewhere ...Checkpoint) (*Verifier, 
 }
 
 func (v *Verifier) found(f Fault, seq, to uint64, format string, args ...any) {
-	if len(v.out.Findings) == 0 {
+	if v.out.Holds() {
 		v.out.Good = min(v.seq, max(seq, 1)-1)
 	}
+	v.add(Finding{Fault: f, Seq: seq, To: to, Line: v.line, Text: fmt.Sprintf(format, args...)})
+}
+
+func (v *Verifier) add(f Finding) {
 	if len(v.out.Findings) == MaxFindings {
 		v.out.More++
 		return
 	}
-	v.out.Findings = append(v.out.Findings, Finding{Fault: f, Seq: seq, To: to, Line: v.line, Text: fmt.Sprintf(format, args...)})
+	v.out.Findings = append(v.out.Findings, f)
 }
 
 // trusts reports whether a checkpoint is of this chain, and signed.
@@ -160,6 +194,9 @@ func span(first, last uint64) string {
 // Entry takes the next record.
 func (v *Verifier) Entry(e *Entry) {
 	r := &e.Record
+	if r.Kind != EventUnreadable {
+		v.tellLost()
+	}
 	v.place(r)
 	v.out.Records++
 	if r.Time < v.out.From || v.out.From == 0 {
@@ -170,6 +207,9 @@ func (v *Verifier) Entry(e *Entry) {
 		v.out.Reviewed = max(v.out.Reviewed, r.Time)
 	}
 	v.seq, v.next, v.hash = r.Seq, r.Seq+1, r.hash(&v.room)
+	if r.Kind == EventUnreadable {
+		v.loses(r)
+	}
 	switch {
 	case e.Erased():
 		v.out.Erased++
@@ -187,8 +227,37 @@ func (v *Verifier) Entry(e *Entry) {
 	}
 }
 
+// loses notes a record that stands for an event that could not be read. A run of them is one finding.
+func (v *Verifier) loses(r *Record) {
+	v.out.Lost++
+	if l := &v.lost; l.first == 0 || l.last+1 != r.Seq {
+		v.tellLost()
+		l.first, l.line, l.what = r.Seq, v.line, r.Reason
+	}
+	v.lost.last = r.Seq
+}
+
+// tellLost makes a finding of the run that has ended.
+func (v *Verifier) tellLost() {
+	l := &v.lost
+	switch {
+	case l.first == 0:
+	case l.runs == maxLost:
+		l.more, l.end = l.more+l.last+1-l.first, l.last
+	case l.last > l.first:
+		l.runs++
+		v.add(Finding{Fault: Lost, Seq: l.first, To: l.last, Line: l.line, Text: fmt.Sprintf("%s stand for events that could not be read when they were linked: they had been changed in the store; in the place of the first stood %s",
+			span(l.first, l.last), Printable(l.what))})
+	default:
+		l.runs++
+		v.add(Finding{Fault: Lost, Seq: l.first, Line: l.line, Text: fmt.Sprintf("record %d stands for an event that could not be read when it was linked: it had been changed in the store; in its place stood %s", l.first, Printable(l.what))})
+	}
+	l.first = 0
+}
+
 // Damaged takes a record that is there and cannot be read: it is not what was written. What stands behind it is held against the records behind that.
 func (v *Verifier) Damaged(seq uint64) {
+	v.tellLost()
 	if !v.begun {
 		v.begun, v.out.First = true, seq
 	}
@@ -343,7 +412,7 @@ func (v *Verifier) ends(c *Checkpoint, what string) {
 	case c.Seq < v.seq:
 		v.found(Inserted, c.Seq+1, v.seq, "%s behind the end: %s has %d", plural(c.Seq+1, v.seq), what, c.Seq)
 	case v.blind: // which was found already
-	case c.Head != v.hash && v.out.OK():
+	case c.Head != v.hash && v.out.Holds():
 		v.found(Changed, v.seq, 0, "record %d was changed, or all behind record %d: %s has another hash of it", v.seq, v.signed, what)
 	case c.Head != v.hash:
 		v.found(Changed, v.seq, 0, "record %d was changed: %s has another hash of it", v.seq, what)
@@ -351,13 +420,16 @@ func (v *Verifier) ends(c *Checkpoint, what string) {
 }
 
 func (v *Verifier) good() uint64 {
-	if v.out.OK() {
+	if v.out.Holds() {
 		return v.seq
 	}
 	return v.out.Good
 }
 
 func (v *Verifier) report() Report {
+	if v.tellLost(); v.lost.more > 0 {
+		v.add(Finding{Fault: Lost, Seq: v.lost.end, Text: fmt.Sprintf("%d records more, the last of them record %d, stand for events that could not be read when they were linked", v.lost.more, v.lost.end)})
+	}
 	for i := range v.known {
 		k := &v.known[i]
 		if k.Seq > v.seq {
@@ -455,7 +527,7 @@ func (f *File) cef(line []byte) {
 	v := f.v
 	if c, ok := parseCEFEnd(string(line)); ok {
 		f.end(&c)
-		if f.lines = v.seq; !v.out.OK() {
+		if f.lines = v.seq; !v.out.Holds() {
 			v.out.Good = 0 // nothing says which of them
 		}
 		v.seq, v.hash, v.first = c.Seq, c.Head, c.Before

@@ -86,6 +86,76 @@ func Events(t *testing.T, open Open) {
 			t.Errorf("List behind what was the last position: got %d events, want the one that came since", len(got))
 		}
 	})
+	sub(t, "Latest answers the last events behind a position, in their order", func(t *testing.T) {
+		s := opened(t, open)
+		latest := func(after uint64, limit int, want []audit.Event) {
+			t.Helper()
+			got, err := s.Events.Latest(t.Context(), after, limit)
+			if diff := differ(want, got); err != nil || diff != "" {
+				t.Errorf("Latest of %d behind %d: error %v (-want +got):\n%s", limit, after, err, diff)
+			}
+		}
+		latest(0, 5, nil)
+		all := newEvents(40)
+		recordEvents(t, s, all...)
+		_, third, err := s.Events.List(t.Context(), 0, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, end := trailBehind(t, s.Events, 0)
+		latest(0, 1, all[39:])
+		latest(0, 7, all[33:])
+		latest(0, 40, all)
+		latest(0, 1000, all)
+		latest(third, 1000, all[3:])
+		latest(third, 37, all[3:])
+		latest(third, 36, all[4:])
+		for _, after := range []uint64{end, end + 1, 1 << 62, 1<<64 - 1} {
+			latest(after, 5, nil)
+		}
+		latest(0, 0, nil)
+		more := newEvent()
+		recordEvents(t, s, more)
+		latest(end, 5, []audit.Event{more})
+	})
+	sub(t, "in the place of an event that does not open stands one that tells of it, and what is behind it is read as ever", func(t *testing.T) {
+		s := opened(t, open)
+		all := newEvents(6)
+		recordEvents(t, s, all...)
+		for _, i := range []int{2, 3, 5} {
+			_, at, err := s.Events.List(t.Context(), 0, i+1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored, kept := s.Spoil(t, at)
+			all[i] = audit.StandIn(at, stored, int64(len(stored)), kept)
+		}
+		for range 2 { // it is the same each time
+			checkTrail(t, s, all)
+			for i := range all {
+				if got, err := s.Events.Latest(t.Context(), 0, i+1); err != nil || differ(all[5-i:], got) != "" {
+					t.Errorf("Latest of %d: error %v (-want +got):\n%s", i+1, err, differ(all[5-i:], got))
+				}
+			}
+		}
+		var behind []audit.Event
+		for after := uint64(0); ; {
+			page, last, err := s.Events.List(t.Context(), after, 1)
+			if err != nil {
+				t.Fatalf("List: %v", err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			behind, after = append(behind, page...), last
+		}
+		if diff := differ(all, behind); diff != "" {
+			t.Errorf("List one by one (-want +got):\n%s", diff)
+		}
+		more := newEvent()
+		recordEvents(t, s, more)
+		checkTrail(t, s, append(all, more))
+	})
 	sub(t, "one who reads on from position to position misses nothing that is committed meanwhile", func(t *testing.T) {
 		const each = 30
 		s := opened(t, open)
@@ -166,6 +236,7 @@ func Events(t *testing.T, open Open) {
 		ended(t, map[string]func(context.Context) error{
 			"Record": func(ctx context.Context) error { return s.Events.Record(ctx, newEvent()) },
 			"List":   func(ctx context.Context) error { _, _, err := s.Events.List(ctx, 0, 1); return err },
+			"Latest": func(ctx context.Context) error { _, err := s.Events.Latest(ctx, 0, 1); return err },
 		})
 	})
 }

@@ -40,6 +40,9 @@ type Store struct {
 
 	// Sweep drops what is over, at once, as the store does by itself now and then. It is nil for one that drops nothing, or whose server does that at the very moment.
 	Sweep func() error
+	// Spoil changes what is stored of the event at a position, as one does who has the store and not its keys: so that it does not open any more. It answers the bytes that stand there then, and those that stand
+	// beside them as the event's id, if any do.
+	Spoil func(t testing.TB, position uint64) (stored, id []byte)
 	// Close ends the use of the store; the suites call it once for each store that they open.
 	Close func() error
 }

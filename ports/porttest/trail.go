@@ -190,6 +190,25 @@ func Trail(t *testing.T, open Open) {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
+	sub(t, "Erase is not kept by an event that cannot be read, and erases the others of its batch", func(t *testing.T) {
+		s := opened(t, open)
+		all := linked(t, s, 4)
+		_, second, err := s.Events.List(t.Context(), 0, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Spoil(t, second)
+		told := trail(t, s.Events)
+		if n, err := s.TrailCare.Erase(t.Context(), 2, 3); err != nil || n != 2 {
+			t.Fatalf("Erase: got %d, error %v, want 2", n, err)
+		}
+		all[1].Salt, all[2].Salt = audit.Salt{}, audit.Salt{}
+		checkLinks(t, s, all)
+		told[2].Erase()
+		if diff := differ(told, trail(t, s.Events)); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
 	sub(t, "Cut takes away the oldest records and their events, and the rest goes on", func(t *testing.T) {
 		s := opened(t, open)
 		all := append(append(linked(t, s, 7), linked(t, s, 5)...), linked(t, s, 3)...)

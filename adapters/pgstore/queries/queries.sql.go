@@ -651,6 +651,60 @@ func (q *Queries) HearWords(ctx context.Context) ([]HearWordsRow, error) {
 	return items, nil
 }
 
+const latestEvents = `-- name: LatestEvents :many
+SELECT substring(e.id FROM 1 FOR 17)::bytea AS id, substring(e.sealed FROM 1 FOR $1::integer)::bytea AS sealed, octet_length(e.sealed)::bigint AS size, e.position::bigint AS position
+FROM (
+    SELECT id, sealed, position, sum(least(octet_length(sealed), $1::integer)) OVER (ORDER BY position DESC) AS upto
+    FROM events WHERE position > $2::bigint ORDER BY position DESC LIMIT $3
+) e
+WHERE e.upto <= $4::bigint OR e.upto = least(octet_length(e.sealed), $1::integer)
+ORDER BY e.position DESC
+`
+
+type LatestEventsParams struct {
+	Longest int32
+	After   int64
+	Most    int32
+	Room    int64
+}
+
+type LatestEventsRow struct {
+	ID       []byte
+	Sealed   []byte
+	Size     int64
+	Position int64
+}
+
+func (q *Queries) LatestEvents(ctx context.Context, arg LatestEventsParams) ([]LatestEventsRow, error) {
+	rows, err := q.db.Query(ctx, latestEvents,
+		arg.Longest,
+		arg.After,
+		arg.Most,
+		arg.Room,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LatestEventsRow
+	for rows.Next() {
+		var i LatestEventsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Sealed,
+			&i.Size,
+			&i.Position,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listAPIKeys = `-- name: ListAPIKeys :many
 SELECT id, sealed FROM api_keys WHERE owner = $1 ORDER BY created, id
 `
@@ -715,22 +769,36 @@ func (q *Queries) ListAccounts(ctx context.Context, arg ListAccountsParams) ([]L
 }
 
 const listEvents = `-- name: ListEvents :many
-SELECT id, sealed, position::bigint AS position FROM events WHERE position > $1::bigint ORDER BY position LIMIT $2
+SELECT substring(e.id FROM 1 FOR 17)::bytea AS id, substring(e.sealed FROM 1 FOR $1::integer)::bytea AS sealed, octet_length(e.sealed)::bigint AS size, e.position::bigint AS position
+FROM (
+    SELECT id, sealed, position, sum(least(octet_length(sealed), $1::integer)) OVER (ORDER BY position) AS upto
+    FROM events WHERE position > $2::bigint ORDER BY position LIMIT $3
+) e
+WHERE e.upto <= $4::bigint OR e.upto = least(octet_length(e.sealed), $1::integer)
+ORDER BY e.position
 `
 
 type ListEventsParams struct {
-	After int64
-	Most  int32
+	Longest int32
+	After   int64
+	Most    int32
+	Room    int64
 }
 
 type ListEventsRow struct {
 	ID       []byte
 	Sealed   []byte
+	Size     int64
 	Position int64
 }
 
 func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]ListEventsRow, error) {
-	rows, err := q.db.Query(ctx, listEvents, arg.After, arg.Most)
+	rows, err := q.db.Query(ctx, listEvents,
+		arg.Longest,
+		arg.After,
+		arg.Most,
+		arg.Room,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -738,7 +806,12 @@ func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]ListE
 	var items []ListEventsRow
 	for rows.Next() {
 		var i ListEventsRow
-		if err := rows.Scan(&i.ID, &i.Sealed, &i.Position); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.Sealed,
+			&i.Size,
+			&i.Position,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
