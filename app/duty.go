@@ -196,16 +196,18 @@ func (d *Duty) step(ctx context.Context, st *DutyStatus) (more bool, err error) 
 	return b.More, d.do(ctx, b, last)
 }
 
-// The bounds of a run of events that cannot be read: how many are read at once, and how many are one batch, whatever Most is.
+// The bounds of a run of events that cannot be read: how many are read at once, and how many are one batch, whatever Most is; and how long it is read on, for each may be huge.
 const (
 	runPage = 512
 	maxRun  = 8192
+	runTime = time.Second
 )
 
 // read reads what comes next. Events that cannot be read, one behind the other, are one batch: so those who are told of them are told once.
 func (d *Duty) read(ctx context.Context) (events []audit.Event, last uint64, err error) {
+	begun := time.Now()
 	events, last, err = d.core.Stores.Events.List(ctx, d.at, d.o.Most)
-	for err == nil && len(events) > 0 && len(events) < maxRun && unreadable(events) == len(events) {
+	for err == nil && len(events) > 0 && len(events) < maxRun && unreadable(events) == len(events) && time.Since(begun) < runTime {
 		more, end, failed := d.core.Stores.Events.List(ctx, last, runPage)
 		n := unreadable(more)
 		if failed == nil && n > 0 && n < len(more) {

@@ -136,7 +136,7 @@ type noise struct {
 var noisy = map[audit.Kind]bool{
 	audit.AuthenticationFailed: true, audit.RateLimited: true, audit.AttemptsLimited: true, audit.AccessRefused: true, audit.APIKeyRefused: true, audit.RegistrationRefused: true,
 	audit.AuthenticationSucceeded: true, audit.SessionRefreshed: true, audit.AccountCreated: true, audit.PasswordRehashed: true, audit.PermissionDenied: true, audit.ProfileChanged: true,
-	audit.TokenRevoked: true, audit.AddressBlocked: true, audit.SignInHeldBack: true,
+	audit.TokenRevoked: true, audit.AddressBlocked: true, audit.SignInHeldBack: true, audit.EventUnreadable: true,
 }
 
 // entry takes one record up.

@@ -333,6 +333,7 @@ func (s *Subscription) read(ctx context.Context) error {
 		return err
 	}
 	s.replay, s.after, s.replayed = len(events) > 0, last, s.replayed+len(events)
+	events = gathered(events)
 	for i := range events {
 		if e := &events[i]; s.wants(e) {
 			s.told[e.ID] = struct{}{}
@@ -391,6 +392,7 @@ func (l *Live) poll(ctx context.Context) {
 			return
 		}
 		more = len(events) == livePage
+		events = gathered(events)
 		l.mu.Lock()
 		if l.turn != at {
 			more = false // everybody left meanwhile

@@ -19,6 +19,7 @@ import (
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/alert"
 	"github.com/xteam/xteam/domain/audit"
+	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/ports"
 )
@@ -196,6 +197,91 @@ func TestManySpoiledEventsAreToldOnce(t *testing.T) {
 		})
 	}
 }
+
+// slow is a store of events of which each page is of eight, and takes a while: those are huge.
+type slow struct{ ports.Events }
+
+func (s slow) List(ctx context.Context, after uint64, limit int) ([]audit.Event, uint64, error) {
+	select {
+	case <-ctx.Done():
+		return nil, after, ctx.Err()
+	case <-time.After(400 * time.Millisecond):
+	}
+	return s.Events.List(ctx, after, min(limit, 8))
+}
+
+// TestHugeSpoiledEventsHoldNobodyUp: however long it takes to read a run of them, a sink gets on.
+func TestHugeSpoiledEventsHoldNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.core.Now = time.Now
+		w.core.Stores.Events = slow{w.store.Events()}
+		sink := &heard{}
+		s, err := app.NewSinks(w.core, slog.New(slog.DiscardHandler), app.SinkOptions{Name: "all", Sink: sink})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.Run(ctx) }()
+		after(3 * time.Second)
+		w.spoil(800)
+		w.tell(1, "bob")
+		after(3 * time.Minute)
+		cancel()
+		<-done
+		got := sink.has()
+		n := 0
+		for i := range got {
+			of, _ := strconv.Atoi(got[i].Details["of"])
+			n += of
+		}
+		if len(got) > 60 || n != 800 || got[len(got)-1].Actor != "bob" {
+			t.Errorf("delivered %d, which tell of %d", len(got), n)
+		}
+	})
+}
+
+// TestManyAreOneInTheLiveFeed: who looks on is told of them in a few events, and hears what follows.
+func TestManyAreOneInTheLiveFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.core.Now = time.Now
+		live := app.NewLive(quiet{}, w.store.Events(), clearSealer{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); live.Run(ctx) }()
+		sub, err := live.Subscribe(t.Context(), id.User{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.spoil(1000)
+		w.tell(1, "bob")
+		told := 0
+		for {
+			e, err := sub.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Actor == "bob" {
+				break
+			}
+			if told++; e.Time == 0 {
+				t.Errorf("told of %+v", e.Event)
+			}
+		}
+		if told == 0 || told > 10 {
+			t.Errorf("told of a thousand by %d events", told)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// quiet is a journal that says nothing.
+type quiet struct{}
+
+func (quiet) Write(context.Context, ...audit.Event) {}
 
 // TestSpoiledEventsAreAlerted: whoever spoils events raises one alert, which counts them; another node does not tell again of those, and tells of what is spoiled later.
 func TestSpoiledEventsAreAlerted(t *testing.T) {

@@ -216,7 +216,15 @@ func (a *API) allEvents(x *exchange) error {
 	for i := range events {
 		page.Items = append(page.Items, app.ViewOf(&events[i]))
 	}
-	if len(events) == limit {
+	more := len(events) == limit
+	if n := len(events); n > 0 && n < limit { // the end, or what follows is too large for one page
+		next, _, err := a.Live.Page(x.ctx(), last, 1)
+		if err != nil {
+			return err
+		}
+		more = len(next) > 0
+	}
+	if more {
 		page.Next = nextEvents(last)
 	}
 	return x.write(http.StatusOK, page)

@@ -15,9 +15,11 @@ import (
 	"github.com/xteam/xteam/adapters/httpapi"
 	"github.com/xteam/xteam/app"
 	"github.com/xteam/xteam/domain/account"
+	"github.com/xteam/xteam/domain/audit"
 	"github.com/xteam/xteam/domain/id"
 	"github.com/xteam/xteam/domain/instant"
 	"github.com/xteam/xteam/domain/revocation"
+	"github.com/xteam/xteam/ports"
 )
 
 // reader reads a stream of events.
@@ -169,6 +171,44 @@ func TestEventStreams(t *testing.T) {
 	}
 	success(t, operation{}, s.call("GET", "/api/v1/admin/events?cursor="+page.Next, "", bearer(boss)))
 	wants(t, s.call("GET", "/api/v1/admin/events?cursor=AAAA", "", bearer(boss)), 422, "validation_failed")
+}
+
+// short is a store of events that answers one at a time, as one does for what is huge.
+type short struct{ ports.Events }
+
+func (s short) List(ctx context.Context, after uint64, _ int) ([]audit.Event, uint64, error) {
+	return s.Events.List(ctx, after, 1)
+}
+
+// A page that is not full does not end the list of events while there are more.
+func TestShortPagesOfEvents(t *testing.T) {
+	s := newService(t)
+	s.user("root", account.RoleAdmin)
+	boss := s.signIn("root")
+	s.all.Live = app.NewLive(s.core.Journal, short{s.core.Stores.Events}, plain{})
+	s.h = httpapi.New(s.all, httpapi.Options{}).Handler()
+	want, _, err := s.core.Stores.Events.List(t.Context(), 0, 100)
+	check(t, err)
+	var got []string
+	for path := "/api/v1/admin/events"; path != "" && len(got) < 100; {
+		w := s.call("GET", path, "", bearer(boss))
+		var page struct {
+			Items []struct{ ID string }
+			Next  string
+		}
+		if check(t, json.Unmarshal(w.Body.Bytes(), &page)); w.Code != 200 {
+			t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+		}
+		for _, e := range page.Items {
+			got = append(got, e.ID)
+		}
+		if path = ""; page.Next != "" {
+			path = "/api/v1/admin/events?cursor=" + page.Next
+		}
+	}
+	if len(want) < 2 || len(got) != len(want) || got[len(got)-1] != want[len(want)-1].ID.String() {
+		t.Errorf("%d events in pages of one, want %d", len(got), len(want))
+	}
 }
 
 func entryOf(n int) revocation.Entry {
