@@ -285,8 +285,10 @@ func TestADutyThatFailsIsTriedAgain(t *testing.T) {
 		a = c.join("a2", o) // the pauses outlast the process
 		after(51 * time.Second)
 		c.with(func() {
-			if want := []time.Duration{0, 1, 3, 7, 15, 31, 61}; fmt.Sprint(seconds(tries)) != fmt.Sprint(want) {
-				t.Errorf("tried after %v seconds, want %v", seconds(tries), want)
+			want := []time.Duration{0, 1, 3, 7, 15, 31, 61}
+			late := func(a, b time.Duration) int { return int((a - b) &^ 1) } // a look and the end of a pause may fall into one moment: then the next look finds it, a second later
+			if got := seconds(tries); slices.CompareFunc(got, want, late) != 0 {
+				t.Errorf("tried after %v seconds, want %v, or a second later", got, want)
 			}
 			bad = false
 		})

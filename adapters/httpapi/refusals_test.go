@@ -120,6 +120,7 @@ var answers = map[string]told{
 	"keyset.ErrTransition":    {keyset.ErrTransition, 409, "key_state", ""},
 	"keyset.ErrUnknown":       {keyset.ErrUnknown, 404, "not_found", ""},
 	"ports.BusyError":         {&ports.BusyError{What: "w", RetryAfter: time.Second}, 503, "unavailable", ""},
+	"ports.ErrDamaged":        {ports.ErrDamaged, 503, "unavailable", ""},
 	"ports.ErrNoSpace":        {ports.ErrNoSpace, 507, "no_space", ""},
 	"ports.ErrNotFound":       {ports.ErrNotFound, 404, "not_found", ""},
 	"ports.ErrTaken":          {ports.ErrTaken, 409, "taken", ""},
