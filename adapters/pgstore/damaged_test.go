@@ -104,7 +104,7 @@ func TestRecordsThatWereChangedInTheTables(t *testing.T) {
 	}
 	locked, err := pgstore.Open(t.Context(), url, patient)
 	demand(t, err)
-	defer locked.Close() //nolint:errcheck // it has served
+	defer locked.Close()
 	for what, err := range calls(locked) {
 		if errors.Is(err, ports.ErrDamaged) || !errors.Is(err, ports.ErrUnavailable) {
 			t.Errorf("%s, without its keys: %v, want it unavailable", what, err)
