@@ -27,7 +27,7 @@ help: ## this list
 run: build ## build and start a first look: the tour, an administrator, lines to paste
 	bin/xteam dev
 
-test: deps ## every test, with the race detector and the real components (about 14 min on 2 cores, 20 cold)
+test: deps ## every test, with the race detector and the real components (15 to 19 min on 2 cores, 23 cold)
 	@race=-race; \
 	if ! command -v cc >/dev/null; then \
 	  [ -z "$$CI" ] || { echo 'make test: no C compiler, so no race detector; CI must have one' >&2; exit 1; }; \
