@@ -253,7 +253,7 @@ func (v *View) heal(ctx context.Context, s *source, r *round) {
 
 // vouch says that a source is whole, again and again until it has been said: whoever reads it without this program takes nothing until then.
 func (v *View) vouch(ctx context.Context, s *source, whole ports.Voucher) {
-	for logged := false; ; {
+	for logged := false; ctx.Err() == nil; { // when it has ended, something may not have been put back
 		within, cancel := context.WithTimeout(ctx, v.opts.RecordTimeout)
 		err := whole.Vouch(within)
 		cancel()

@@ -186,6 +186,14 @@ func TestWhatIsOwedIsNotPutBack(t *testing.T) {
 type vouched struct {
 	*feed
 	failing, vouched int
+	refuses          bool // Record fails
+}
+
+func (f *vouched) Record(ctx context.Context, entries ...revocation.Entry) error {
+	if f.refuses {
+		return errBusy
+	}
+	return f.feed.Record(ctx, entries...)
 }
 
 func (f *vouched) Vouch(context.Context) error {
@@ -211,6 +219,25 @@ func TestVouchingIsTriedAgain(t *testing.T) {
 		}
 		if other.failing != 0 || other.vouched != 1 || told != 1 {
 			t.Errorf("it failed until %d were left, was vouched for %d times, and %d lines tell of it", other.failing, other.vouched, told)
+		}
+	})
+}
+
+// A source that lost something which could not be put back is not vouched for, also when it is followed no more.
+func TestWhatLacksSomethingIsNotVouchedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := &vouched{feed: newFeed(numbered(0))}
+		v := view.New(view.Options{}, database(newFeed(numbered(0))), view.Source{Name: "redis", Revocations: other})
+		end := run(t, v)
+		after(3 * time.Second)
+		other.refuses = true
+		other.set(func(f *feed) { f.down = true })
+		after(100 * time.Millisecond)
+		other.set(func(f *feed) { f.down, f.entries = false, nil })
+		after(10 * time.Second)
+		end()
+		if other.vouched != 1 || other.holds(bareEntry(numbered(0))) {
+			t.Errorf("vouched for %d times, want once, before the loss", other.vouched)
 		}
 	})
 }
